@@ -1,0 +1,1 @@
+"""The sandbox port: engines, bubblewrap, and the loader of an extracted base."""

@@ -1,0 +1,1 @@
+"""Where bases are read from."""

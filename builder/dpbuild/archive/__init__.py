@@ -1,0 +1,1 @@
+"""Formats of files in files: tar, gzip, deflate, zip, and layers laid over each other."""

@@ -1,0 +1,40 @@
+"""One entry of a layer or of the files that all layers together make."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What an entry is; the words are ours, the set is that of ustar (POSIX.1-2017, pax, "typeflag")."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    HARDLINK = "hardlink"
+    CHARACTER = "character"
+    BLOCK = "block"
+    FIFO = "fifo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Metadata of one path.
+
+    ``path`` has no leading or trailing slash and no ``.`` components ("" is the root itself); ``mode`` holds
+    the permission bits only; ``mtime`` is in whole seconds; ``size`` in bytes. ``target`` is the target of a
+    symbolic link as written, or the normalised path that a hard link names. ``xattrs`` are the extended
+    attributes, sorted, without the ``SCHILY.xattr.`` prefix.
+    """
+
+    path: str
+    kind: Kind
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    size: int = 0
+    target: str = ""
+    user: str = ""
+    group: str = ""
+    device: tuple[int, int] = (0, 0)
+    xattrs: tuple[tuple[str, bytes], ...] = ()

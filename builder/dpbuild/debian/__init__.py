@@ -1,0 +1,1 @@
+"""Debian: indices, versions, packages, status.d, the dynamic loader's cache."""

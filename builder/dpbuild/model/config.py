@@ -1,0 +1,85 @@
+"""The configuration of one build, after defaults, files, environment and flags were laid over each other."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dpbuild.oci.config import Healthcheck
+from dpbuild.oci.descriptor import Pairs
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference, RegistryReference
+
+DEFAULT_BASE = "gcr.io/distroless/python3-debian13:nonroot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCopy:
+    """One row of ``files``: a path in the project to an absolute path in the image."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """Where requirements come from, and what they say.
+
+    ``origin`` is the name of the file that won; ``lines`` are PEP 508 requirements (for ``uv-lock`` and
+    ``pylock`` they are empty, the file itself is the answer and ``content`` its sha256).
+    """
+
+    kind: Literal["project", "requirements", "hashed", "pylock", "uv-lock", "none"]
+    origin: str = ""
+    lines: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What ``pyproject.toml`` says of the project itself. ``name`` is normalised; "" where there is none."""
+
+    name: str = ""
+    version: str = ""
+    requires_python: str = ""
+    scripts: Pairs = ()
+    build_requires: tuple[str, ...] = ()
+    build_backend: str = ""
+    backend_path: tuple[str, ...] = ()
+    has_build_system: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a build is told. Paths are as written, relative to ``directory``, which is absolute."""
+
+    directory: str
+    base: Reference
+    platforms: tuple[Platform, ...] = ()
+    tags: tuple[RegistryReference, ...] = ()
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    script: str = ""
+    cmd: tuple[str, ...] = ()
+    env: Pairs = ()
+    labels: Pairs = ()
+    annotations: Pairs = ()
+    user: str = ""
+    workdir: str = ""
+    expose: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+    healthcheck: Healthcheck | None = None
+    app: Literal["auto", "wheel", "copy", "none"] = "auto"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    files: tuple[FileCopy, ...] = ()
+    ca_certificates: tuple[str, ...] = ()
+    bytecode: bool = True
+    find_links: tuple[str, ...] = ()
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    debian_mirror: str = ""
+    debian_security_mirror: str = ""
+    project: Project = Project()
+    requirements: Requirements = Requirements(kind="none")

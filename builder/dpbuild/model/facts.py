@@ -1,0 +1,64 @@
+"""The facts of a base: everything later stages reason over, read from its files and never by running it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Libc:
+    """The C library: its kind, its version, and the path of its dynamic loader in the image."""
+
+    kind: Literal["glibc", "musl"]
+    version: tuple[int, int]
+    loader: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.version[0]}.{self.version[1]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class SystemPackage:
+    """A package of the base's own package manager."""
+
+    name: str
+    version: str
+    architecture: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of the interpreter and its surroundings; all paths are absolute paths in the image.
+
+    ``interpreter`` is the path that the image's entrypoint or search found with all symbolic links resolved,
+    ``version`` is to the patch level (``3.13.5``), ``soabi`` for example ``cpython-313-x86_64-linux-gnu``,
+    ``machine`` the word of ``platform.machine()`` (``x86_64``, ``aarch64``).
+    ``purelib``, ``scripts``, ``data`` and ``headers`` are where wheels are installed.
+    ``distributor`` is ID and VERSION_ID of os-release joined by a colon (``debian:13``), or "".
+    """
+
+    interpreter: str
+    interpreter_sha256: str
+    version: str
+    implementation: str
+    soabi: str
+    extension_suffixes: tuple[str, ...]
+    gil_disabled: bool
+    debug: bool
+    machine: str
+    libc: Libc
+    glibcxx: str
+    stdlib: str
+    purelib: str
+    scripts: str
+    data: str
+    headers: str
+    site_directories: tuple[str, ...]
+    distributor: str
+    packages: tuple[SystemPackage, ...]
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        """``(3, 13)``."""
+        major, minor, *_ = self.version.split(".")
+        return int(major), int(minor)

@@ -1,0 +1,50 @@
+"""A finished image: bytes of manifest and config, and the layers that it is made of."""
+
+from dataclasses import dataclass
+
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.manifest import Manifest
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One platform's image. ``base`` says where the first ``base_layers`` layers can be had."""
+
+    platform: Platform
+    descriptor: Descriptor
+    manifest: Manifest
+    manifest_bytes: bytes
+    config_bytes: bytes
+    base: Reference
+    base_layers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """What a build makes: one image, or one for each platform under an index.
+
+    ``descriptor`` is that of the index, or of the only image; ``index_bytes`` is empty for a single image.
+    """
+
+    descriptor: Descriptor
+    images: tuple[Image, ...]
+    index_bytes: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One destination that was written.
+
+    ``reference`` is what ``build`` prints and every verb accepts; ``sent`` counts bytes of blobs that were
+    not there yet, ``present`` those that were.
+    """
+
+    kind: str
+    reference: str
+    tags: tuple[str, ...]
+    descriptor: Descriptor
+    platforms: tuple[Platform, ...]
+    sent: int = 0
+    present: int = 0

@@ -1,0 +1,19 @@
+"""Descriptors, as in the OCI image spec, descriptor.md."""
+
+from dataclasses import dataclass
+
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.platform import Platform
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """What a blob or manifest is: media type, digest, size in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    annotations: Pairs = ()

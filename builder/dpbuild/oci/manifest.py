@@ -1,0 +1,24 @@
+"""Image manifests and indexes, as in the OCI image spec, manifest.md and image-index.md."""
+
+from dataclasses import dataclass
+
+from dpbuild.oci.descriptor import Descriptor, Pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One image for one platform."""
+
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Pairs = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """Several manifests under one name."""
+
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    annotations: Pairs = ()

@@ -1,0 +1,1 @@
+"""Protocols: what the stages ask of the world."""

@@ -1,0 +1,40 @@
+"""A registry that is written to, as in the OCI distribution spec."""
+
+from collections.abc import Callable
+from typing import BinaryIO, Protocol
+
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.reference import RegistryReference
+from dpbuild.ports.source import ImageSource
+
+
+class Registry(Protocol):
+    """All registries behind one client; every method may be called from several threads.
+
+    Raises Unauthorized, NotFound, RateLimited or RegistryError.
+    """
+
+    def source(self, reference: RegistryReference) -> ImageSource:
+        """The image that ``reference`` names, for reading."""
+
+    def head_manifest(self, reference: RegistryReference) -> Descriptor | None:
+        """What the tag or digest names now, or None."""
+
+    def has_blob(self, reference: RegistryReference, digest: Digest) -> bool:
+        """Whether the repository has the blob; a positive answer is remembered."""
+
+    def push_blob(
+        self,
+        reference: RegistryReference,
+        descriptor: Descriptor,
+        content: Callable[[], BinaryIO],
+        mount_from: RegistryReference | None = None,
+    ) -> bool:
+        """Send a blob unless it is there or can be mounted from another repository of the same registry.
+
+        Returns whether bytes were sent. ``content`` is called again for every attempt.
+        """
+
+    def push_manifest(self, reference: RegistryReference, media_type: str, data: bytes) -> Digest:
+        """Put a manifest under the tag or digest of ``reference``; returns its digest."""

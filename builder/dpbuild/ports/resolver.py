@@ -1,0 +1,36 @@
+"""Resolution: requirements in, locked packages out."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dpbuild.model.lock import LockedPackage
+from dpbuild.model.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveRequest:
+    """What to resolve.
+
+    ``requirements`` and ``constraints`` are PEP 508 lines; ``preferences`` are ``name==version`` lines that
+    hold unless they have no solution (the lock that is there); ``allow_sdist`` names the projects (normalised)
+    that may come as an sdist, or holds "*".
+    """
+
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    preferences: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    allow_sdist: frozenset[str] = frozenset()
+    directory: str = "."
+
+
+class Resolver(Protocol):
+    """Resolves for one target, never for the host."""
+
+    def resolve(self, request: ResolveRequest, target: Target) -> tuple[LockedPackage, ...]:
+        """The packages, sorted by name. Raises UnsupportedRequirement, NoCompatibleWheel, LockError."""
+
+    def export(
+        self, directory: str, extras: tuple[str, ...], groups: tuple[str, ...]
+    ) -> tuple[LockedPackage, ...]:
+        """What the project's ``uv.lock`` says, without resolving again; markers are kept."""

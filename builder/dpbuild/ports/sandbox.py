@@ -1,0 +1,57 @@
+"""Running the base's own interpreter."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A host folder or file at an absolute path in the sandbox."""
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to run.
+
+    ``rootfs`` is an extracted image on the host; ``argv[0]`` an absolute path in it. ``env`` is the whole
+    environment. ``timeout`` is in seconds. With ``capture`` the output is returned, otherwise it goes to
+    dpbuild's own stdout and stderr and stdin is passed on.
+    """
+
+    rootfs: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = "/"
+    mounts: tuple[Mount, ...] = ()
+    network: bool = False
+    timeout: float | None = None
+    capture: bool = True
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Exit status (128 + signal where a signal ended it) and captured output."""
+
+    status: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+class Sandbox(Protocol):
+    """One way of running."""
+
+    @property
+    def name(self) -> str:
+        """What the user reads: ``docker``, ``podman``, ``bubblewrap``, ``the base's own loader``."""
+
+    @property
+    def isolates(self) -> bool:
+        """Whether foreign code may be run in it."""
+
+    def run(self, job: Job) -> Outcome:
+        """Run to the end. Raises SandboxError; interrupting leaves nothing running."""

@@ -1,0 +1,1 @@
+"""Values of the PyPA specs: wheels, tags, markers, scripts, locks. Nothing of the host. No I/O."""

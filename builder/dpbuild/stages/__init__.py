@@ -1,0 +1,1 @@
+"""The stages: functions from immutable values to one immutable value."""
