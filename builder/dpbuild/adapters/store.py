@@ -1,0 +1,236 @@
+"""The store on disk: blobs by digest, mappings, extracted trees.
+
+Everything is written under a temporary name on the same file system and renamed, so a killed run leaves
+nothing that looks whole. Blobs are hashed once per run before their first use; mappings carry their own hash.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from dpbuild.errors import HashMismatch, StoreError
+from dpbuild.oci.digest import Digest
+
+_MARKER = "dpbuild-store-1"
+_CHUNK = 1 << 20
+
+
+class DiskStore:
+    """A folder of ours alone. Raises StoreError if another user owns it or may write to it."""
+
+    def __init__(self, path: Path, note: Callable[[str], None] = lambda text: None) -> None:
+        self.path = path
+        self._note = note
+        self._verified: set[Digest] = set()
+        self._lock = threading.Lock()
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = path.stat()
+            if found.st_uid != os.geteuid():
+                raise StoreError(
+                    "the store belongs to another user", where=str(path), hint="choose another --cache-dir"
+                )
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise StoreError(
+                    "the store may be written by other users",
+                    where=str(path),
+                    hint=f"chmod go-w {path}, or choose another --cache-dir",
+                )
+            for name in ("blobs/sha256", "maps", "trees", "tmp"):
+                (path / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            (path / _MARKER).touch()
+        except OSError as problem:
+            self._fail(problem, path)
+
+    # blobs
+
+    def _blob(self, digest: Digest) -> Path:
+        return self.path / "blobs" / "sha256" / digest.hex
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the blob is here."""
+        return self._blob(digest).is_file()
+
+    def size(self, digest: Digest) -> int:
+        """Its size in bytes. Raises KeyError if it is not here."""
+        try:
+            return self._blob(digest).stat().st_size
+        except FileNotFoundError:
+            raise KeyError(str(digest)) from None
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob that has its digest. Raises KeyError; a damaged blob is discarded and said."""
+        path = self._blob(digest)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise KeyError(str(digest)) from None
+        except OSError as problem:
+            self._fail(problem, path)
+        with self._lock:
+            known = digest in self._verified
+        if not known:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+            if actual != digest.hex:
+                file.close()
+                path.unlink(missing_ok=True)
+                self._note(f"a damaged entry of the store was discarded: {digest}")
+                raise KeyError(str(digest))
+            with self._lock:
+                self._verified.add(digest)
+            file.seek(0)
+        return file
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator["DiskWriter"]:
+        """Write a blob; leaving without ``commit`` leaves nothing behind."""
+        try:
+            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
+        except OSError as problem:
+            self._fail(problem, self.path)
+        writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), Path(name))
+        try:
+            yield writer
+        finally:
+            writer.discard()
+
+    # mappings
+
+    def _map(self, kind: str, key: str) -> Path:
+        return self.path / "maps" / kind / hashlib.sha256(key.encode()).hexdigest()
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """What was kept; a damaged mapping counts as none."""
+        path = self._map(kind, key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            self._fail(problem, path)
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
+            path.unlink(missing_ok=True)
+            self._note(f"a damaged entry of the store was discarded: {kind}")
+            return None
+        return data[32:]
+
+    def put(self, kind: str, key: str, value: bytes) -> None:
+        """Keep a mapping."""
+        path = self._map(kind, key)
+        try:
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(value).digest() + value)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as problem:
+            self._fail(problem, path)
+
+    # trees
+
+    def folder(self, kind: str, key: str) -> str | None:
+        """The path of a tree kept under this key."""
+        path = self.path / "trees" / kind / hashlib.sha256(key.encode()).hexdigest()
+        return str(path) if path.is_dir() else None
+
+    @contextlib.contextmanager
+    def make_folder(self, kind: str, key: str) -> Iterator[str]:
+        """A new folder, visible under the key after the block. If another run made it meanwhile, that one stays."""
+        path = self.path / "trees" / kind / hashlib.sha256(key.encode()).hexdigest()
+        try:
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            temporary = Path(tempfile.mkdtemp(dir=self.path / "tmp"))
+        except OSError as problem:
+            self._fail(problem, path)
+        try:
+            yield str(temporary)
+            try:
+                temporary.rename(path)
+            except OSError as problem:
+                if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    self._fail(problem, path)
+        finally:
+            if temporary.exists():
+                remove_tree(temporary)
+
+    def _fail(self, problem: OSError, path: Path) -> NoReturn:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                "the disk is full", where=str(self.path), hint="free some room, or choose another --cache-dir"
+            ) from problem
+        text = os.strerror(problem.errno) if problem.errno else str(problem)
+        raise StoreError(
+            f"the store cannot be used: {text}", where=str(path), hint="choose another --cache-dir"
+        ) from problem
+
+
+class DiskWriter:
+    """A blob on its way into a store."""
+
+    def __init__(self, store: DiskStore, file: BinaryIO, path: Path) -> None:
+        self._store = store
+        self._file = file
+        self._path: Path | None = path
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append. Raises StoreError."""
+        self._hash.update(data)
+        self._size += len(data)
+        try:
+            self._file.write(data)
+        except OSError as problem:
+            self._store._fail(problem, self._store.path)
+
+    def commit(self, expected: Digest | None = None) -> tuple[Digest, int]:
+        """Make the blob visible. Raises HashMismatch, StoreError."""
+        digest = Digest(self._hash.hexdigest())
+        if expected is not None and expected != digest:
+            raise HashMismatch(f"expected {expected}, got {digest}")
+        assert self._path is not None, "committed twice"  # noqa: S101 - a bug of ours, not of the user
+        try:
+            self._file.close()
+            self._path.replace(self._store._blob(digest))
+        except OSError as problem:
+            self._store._fail(problem, self._store.path)
+        self._path = None
+        with self._store._lock:
+            self._store._verified.add(digest)
+        return digest, self._size
+
+    def discard(self) -> None:
+        """Forget what was not committed."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a tree whose folders may be read-only."""
+
+    def loosen(_function: object, name: str, _info: object) -> None:
+        with contextlib.suppress(OSError):
+            Path(name).parent.chmod(0o700)
+            Path(name).chmod(0o700)
+        with contextlib.suppress(OSError):
+            if Path(name).is_dir() and not Path(name).is_symlink():
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                Path(name).unlink()
+
+    shutil.rmtree(path, onerror=loosen)
