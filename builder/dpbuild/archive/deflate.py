@@ -214,9 +214,7 @@ class Splicer:
                 stream.avail_out = room = _OUTPUT - filled
                 code = library.step(stream)
                 if code not in (_Z_OK, _Z_BUF_ERROR):
-                    raise DeflateError(
-                        stream.msg.decode("ascii", "replace") if stream.msg else f"code {code}"
-                    )
+                    raise DeflateError(stream.msg.decode("ascii", "replace") if stream.msg else f"code {code}")
                 made = room - stream.avail_out
                 filled += made
                 produced += made

@@ -155,9 +155,7 @@ def _second_end(tail: bytes, where: int, length: int) -> bool:
     """Whether an earlier end record also reaches to the end of the file, so that readers could take either."""
     before = tail.rfind(b"PK\x05\x06", 0, where)
     while before >= 0:
-        comment = (
-            struct.unpack_from("<H", tail, before + _END.size - 2)[0] if before + _END.size <= length else -1
-        )
+        comment = struct.unpack_from("<H", tail, before + _END.size - 2)[0] if before + _END.size <= length else -1
         if before + _END.size + comment == length:
             return True
         before = tail.rfind(b"PK\x05\x06", 0, before)
@@ -170,7 +168,7 @@ def _rows(data: bytes, count: int) -> list[_Row]:
     while at < len(data):
         if len(data) - at < _CENTRAL.size:
             raise ZipError("its central directory is cut short")
-        (signature, made_by, _, flags, method, _, _, crc, compressed, size, name_size, extra_size, comment_size, disk,
+        (signature, _made_by, _, flags, method, _, _, crc, compressed, size, name_size, extra_size, comment_size, disk,
          _, attributes, header) = _CENTRAL.unpack_from(data, at)  # fmt: skip
         if signature != b"PK\x01\x02":
             raise ZipError("its central directory is malformed")
@@ -188,9 +186,7 @@ def _rows(data: bytes, count: int) -> list[_Row]:
         _supported(name, flags, method)
         if method == STORED and compressed != size:
             raise ZipError(f"{name!r} is stored, but its two sizes differ")
-        rows.append(
-            _Row(name, raw, flags, method, crc, compressed, size, header, _mode(name, attributes >> 16))
-        )
+        rows.append(_Row(name, raw, flags, method, crc, compressed, size, header, _mode(name, attributes >> 16)))
     if len(rows) != count:
         raise ZipError(f"its end record counts {count} members, its central directory {len(rows)}")
     return rows
@@ -255,13 +251,14 @@ def _zip64(
     """The values with those that are masked taken from the zip64 field, in the order of APPNOTE 4.5.3."""
     rest = fields.get(_ZIP64, b"")
     values = []
-    for value, mask, form in (
+    for short, mask, form in (
         (size, _MASK32, "<Q"),
         (compressed, _MASK32, "<Q"),
         (header, _MASK32, "<Q"),
         (disk, _MASK16, "<L"),
     ):
         width = struct.calcsize(form)
+        value = short
         if value == mask:
             if len(rest) < width:
                 raise ZipError(f"{name!r} lacks a zip64 field")
@@ -281,9 +278,7 @@ def _local(read: Read, row: _Row, limit: int) -> tuple[int, int]:
     _, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = _LOCAL.unpack(head)
     rest = read(row.header + _LOCAL.size, name_size + extra_size)
     if rest[:name_size] != row.raw or flags != row.flags or method != row.method:
-        raise ZipError(
-            f"{row.name!r} has a local header that differs from the central one in name, flags or method"
-        )
+        raise ZipError(f"{row.name!r} has a local header that differs from the central one in name, flags or method")
     fields = _extra(rest[name_size:], row.name)
     if _ZIP64 in fields:
         if len(fields[_ZIP64]) not in (8, 16):
@@ -294,9 +289,7 @@ def _local(read: Read, row: _Row, limit: int) -> tuple[int, int]:
     said, known = (crc, compressed, size), (row.crc, row.compressed, row.size)
     if flags & _DESCRIPTOR:
         if said not in (known, (0, 0, 0)):
-            raise ZipError(
-                f"{row.name!r} has a local header that differs from the central one in CRC or sizes"
-            )
+            raise ZipError(f"{row.name!r} has a local header that differs from the central one in CRC or sizes")
         end = _descriptor(read, row, end, limit)
     elif said != known:
         raise ZipError(f"{row.name!r} has a local header that differs from the central one in CRC or sizes")

@@ -23,8 +23,10 @@ class FileCopy:
 class Requirements:
     """Where requirements come from, and what they say.
 
-    ``origin`` is the name of the file that won; ``lines`` are PEP 508 requirements (for ``uv-lock`` and
-    ``pylock`` they are empty, the file itself is the answer and ``content`` its sha256).
+    ``origin`` is the name of the file that won; ``lines`` are PEP 508 requirements in their canonical form,
+    sorted (for ``uv-lock`` and ``pylock`` they are empty, the file itself is the answer and ``content`` its
+    sha256). ``hashes`` are the sha256 values that a hashed file allows, by normalised name; ``options`` the
+    index options of requirements files, as written; ``settings`` is the sha256 of ``[tool.uv]``, or "".
     """
 
     kind: Literal["project", "requirements", "hashed", "pylock", "uv-lock", "none"]
@@ -32,6 +34,9 @@ class Requirements:
     lines: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     content: str = ""
+    hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    options: tuple[str, ...] = ()
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,9 +139,7 @@ def parse_registry(text: str) -> RegistryReference:
         raise ValueError(f"not an image reference: {text!r}")
     if colon and not _TAG.fullmatch(tag):
         raise ValueError(f"not a tag: {tag!r} in {text!r}")
-    return RegistryReference(
-        registry=registry, repository=repository, tag=tag if colon else None, digest=digest
-    )
+    return RegistryReference(registry=registry, repository=repository, tag=tag if colon else None, digest=digest)
 
 
 def _split_digest(rest: str, text: str) -> tuple[str, Digest | None]:

@@ -30,7 +30,5 @@ class Resolver(Protocol):
     def resolve(self, request: ResolveRequest, target: Target) -> tuple[LockedPackage, ...]:
         """The packages, sorted by name. Raises UnsupportedRequirement, NoCompatibleWheel, LockError."""
 
-    def export(
-        self, directory: str, extras: tuple[str, ...], groups: tuple[str, ...]
-    ) -> tuple[LockedPackage, ...]:
+    def export(self, directory: str, extras: tuple[str, ...], groups: tuple[str, ...]) -> tuple[LockedPackage, ...]:
         """What the project's ``uv.lock`` says, without resolving again; markers are kept."""

@@ -18,8 +18,10 @@ class Job:
     """What to run.
 
     ``rootfs`` is an extracted image on the host; ``argv[0]`` an absolute path in it. ``env`` is the whole
-    environment. ``timeout`` is in seconds. With ``capture`` the output is returned, otherwise it goes to
-    dpbuild's own stdout and stderr and stdin is passed on.
+    environment. ``timeout`` is in seconds. With ``capture`` the output is returned and ``stdin`` is what the
+    program reads; otherwise the output goes to dpbuild's own stdout and stderr, its stdin is passed on, and so
+    are SIGINT, SIGTERM, SIGHUP and SIGQUIT. ``user`` is as in an image config ("" is uid 0, a sandbox that cannot
+    change users ignores it).
     """
 
     rootfs: str
@@ -31,6 +33,7 @@ class Job:
     timeout: float | None = None
     capture: bool = True
     user: str = ""
+    stdin: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

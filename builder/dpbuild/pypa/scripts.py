@@ -5,9 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_REFERENCE: Final = re.compile(
-    r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(?:\[[^\]]*\])?\s*", re.ASCII
-)
+_REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(?:\[[^\]]*\])?\s*", re.ASCII)
 _NAME: Final = re.compile(r"[\w.+-]+(?: [\w.+-]+)*")
 
 

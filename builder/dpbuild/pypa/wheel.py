@@ -2,7 +2,6 @@
 
 import email.parser
 import email.policy
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -145,9 +144,7 @@ def _files(
             scheme, slash, path = member[len(data) + 1 :].partition("/")
             if scheme not in _SCHEMES or not slash:
                 raise WheelError(f"{member} belongs to no scheme of the spec")
-        files.append(
-            WheelFile(member=member, scheme=scheme, path=path, algorithm=row.algorithm, digest=row.digest)
-        )
+        files.append(WheelFile(member=member, scheme=scheme, path=path, algorithm=row.algorithm, digest=row.digest))
     missing = sorted(path for path in rows if path not in names and not path.endswith("/"))
     if missing:
         raise WheelError(f"RECORD lists {missing[0]}, which is not in it")
@@ -168,8 +165,3 @@ def _headers(data: bytes, what: str) -> dict[str, list[str]]:
 def requires(metadata: bytes) -> tuple[str, ...]:
     """The ``Requires-Dist`` lines of a METADATA file."""
     return tuple(_headers(metadata, "METADATA").get("requires-dist", []))
-
-
-def is_bytecode(path: str) -> bool:
-    """Whether a path is compiled Python that an installer would make again."""
-    return re.search(r"(?:^|/)__pycache__/[^/]+\.pyc$", path) is not None

@@ -1,0 +1,106 @@
+"""Progress on stderr: a live line on a terminal, one line per step elsewhere, JSON lines for machines."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TextIO
+
+# Steps shorter than this are not worth a line.
+_NOTABLE = 0.5
+_REFRESH = 0.1
+
+Mode = Literal["live", "plain", "json", "none"]
+
+
+class StreamReporter:
+    """Writes to ``stream``; ``clock`` counts seconds from anywhere."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float], mode: Mode) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._mode = mode
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def step(self, title: str, total: int | None = None) -> Iterator["StreamStep"]:
+        """A step under way."""
+        step = StreamStep(self, title, total, self._clock())
+        if self._mode == "json":
+            self._json({"event": "start", "step": title, "total": total})
+        try:
+            yield step
+        finally:
+            self._clear()
+        seconds = self._clock() - step.started
+        if self._mode == "json":
+            self._json({"event": "done", "step": title, "result": step.result, "seconds": round(seconds, 3)})
+        elif self._mode != "none" and seconds >= _NOTABLE:
+            result = f": {step.result}" if step.result else ""
+            self._line(f"{title}{result} ({seconds:.1f} s)")
+
+    def note(self, text: str) -> None:
+        """One line."""
+        if self._mode == "json":
+            self._json({"event": "note", "text": text})
+        elif self._mode != "none":
+            self._clear()
+            self._line(f"note: {text}")
+
+    def result(self, text: str) -> None:
+        """The closing lines of a verb."""
+        if self._mode == "json":
+            self._json({"event": "result", "text": text})
+        elif self._mode != "none":
+            self._line(text)
+
+    def show(self, step: "StreamStep") -> None:
+        """Refresh the live line, if it is time."""
+        if self._mode != "live":
+            return
+        now = self._clock()
+        with self._lock:
+            if now - step.started < _NOTABLE or now - step.shown < _REFRESH:
+                return
+            step.shown = now
+            amount = f" {step.amount / 1e6:.1f}" + (f" of {step.total / 1e6:.1f}" if step.total else "") + " MB"
+            self._stream.write(f"\r\x1b[K{step.title} …{amount}")
+            self._stream.flush()
+
+    def _clear(self) -> None:
+        if self._mode == "live":
+            with self._lock:
+                self._stream.write("\r\x1b[K")
+                self._stream.flush()
+
+    def _line(self, text: str) -> None:
+        with self._lock:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def _json(self, value: dict[str, object]) -> None:
+        self._line(json.dumps(value, ensure_ascii=False))
+
+
+class StreamStep:
+    """One step of a StreamReporter."""
+
+    def __init__(self, reporter: StreamReporter, title: str, total: int | None, started: float) -> None:
+        self._reporter = reporter
+        self._lock = threading.Lock()
+        self.title = title
+        self.total = total
+        self.started = started
+        self.shown = 0.0
+        self.amount = 0
+        self.result = ""
+
+    def advance(self, amount: int) -> None:
+        """So many bytes more."""
+        with self._lock:
+            self.amount += amount
+        self._reporter.show(self)
+
+    def done(self, result: str) -> None:
+        """What the step found."""
+        self.result = result

@@ -1,0 +1,20 @@
+"""Files of the project, as values: what a copied app and the build of a wheel are made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFile:
+    """A regular file, or a symbolic link if ``target`` is not empty.
+
+    ``path`` is relative to the project, ``size`` in bytes, ``sha256`` lower-case hex; ``open`` reads it.
+    """
+
+    path: str
+    executable: bool = False
+    size: int = 0
+    sha256: str = ""
+    target: str = ""
+    open: Callable[[], BinaryIO] | None = field(default=None, compare=False, hash=False)

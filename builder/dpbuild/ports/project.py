@@ -1,0 +1,31 @@
+"""The project's folder."""
+
+from typing import Protocol
+
+from dpbuild.model.files import ProjectFile
+
+
+class ProjectFolder(Protocol):
+    """Reads the project, and writes nothing but locks into it."""
+
+    @property
+    def directory(self) -> str:
+        """Its absolute path."""
+
+    def read(self, name: str) -> str | None:
+        """A text file, or None if there is none. Raises ConfigError if it cannot be read."""
+
+    def write(self, name: str, text: str) -> bool:
+        """Replace a text file at once; False if the project is read-only."""
+
+    def app_files(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[ProjectFile, ...]:
+        """What a copied app consists of, sorted by path. Raises ConfigError."""
+
+    def build_files(self) -> tuple[ProjectFile, ...]:
+        """What a build backend gets to see, sorted by path. Raises ConfigError."""
+
+    def named(self, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
+        """The files and folders that configuration names, sorted by path. Raises ConfigError."""
+
+    def commit_time(self) -> int | None:
+        """When the checked-out commit was made, in seconds, if nothing differs from it."""

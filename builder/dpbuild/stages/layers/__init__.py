@@ -1,0 +1,1 @@
+"""The layer stage: wheels and files become layer blobs in the store."""

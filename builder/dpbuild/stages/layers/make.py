@@ -1,0 +1,304 @@
+"""The layers of all wheels: found in the store, or made."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from dpbuild.archive.deflate import Splicer
+from dpbuild.archive.entry import Entry
+from dpbuild.errors import PathConflict
+from dpbuild.model.artifact import Artifact
+from dpbuild.model.base import Base
+from dpbuild.model.facts import Facts
+from dpbuild.model.layer import Layer
+from dpbuild.oci.codec import canonical
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.ports.reporter import Reporter, Step
+from dpbuild.ports.store import Store
+from dpbuild.stages.layers import write
+from dpbuild.stages.layers.content import Archived, Data
+from dpbuild.stages.layers.group import group
+from dpbuild.stages.layers.wheels import Planned, complete, open_wheel, plan
+
+# Where distributions keep their own tests; nothing imports these in a container, so they get no bytecode.
+_TESTS: Final = frozenset({"test", "tests"})
+
+
+class Compiler(Protocol):
+    """Compiles sources with the base's interpreter."""
+
+    @property
+    def key(self) -> str:
+        """Everything that the outcome depends on besides the sources."""
+
+    def compile(self, files: Sequence[tuple[str, bytes]], *, checked: bool) -> tuple[tuple[str, bytes], ...]:
+        """Path in the image and source in, path and bytecode out; what does not compile is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One file of a wheel as far as conflicts and folders are concerned."""
+
+    path: str
+    mode: int
+    identity: str
+    script: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the layers are made for: the base, and how wheels' modules are compiled (None: not at all)."""
+
+    base: Base
+    compiler: Compiler | None = None
+    # By normalised name: the base's files of a distribution that the lock has too, so that it is replaced.
+    replaced: tuple[tuple[str, frozenset[str]], ...] = ()
+
+    @property
+    def facts(self) -> Facts:
+        """The base's facts."""
+        return self.base.facts
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """All files of the base that are replaced."""
+        return frozenset().union(*(paths for _, paths in self.replaced))
+
+    def key(self) -> list[Any]:
+        """What a layer's bytes depend on besides its wheels and folders."""
+        facts = self.facts
+        return [
+            write.FORMAT,
+            facts.purelib,
+            facts.scripts,
+            facts.data,
+            facts.headers,
+            facts.interpreter,
+            self.compiler.key if self.compiler else None,
+        ]
+
+
+def make_layers(
+    artifacts: Iterable[Artifact],
+    site: Site,
+    store: Store,
+    reporter: Reporter,
+    *,
+    taken: int,
+    threads: int = 2,
+) -> tuple[Layer, ...]:
+    """One layer for each group of wheels, in their order in the image.
+
+    ``taken`` counts the image's other layers. Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
+    """
+    maker = _Maker(site, store, taken, threads)
+    return maker.make(tuple(artifacts), reporter)
+
+
+class _Maker:
+    def __init__(self, site: Site, store: Store, taken: int, threads: int) -> None:
+        self._site = site
+        self._store = store
+        self._taken = taken
+        self._threads = threads
+        self._local = threading.local()
+        self._placement = write.Placement(site.base.tree)
+        self._gone = site.gone
+
+    def _splicer(self) -> Splicer:
+        splicer = getattr(self._local, "splicer", None)
+        if splicer is None:
+            splicer = self._local.splicer = Splicer()
+        return splicer
+
+    def make(self, artifacts: tuple[Artifact, ...], reporter: Reporter) -> tuple[Layer, ...]:
+        groups = group(artifacts, self._taken)
+        with ThreadPoolExecutor(self._threads) as pool:
+            listings = dict(zip(artifacts, pool.map(self._listing, artifacts), strict=True))
+            self._check(listings)
+            keys = {members: self._key(members, listings) for members in groups}
+            found = {members: self._find(keys[members], members) for members in groups}
+            missing = [members for members in groups if found[members] is None]
+            if missing:
+                # The largest first: with two threads the last one to finish should be a small one.
+                missing.sort(key=lambda members: -sum(each.size for each in members))
+                with reporter.step(f"making {_count(len(missing), 'layer')}") as step:
+                    made = pool.map(lambda members: self._write(members, keys[members], step), missing)
+                    found.update(zip(missing, made, strict=True))
+                    step.done(f"{sum(len(members) for members in missing)} wheels")
+        return tuple(layer for members in groups if (layer := found[members]) is not None)
+
+    # what is in a wheel
+
+    def _listing(self, artifact: Artifact) -> tuple[_Listed, ...]:
+        key = json.dumps([*self._site.key()[:-1], artifact.digest.hex, artifact.filename, artifact.locked])
+        kept = self._store.get("wheels", key)
+        if kept is not None:
+            return tuple(_Listed(*row) for row in json.loads(kept))
+        with self._store.open(artifact.digest) as file:
+            opened = open_wheel(artifact, file, self._splicer())
+            planned = plan(opened, self._site.facts, self._splicer())
+        rows = tuple(
+            _Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script)
+            for each in planned
+        )
+        self._store.put("wheels", key, canonical([[row.path, row.mode, row.identity, row.script] for row in rows]))
+        return rows
+
+    # conflicts
+
+    def _check(self, listings: dict[Artifact, tuple[_Listed, ...]]) -> None:
+        """Find conflicts between wheels and with the base. Raises PathConflict."""
+        tree = self._site.base.tree
+        owners: dict[str, tuple[_Listed, Artifact]] = {}
+        folders: dict[str, Artifact] = {}
+        search = [part.strip("/") for part in (self._site.base.config.variable("PATH") or "").split(":") if part]
+        for artifact, rows in listings.items():
+            for row in rows:
+                path = self._place(row, artifact)
+                other = owners.setdefault(path, (row, artifact))
+                if other[0] is not row and (other[0].identity, other[0].mode) != (row.identity, row.mode):
+                    raise PathConflict(
+                        f"{_label(other[1])} and {_label(artifact)} both have the file /{path}, with different contents",
+                        hint="leave one of them out, or choose versions that do not collide",
+                    )
+                folder = path.rpartition("/")[0]
+                while folder and folder not in folders:
+                    folders[folder] = artifact
+                    folder = folder.rpartition("/")[0]
+                if row.script:
+                    name = path.rpartition("/")[2]
+                    for directory in search:
+                        known = f"{directory}/{name}"
+                        if tree.get(known) is not None and known not in self._gone:
+                            raise PathConflict(
+                                f"{_label(artifact)} has a script named {name}, as the base's /{known}",
+                                hint="it would shadow the base's program; leave the package out",
+                            )
+        for path in owners.keys() & folders.keys():
+            raise PathConflict(
+                f"{_label(owners[path][1])} has the file /{path}, which is a folder in {_label(folders[path])}"
+            )
+
+    def _place(self, row: _Listed, artifact: Artifact) -> str:
+        empty = Data(b"")
+        planned = Planned(path=row.path, mode=row.mode, content=empty, identity=("", b""), owner=_label(artifact))
+        return self._placement.place(planned, self._gone)
+
+    # keys
+
+    def _folders(self, paths: Iterable[str]) -> list[Entry]:
+        placed = [f"{self._placement.folder(path.rpartition('/')[0])}/x" for path in paths]
+        return [self._placement.entry(folder) for folder in write.parents(placed)]
+
+    def _removed(self, members: tuple[Artifact, ...]) -> frozenset[str]:
+        names = {member.name for member in members}
+        return frozenset().union(*(paths for name, paths in self._site.replaced if name in names))
+
+    def _key(self, members: tuple[Artifact, ...], listings: dict[Artifact, tuple[_Listed, ...]]) -> str:
+        paths = {row.path for member in members for row in listings[member]}
+        known = self._site.base.tree
+        folders = [
+            [
+                each.path,
+                each.mode,
+                each.uid,
+                each.gid,
+                each.mtime,
+                [[key, raw.hex()] for key, raw in each.xattrs],
+            ]
+            for each in self._folders(paths)
+            if known.get(each.path) is not None
+        ]
+        # Where links of the base lead somewhere else, the same wheel has other paths.
+        moved = sorted(
+            {
+                (folder, self._placement.folder(folder))
+                for folder in {path.rpartition("/")[0] for path in paths}
+                if self._placement.folder(folder) != folder
+            }
+        )
+        wheels = [[each.name, each.version, each.filename, each.digest.hex, each.locked] for each in members]
+        value = [*self._site.key(), wheels, folders, moved, sorted(self._removed(members))]
+        return hashlib.sha256(canonical(value)).hexdigest()
+
+    def _find(self, key: str, members: tuple[Artifact, ...]) -> Layer | None:
+        kept = self._store.get("layers", key)
+        if kept is None:
+            return None
+        digest, size, diff_id, unpacked, media_type = json.loads(kept)
+        if not self._store.has(Digest(digest)):
+            return None
+        return Layer(
+            descriptor=Descriptor(media_type=media_type, digest=Digest(digest), size=size),
+            diff_id=Digest(diff_id),
+            comment=_comment(members),
+            size=unpacked,
+            kept=True,
+        )
+
+    # making
+
+    def _write(self, members: tuple[Artifact, ...], key: str, step: Step) -> Layer:
+        splicer = self._splicer()
+        with ExitStack() as stack:
+            files: list[tuple[str, Planned]] = []
+            for member in members:
+                opened = open_wheel(member, stack.enter_context(self._store.open(member.digest)), splicer)
+                planned = plan(opened, self._site.facts, splicer)
+                compiled = self._compile(planned, member)
+                planned = complete(planned, compiled, opened.wheel.dist_info, self._site.facts)
+                files.extend((self._placement.place(each, self._gone), each) for each in planned)
+            merged = write.merge(files)
+            removed = self._removed(members) - merged.keys()
+            folders = [self._placement.entry(folder) for folder in write.parents([*merged, *removed])]
+            layer = write.write(
+                self._store,
+                splicer,
+                merged,
+                folders,
+                _comment(members),
+                removed=removed,
+                progress=step.advance,
+            )
+        described = layer.descriptor
+        self._store.put(
+            "layers",
+            key,
+            canonical([described.digest.hex, described.size, layer.diff_id.hex, layer.size, described.media_type]),
+        )
+        return layer
+
+    def _compile(self, planned: list[Planned], member: Artifact) -> tuple[tuple[str, bytes], ...]:
+        compiler = self._site.compiler
+        if compiler is None:
+            return ()
+        root = self._site.facts.purelib.lstrip("/") + "/"
+        sources = []
+        for each in planned:
+            if not (each.path.startswith(root) and each.path.endswith(".py")):
+                continue
+            if _TESTS & set(each.path.split("/")[:-1]):
+                continue
+            content = each.content
+            data = content.data(self._splicer()) if isinstance(content, Archived) else b""
+            sources.append((f"/{each.path}", data))
+        return compiler.compile(sources, checked=not member.locked) if sources else ()
+
+
+def _label(artifact: Artifact) -> str:
+    return f"{artifact.name} {artifact.version}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _comment(members: tuple[Artifact, ...]) -> str:
+    return ", ".join(_label(each) for each in members)
