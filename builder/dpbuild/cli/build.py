@@ -1,0 +1,79 @@
+"""``dpbuild build``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dpbuild.cli import options
+
+
+@click.command("build")
+@click.argument("path", type=click.Path(path_type=Path), default=".")
+@click.option("-t", "--tag", "tags", multiple=True, envvar="DPBUILD_TAG", metavar="REF", help="A name for the image; repeat.")
+@click.option("--push", is_flag=True, envvar="DPBUILD_PUSH", help="Push it to the registries of its tags.")
+@click.option("--load", is_flag=True, envvar="DPBUILD_LOAD", help="Load it into the Docker engine.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    envvar="DPBUILD_OUTPUT",
+    metavar="PATH",
+    help="Write it: a folder becomes an OCI layout, *.tar an archive.",
+)
+@options.platforms
+@options.base
+@click.option("--locked", is_flag=True, envvar="DPBUILD_LOCKED", help="Fail if the lock is missing or stale.")
+@click.option("--frozen", is_flag=True, envvar="DPBUILD_FROZEN", help="Use the lock without looking at its inputs.")
+@click.option(
+    "--builder",
+    type=click.Choice(["auto", "docker", "podman", "bubblewrap", "none"]),
+    default="auto",
+    envvar="DPBUILD_BUILDER",
+    help="What runs the base's interpreter where that is needed.",
+)
+@click.option("--epoch", type=click.IntRange(min=0), envvar="DPBUILD_EPOCH", help="Seconds; default SOURCE_DATE_EPOCH, else 0.")
+@click.option(
+    "--metadata-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DPBUILD_METADATA_FILE",
+    help="Describe all outputs there, as JSON.",
+)
+@click.option("--expect-digest", envvar="DPBUILD_EXPECT_DIGEST", metavar="DIGEST", help="Fail unless the image has this digest.")
+@options.common
+def command(path: Path, **given: Any) -> None:
+    """Make an image from the project in PATH (default: this folder).
+
+    Without --push, --load or -o it is written to .dpbuild/image in the project. One line goes to stdout:
+    what was written, by digest, as every other verb takes it.
+    """
+    from dpbuild.pipeline import BuildOptions, build
+
+    world = options.world(**given)
+    folder = options.directory(path)
+    flags: dict[str, object] = {}
+    if given["tags"]:
+        flags["tags"] = [part for value in given["tags"] for part in value.split()]
+    if given["platform"]:
+        flags["platforms"] = [*options.split(given["platform"])]
+    if given["base"]:
+        flags["base"] = given["base"]
+    built = build(
+        world.project(folder),
+        flags,
+        BuildOptions(
+            push=given["push"],
+            load=given["load"],
+            outputs=tuple(part for value in given["outputs"] for part in value.split("\n") if part),
+            locked=given["locked"],
+            frozen=given["frozen"],
+            builder=given["builder"],
+            epoch=given["epoch"] if given["epoch"] is not None else world.epoch,
+            expect_digest=given["expect_digest"] or "",
+        ),
+        world,
+    )
+    if given["metadata_file"]:
+        world.write_json(given["metadata_file"], built.metadata())
+    click.echo(built.written[0].reference)

@@ -1,0 +1,83 @@
+"""Options that several verbs share. Every one has its ``DPBUILD_…`` twin in the environment."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dpbuild.errors import UsageError
+from dpbuild.wiring import Settings, World
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common(function: F) -> F:
+    """``--cache-dir``, ``--offline``, ``--plain-http``, ``--progress``, ``-q``, ``-v``."""
+    rows = (
+        click.option(
+            "--cache-dir",
+            envvar="DPBUILD_CACHE_DIR",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Where the store is.  [default: ~/.cache/dpbuild]",
+        ),
+        click.option("--offline", is_flag=True, envvar="DPBUILD_OFFLINE", help="Use only what is in the store."),
+        click.option(
+            "--plain-http", is_flag=True, envvar="DPBUILD_PLAIN_HTTP", help="Speak http to registries off loopback too."
+        ),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "plain", "json", "none"]),
+            default="auto",
+            envvar="DPBUILD_PROGRESS",
+            help="How progress is shown, on stderr.",
+        ),
+        click.option("-q", "--quiet", is_flag=True, envvar="DPBUILD_QUIET", help="Show errors only."),
+        click.option("-v", "--verbose", is_flag=True, envvar="DPBUILD_VERBOSE", help="Show tracebacks of errors."),
+    )
+    for row in reversed(rows):
+        function = row(function)
+    return function
+
+
+def base(function: F) -> F:
+    """``--base``."""
+    return click.option("--base", envvar="DPBUILD_BASE", metavar="REF", help="The base image, instead of the configured one.")(
+        function
+    )
+
+
+def platforms(function: F) -> F:
+    """``--platform``, repeated or with commas."""
+    return click.option(
+        "--platform",
+        "platform",
+        multiple=True,
+        envvar="DPBUILD_PLATFORM",
+        metavar="OS/ARCH",
+        help="For which platform; repeat, or separate by commas.",
+    )(function)
+
+
+def split(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Repeated values and values with commas, as one list without repetitions."""
+    return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
+
+
+def world(**options: Any) -> World:
+    """The world, as the common options want it."""
+    return World(
+        Settings(
+            cache_dir=options["cache_dir"],
+            offline=options["offline"],
+            plain_http=options["plain_http"],
+            progress="none" if options["quiet"] else options["progress"],
+        )
+    )
+
+
+def directory(path: Path) -> Path:
+    """The project's folder, absolute. Raises UsageError."""
+    if not path.is_dir():
+        raise UsageError("there is no such folder", where=str(path), hint="name the project's folder")
+    return path.resolve()

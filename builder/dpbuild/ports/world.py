@@ -1,0 +1,69 @@
+"""Everything that the pipeline asks of the world, in one place."""
+
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, Protocol
+
+from dpbuild.model.base import Base
+from dpbuild.model.config import Config
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference
+from dpbuild.ports.fetcher import Fetcher
+from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.resolver import Resolver
+from dpbuild.ports.sandbox import Sandbox
+from dpbuild.ports.sink import ImageSink
+from dpbuild.ports.source import ImageSource
+from dpbuild.ports.store import Store
+
+Blob = Callable[[Descriptor], BinaryIO]
+
+
+class World(Protocol):
+    """Ports, made when they are first asked for."""
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+
+    @property
+    def reporter(self) -> Reporter:
+        """What the user reads."""
+
+    @property
+    def resolver(self) -> Resolver:
+        """The resolver."""
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """Downloads."""
+
+    @property
+    def host(self) -> Platform:
+        """The platform that dpbuild runs on."""
+
+    def clock(self) -> float:
+        """Seconds from anywhere, for durations."""
+
+    def source(
+        self,
+        reference: Reference,
+        platforms: Sequence[Platform],
+        config: Config | None = None,
+        pinned: tuple[tuple[str, str, str], ...] = (),
+    ) -> ImageSource:
+        """Where an image is read from; ``pinned`` are a composed base's packages as the lock has them."""
+
+    def sandbox(self, kind: str) -> Sandbox:
+        """What runs the base's interpreter. Raises SandboxError."""
+
+    def interpreter(self, base: Base) -> Sandbox:
+        """What compiles with the base's interpreter; it runs no foreign code. Raises SandboxError."""
+
+    def rootfs(self, base: Base, blob: Blob) -> str:
+        """The base's files, extracted and kept."""
+
+    def sinks(
+        self, config: Config, blob: Blob, *, push: bool, load: bool, outputs: tuple[str, ...]
+    ) -> tuple[ImageSink, ...]:
+        """The destinations that were asked for. Raises UsageError."""
