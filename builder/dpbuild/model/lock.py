@@ -2,42 +2,33 @@
 
 from dataclasses import dataclass
 
+from dpbuild.pypa.pylock import LockedFile, LockedPackage
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedFile:
-    """A wheel or sdist: exactly one of ``url`` and ``path`` is set; ``sha256`` is lower-case hex."""
+__all__ = ["Lock", "LockedBase", "LockedFile", "LockedPackage"]
 
-    name: str
-    sha256: str
-    url: str = ""
-    path: str = ""
-    size: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedPackage:
-    """One distribution at one version. ``name`` is normalised (PEP 503); ``marker`` is "" for always."""
-
-    name: str
-    version: str
-    marker: str = ""
-    wheels: tuple[LockedFile, ...] = ()
-    sdist: LockedFile | None = None
+Inputs = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedBase:
-    """What ``[tool.dpbuild.base]`` says of the base for one platform; ``facts`` are sorted (name, text) pairs."""
+    """What ``[tool.dpbuild.base]`` says of the base for one platform.
+
+    ``facts`` are sorted (name, text) pairs. ``packages`` are those of a composed base: name, version and
+    the sha256 of the .deb.
+    """
 
     platform: str
     digest: str
     facts: tuple[tuple[str, str], ...]
-    packages: tuple[tuple[str, str, str], ...] = ()  # compose: only: name, version, sha256 of the .deb
+    packages: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A whole lock. ``base_digest`` is the digest that the base's reference resolved to."""
+    """A whole lock. ``base_digest`` is the digest that the base's reference resolved to.
+
+    ``inputs`` is the hash of ``input_values``, which are kept to say in words what changed.
+    """
 
     requires_python: str
     environments: tuple[str, ...]
@@ -48,5 +39,4 @@ class Lock:
     base_digest: str
     base_date: str = ""
     bases: tuple[LockedBase, ...] = ()
-    extras: tuple[str, ...] = ()
-    dependency_groups: tuple[str, ...] = ()
+    input_values: Inputs = ()

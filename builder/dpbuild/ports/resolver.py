@@ -13,7 +13,9 @@ class ResolveRequest:
 
     ``requirements`` and ``constraints`` are PEP 508 lines; ``preferences`` are ``name==version`` lines that
     hold unless they have no solution (the lock that is there); ``allow_sdist`` names the projects (normalised)
-    that may come as an sdist, or holds "*".
+    that may come as an sdist, or holds "*"; ``no_binary`` those (or ":all:") that must. ``options`` are index
+    options in the words of requirements files. With ``no_deps`` the requirements are all there is. With
+    ``sources``, ``[tool.uv.sources]`` of the project in ``directory`` says which index a project comes from.
     """
 
     requirements: tuple[str, ...]
@@ -22,6 +24,10 @@ class ResolveRequest:
     find_links: tuple[str, ...] = ()
     allow_sdist: frozenset[str] = frozenset()
     directory: str = "."
+    no_binary: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    no_deps: bool = False
+    sources: bool = False
 
 
 class Resolver(Protocol):

@@ -1,4 +1,4 @@
-"""Configuration: ``[tool.dpbuild]`` or ``dpbuild.toml``, the project's own tables, and flags on top of both."""
+"""Configuration: ``[tool.dpbuild]`` or ``dpbuild.toml``, the project's own tables, and flags on top."""
 
 import re
 import tomllib

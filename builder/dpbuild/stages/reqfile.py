@@ -98,7 +98,7 @@ def _file(path: str, read: ReadText, out: Parsed, *, constraint: bool, seen: tup
         elif option in _INDEX_OPTIONS:
             if re.search(r"//[^/\s]*@", value):
                 raise UnsupportedRequirement(
-                    f"{option} holds a user or password, which a requirements file must not carry into a lock",
+                    f"{option} holds a user or password, which must not reach a lock",
                     where=where,
                     hint="set UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, or use netrc",
                 )

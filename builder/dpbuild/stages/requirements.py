@@ -14,10 +14,10 @@ from packaging.utils import canonicalize_name
 
 from dpbuild.errors import ConfigError, LockError, UnsupportedRequirement
 from dpbuild.model.config import Requirements
+from dpbuild.pypa.markers import kernel_variable
 from dpbuild.stages import reqfile
 from dpbuild.stages.reqfile import ReadText
 
-_KERNEL = re.compile(r"\bplatform[_.](release|version)\b")
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
 Table = Mapping[str, object]
 
@@ -34,16 +34,12 @@ def discover(
         found = read(name)
         if found is not None:
             content = hashlib.sha256(found.encode()).hexdigest()
-            return Requirements(
-                kind="uv-lock" if kind == "uv-lock" else "pylock", origin=name, content=content
-            )
+            return Requirements(kind="uv-lock" if kind == "uv-lock" else "pylock", origin=name, content=content)
     settings = _settings(pyproject)
     parsed = reqfile.parse("requirements.txt", read) if read("requirements.txt") is not None else None
     if parsed and parsed.rows and all(hashes for _, _, hashes in parsed.rows):
         if extras or groups:
-            raise ConfigError(
-                "a hashed requirements.txt has neither extras nor groups", where="requirements.txt"
-            )
+            raise ConfigError("a hashed requirements.txt has neither extras nor groups", where="requirements.txt")
         return _hashed(parsed, settings)
     project = _table(pyproject, "project")
     name = canonicalize_name(str(project.get("name", "")))
@@ -77,7 +73,7 @@ def discover(
 
 
 def check(line: str, where: str) -> Requirement:
-    """Read one PEP 508 requirement. Raises ConfigError, or UnsupportedRequirement for what cannot be locked."""
+    """Read one PEP 508 requirement. Raises ConfigError, UnsupportedRequirement for what cannot be locked."""
     try:
         requirement = Requirement(line)
     except InvalidRequirement as error:
@@ -85,18 +81,12 @@ def check(line: str, where: str) -> Requirement:
         raise ConfigError(f"not a requirement: {redact(line)!r} ({redact(reason)})", where=where) from None
     if requirement.url:
         _check_url(requirement, where)
-    if requirement.marker is not None:
-        check_marker(str(requirement.marker), requirement.name, where)
-    return requirement
-
-
-def check_marker(marker: str, name: str, where: str | None = None) -> None:
-    """Refuse markers on what only a running kernel knows. Raises UnsupportedRequirement."""
-    if found := _KERNEL.search(re.sub(r"\"[^\"]*\"|'[^']*'", "''", marker)):
+    if requirement.marker is not None and (variable := kernel_variable(str(requirement.marker))):
         raise UnsupportedRequirement(
-            f"{name} depends on platform_{found[1]}, which is a property of the kernel and not of an image",
+            f"{requirement.name} depends on {variable}, which is a property of the kernel and not of an image",
             where=where,
         )
+    return requirement
 
 
 def redact(text: str) -> str:
@@ -107,9 +97,7 @@ def redact(text: str) -> str:
 def _check_url(requirement: Requirement, where: str) -> None:
     url = requirement.url or ""
     if re.match(r"https?://[^/\s]*@", url):
-        raise LockError(
-            f"the URL of {requirement.name} holds a user or password, which a lock must not", where=where
-        )
+        raise LockError(f"the URL of {requirement.name} holds a user or password, which a lock must not", where=where)
     if not re.match(r"https?://", url):
         raise UnsupportedRequirement(
             f"{requirement.name} comes from {redact(url)}, which is not a wheel",
@@ -132,9 +120,7 @@ def _hashed(parsed: reqfile.Parsed, settings: str) -> Requirements:
     for where, text, found in parsed.rows:
         requirement = check(text, where)
         pins = [
-            row
-            for row in requirement.specifier
-            if row.operator in ("==", "===") and not row.version.endswith(".*")
+            row for row in requirement.specifier if row.operator in ("==", "===") and not row.version.endswith(".*")
         ]
         if not pins and not requirement.url:
             raise UnsupportedRequirement(f"{requirement.name} has hashes but no exact version", where=where)
@@ -187,17 +173,18 @@ def _project_lines(pyproject: Table, project: Table, read: ReadText) -> list[tup
             hint="list them under [project] dependencies, or add a uv.lock",
         )
     rows = []
-    for file in (
-        [files] if isinstance(files, str) else _strings(files, "tool.setuptools.dynamic.dependencies.file")
-    ):
+    for file in [files] if isinstance(files, str) else _strings(files, "tool.setuptools.dynamic.dependencies.file"):
         rows += [(where, text) for where, text, _ in reqfile.parse(file, read).rows]
     return rows
 
 
 def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str, str]]:
-    known = {canonicalize_name(key): value for key, value in _table(project, "optional-dependencies").items()}
+    known: dict[str, object] = {
+        canonicalize_name(key): value for key, value in _table(project, "optional-dependencies").items()
+    }
     out: list[tuple[str, str]] = []
-    todo, done = [canonicalize_name(extra) for extra in extras], set[str]()
+    todo: list[str] = [canonicalize_name(extra) for extra in extras]
+    done = set[str]()
     while todo:
         extra = todo.pop(0)
         if extra in done:
@@ -205,9 +192,7 @@ def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str,
         done.add(extra)
         if extra not in known:
             listed = ", ".join(sorted(known)) or "none"
-            raise ConfigError(
-                f"the project has no extra {extra!r} (it has: {listed})", where="pyproject.toml"
-            )
+            raise ConfigError(f"the project has no extra {extra!r} (it has: {listed})", where="pyproject.toml")
         where = f"pyproject.toml: project.optional-dependencies.{extra}"
         for row in _strings(known[extra], where):
             requirement = check(row, where)
@@ -220,7 +205,9 @@ def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str,
 
 
 def _groups(pyproject: Table, groups: Sequence[str], name: str) -> list[tuple[str, str]]:
-    known = {canonicalize_name(key): value for key, value in _table(pyproject, "dependency-groups").items()}
+    known: dict[str, object] = {
+        canonicalize_name(key): value for key, value in _table(pyproject, "dependency-groups").items()
+    }
     project = _table(pyproject, "project")
     out: list[tuple[str, str]] = []
 
@@ -231,9 +218,7 @@ def _groups(pyproject: Table, groups: Sequence[str], name: str) -> list[tuple[st
             )
         if group not in known:
             listed = ", ".join(sorted(known)) or "none"
-            raise ConfigError(
-                f"there is no dependency group {group!r} (there are: {listed})", where="pyproject.toml"
-            )
+            raise ConfigError(f"there is no dependency group {group!r} (there are: {listed})", where="pyproject.toml")
         where = f"pyproject.toml: dependency-groups.{group}"
         rows = known[group]
         if not isinstance(rows, list):
@@ -246,11 +231,7 @@ def _groups(pyproject: Table, groups: Sequence[str], name: str) -> list[tuple[st
                 else:
                     out.append((where, row))
             # PEP 735, "Dependency Group Include".
-            elif (
-                isinstance(row, Mapping)
-                and set(row) == {"include-group"}
-                and isinstance(row["include-group"], str)
-            ):
+            elif isinstance(row, Mapping) and set(row) == {"include-group"} and isinstance(row["include-group"], str):
                 expand(canonicalize_name(row["include-group"]), (*path, group))
             else:
                 raise ConfigError('must hold requirements and {include-group = "…"} only', where=where)
@@ -267,11 +248,7 @@ def _source(requirement: Requirement, sources: Table, text: str) -> None:
             continue
         for row in value if isinstance(value, list) else [value]:
             kind = next(
-                (
-                    word
-                    for word in ("git", "path", "workspace", "url")
-                    if isinstance(row, Mapping) and row.get(word)
-                ),
+                (word for word in ("git", "path", "workspace", "url") if isinstance(row, Mapping) and row.get(word)),
                 "",
             )
             if kind:
@@ -286,5 +263,5 @@ def _source(requirement: Requirement, sources: Table, text: str) -> None:
                 raise UnsupportedRequirement(
                     f"{name} comes from a {kind} source of [tool.uv.sources], which has no wheel to lock",
                     where=f"pyproject.toml:{line}" if line else "pyproject.toml",
-                    hint="build it as a wheel, name its folder in find-links, and require it by name; or add a uv.lock",
+                    hint="build it as a wheel, name its folder in find-links, and require it by name",
                 )

@@ -1,0 +1,224 @@
+"""The resolver: uv as a subprocess, told everything of the target and nothing of the host.
+
+uv needs a Python to run with; it is used for nothing that shows, because building is switched off. uv's own
+cache is not the user's: a warm shared one was seen to hold metadata that had been built on the host.
+"""
+
+import contextlib
+import re
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dpbuild.adapters import uv_errors
+from dpbuild.errors import LockError
+from dpbuild.model.target import Target
+from dpbuild.ports.resolver import ResolveRequest
+from dpbuild.pypa import pylock
+from dpbuild.pypa.pylock import LockedFile, LockedPackage
+
+# What would make uv look at this machine, or write elsewhere than where it is told to.
+_NEVER = (
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_PROJECT",
+    "UV_PROJECT_ENVIRONMENT",
+    "UV_WORKING_DIR",
+    "UV_WORKING_DIRECTORY",
+    "UV_CACHE_DIR",
+    "UV_NO_CACHE",
+    "UV_NO_BINARY",
+    "UV_NO_BINARY_PACKAGE",
+    "UV_NO_BUILD",
+    "UV_NO_BUILD_PACKAGE",
+    "UV_TORCH_BACKEND",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+)
+
+
+def find_uv(path: str) -> str:
+    """The uv program: the one that is installed with dpbuild, else one on ``path``. Raises LockError."""
+    try:
+        import uv
+
+        return str(uv.find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv", path=path)
+    if found is None:
+        raise LockError("there is no uv, which resolves requirements", hint="pip install uv")
+    return found
+
+
+class UvResolver:
+    """Implements ``ports.resolver.Resolver``.
+
+    ``uv`` and ``python`` are paths of programs, ``cache`` a folder of dpbuild's own, ``environment`` the whole
+    environment that uv gets: PATH, HOME, proxies, certificates, and the configuration of indexes as UV_*.
+    """
+
+    def __init__(
+        self, *, uv: str, python: str, cache: str, environment: Mapping[str, str], offline: bool = False
+    ) -> None:
+        self._uv = uv
+        self._python = python
+        self._cache = cache
+        kept = {name: value for name, value in environment.items() if name not in _NEVER}
+        self._environment = {**kept, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+        self._offline = offline
+
+    def resolve(self, request: ResolveRequest, target: Target) -> tuple[LockedPackage, ...]:
+        """The packages for the target, sorted by name.
+
+        Raises UnsupportedRequirement, NoCompatibleWheel, LockError.
+        """
+        if not target.uv_platform:
+            raise LockError(
+                f"uv cannot resolve for {target.platform}",
+                hint="give a pylock.toml that was made for it",
+            )
+        forced = set(request.no_binary)
+        while True:
+            with tempfile.TemporaryDirectory(prefix="dpbuild-uv-") as folder:
+                arguments = self._compile(request, target, Path(folder), sorted(forced))
+                done = self._run(arguments, request.directory)
+                if done.returncode == 0:
+                    text = (Path(folder) / "pylock.toml").read_text(encoding="utf-8")
+                    return _packages(text, request.directory)
+            # Projects that may be built are asked for as an sdist only when no wheel will do.
+            wanted = uv_errors.sdist_only(done.stderr) - forced
+            allowed = {name for name in wanted if name in request.allow_sdist or "*" in request.allow_sdist}
+            if not allowed:
+                raise uv_errors.translate(done.stderr, target)
+            forced |= allowed
+
+    def _compile(self, request: ResolveRequest, target: Target, folder: Path, forced: list[str]) -> list[str]:
+        sources = _sources(request.directory) if request.sources else {}
+        if sources:
+            import tomlkit
+
+            # Sources count only in a pyproject.toml, and only in the one that has the requirements.
+            project = {"name": "dpbuild-requirements", "version": "0", "dependencies": list(request.requirements)}
+            source = folder / "pyproject.toml"
+            source.write_text(tomlkit.dumps({"project": project, "tool": {"uv": sources}}), encoding="utf-8")
+        else:
+            source = folder / "requirements.in"
+            lines = [*request.options, *request.requirements]
+            source.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        arguments = ["pip", "compile", str(source), "--format", "pylock.toml", "--no-header", "--no-annotate"]
+        arguments += ["--python", self._python, "--python-version", target.python_version]
+        arguments += ["--python-platform", target.uv_platform]
+        # Metadata that only a build could tell is not to be had here, whatever else is allowed.
+        arguments += ["--only-binary", ":all:", "--require-build-hashes"] if forced else ["--no-build"]
+        for name in forced:
+            arguments += ["--no-binary", name]
+        if request.no_deps:
+            arguments.append("--no-deps")
+        if request.constraints:
+            constraints = folder / "constraints.txt"
+            constraints.write_text("".join(f"{line}\n" for line in request.constraints), encoding="utf-8")
+            arguments += ["--constraints", str(constraints)]
+        for place in request.find_links:
+            arguments += ["--find-links", place if "://" in place else str(Path(request.directory, place))]
+        output = folder / "pylock.toml"
+        if request.preferences:
+            # uv keeps the versions of the output that is there, unless they have no solution.
+            output.write_text(_preferences(request.preferences), encoding="utf-8")
+        return [*arguments, "--output-file", str(output)]
+
+    def export(self, directory: str, extras: tuple[str, ...], groups: tuple[str, ...]) -> tuple[LockedPackage, ...]:
+        """What the project's ``uv.lock`` says, not resolved again. Raises UnsupportedRequirement, LockError."""
+        arguments = ["export", "--frozen", "--offline", "--format", "pylock.toml", "--no-header", "--no-annotate"]
+        arguments += ["--no-emit-project", "--no-default-groups", "--python", self._python]
+        for extra in extras:
+            arguments += ["--extra", extra]
+        for group in groups:
+            arguments += ["--group", group]
+        done = self._run(arguments, directory)
+        if done.returncode:
+            raise uv_errors.translate_export(done.stderr)
+        return _packages(done.stdout, directory)
+
+    def _run(self, arguments: list[str], directory: str) -> subprocess.CompletedProcess[str]:
+        command = [self._uv, *arguments, "--cache-dir", self._cache, "--color", "never"]
+        if self._offline and "--offline" not in arguments:
+            command.append("--offline")
+        try:
+            return subprocess.run(
+                command,
+                cwd=directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except OSError as error:
+            raise LockError(f"uv cannot be started: {error.strerror}", where=self._uv) from None
+
+
+def _preferences(rows: tuple[str, ...]) -> str:
+    packages = []
+    for row in rows:
+        name, _, version = row.partition("==")
+        wheel = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        file = LockedFile(name=wheel, sha256="0" * 64, path=wheel)
+        packages.append(LockedPackage(name=name, version=version, wheels=(file,)))
+    return pylock.dumps(pylock.Document(packages=tuple(packages)))
+
+
+def _packages(text: str, directory: str) -> tuple[LockedPackage, ...]:
+    rows = pylock.loads(text, "uv's output").packages
+    return tuple(sorted((_relative(row, directory) for row in rows), key=lambda row: (row.name, row.version)))
+
+
+def _relative(package: LockedPackage, directory: str) -> LockedPackage:
+    return LockedPackage(
+        name=package.name,
+        version=package.version,
+        marker=package.marker,
+        wheels=tuple(_file(row, directory) for row in package.wheels),
+        sdist=_file(package.sdist, directory) if package.sdist else None,
+        unsupported=package.unsupported,
+    )
+
+
+def _file(file: LockedFile, directory: str) -> LockedFile:
+    """The file with a path instead of a ``file:`` URL, relative where it is in the project."""
+    if not file.url.startswith("file:"):
+        return file
+    from urllib.parse import unquote, urlsplit
+
+    path = Path(unquote(urlsplit(file.url).path))
+    with contextlib.suppress(ValueError):
+        path = path.relative_to(Path(directory).resolve())
+    return LockedFile(name=file.name, sha256=file.sha256, path=path.as_posix(), size=file.size)
+
+
+def _sources(directory: str) -> dict[str, Any]:
+    """The part of ``[tool.uv]`` that says which project comes from which index."""
+    try:
+        tool = tomllib.loads(Path(directory, "pyproject.toml").read_text(encoding="utf-8")).get("tool", {})
+    except (OSError, ValueError):
+        return {}
+    table = tool.get("uv", {}) if isinstance(tool, dict) else {}
+    sources = {}
+    for name, value in table.get("sources", {}).items():
+        rows = [
+            row for row in (value if isinstance(value, list) else [value]) if isinstance(row, dict) and "index" in row
+        ]
+        if rows:
+            sources[name] = rows
+    if not sources:
+        return {}
+    indexes = []
+    for row in table.get("index", []):
+        url = str(row.get("url", ""))
+        local = bool(url) and not re.match(r"[a-z][a-z0-9+.-]*:", url)
+        indexes.append({**row, "url": Path(directory, url).resolve().as_uri()} if local else row)
+    return {"sources": sources, "index": indexes}

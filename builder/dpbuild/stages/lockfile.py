@@ -1,0 +1,121 @@
+"""``pylock.dpbuild.toml``: the lock as a file. What dpbuild adds stands in ``[tool.dpbuild]`` only."""
+
+import hashlib
+import json
+import re
+from typing import Final
+
+from dpbuild.errors import LockError
+from dpbuild.model.lock import Inputs, Lock, LockedBase
+from dpbuild.pypa import pylock
+from dpbuild.pypa.pylock import Document, LockedPackage, Reader
+
+NAME: Final = "pylock.dpbuild.toml"
+BUILD_NAME: Final = "pylock.dpbuild-build.toml"
+# Raise this when a lock written before cannot be used any more.
+VERSION: Final = 1
+_USER = re.compile(r"^[a-z][a-z0-9+.-]*://[^/?#]*@", re.IGNORECASE)
+
+
+def inputs_hash(values: Inputs) -> str:
+    """The hash that stands in the lock for everything that decides it."""
+    text = json.dumps([VERSION, [[key, list(rows)] for key, rows in values]], ensure_ascii=False, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def dumps(lock: Lock) -> str:
+    """The text of the lock, the same bytes for equal locks. Raises LockError for URLs with user information."""
+    _check(lock.packages, None)
+    own: dict[str, object] = {"lock-version": VERSION, "inputs-hash": lock.inputs, "platforms": lock.platforms}
+    own["inputs"] = {key: rows for key, rows in lock.input_values if rows}
+    if lock.base_reference:
+        base: dict[str, object] = {"reference": lock.base_reference, "digest": lock.base_digest}
+        base |= {"date": lock.base_date} if lock.base_date else {}
+        base["platforms"] = [_base_row(row) for row in lock.bases]
+        own["base"] = base
+    return "# Made by dpbuild. Do not edit; `dpbuild lock` writes it again.\n" + pylock.dumps(
+        Document(
+            packages=lock.packages,
+            requires_python=lock.requires_python,
+            environments=lock.environments,
+            tool={"dpbuild": own},
+        )
+    )
+
+
+def _base_row(base: LockedBase) -> dict[str, object]:
+    row: dict[str, object] = {"platform": base.platform, "digest": base.digest}
+    if base.packages:
+        row["packages"] = [{"name": name, "version": version, "sha256": sha} for name, version, sha in base.packages]
+    return {**row, "facts": dict(base.facts)}
+
+
+def loads(text: str, where: str = NAME) -> Lock:
+    """Read a lock that dpbuild wrote. Raises LockError that names the key."""
+    document = pylock.loads(text, where)
+    read = Reader(where)
+    if "dpbuild" not in document.tool:
+        raise LockError(
+            "the lock was not made by dpbuild: it has no [tool.dpbuild]", where=where, hint="run dpbuild lock"
+        )
+    own = read.table(document.tool, "dpbuild", "tool")
+    if own.get("lock-version") != VERSION:
+        raise LockError(
+            f"the lock has dpbuild's lock version {own.get('lock-version')!r}; this is {VERSION}",
+            where=where,
+            hint="run dpbuild lock",
+        )
+    path = "tool.dpbuild"
+    base = read.table(own, "base", path)
+    inputs = read.table(own, "inputs", path)
+    for number, package in enumerate(document.packages):
+        for file in (*package.wheels, *([package.sdist] if package.sdist else [])):
+            if not file.sha256:
+                raise read.fail(
+                    f"packages[{number}]", f"a package whose files have hashes.sha256 ({file.name} has none)"
+                )
+    _check(document.packages, where)
+    return Lock(
+        requires_python=document.requires_python,
+        environments=document.environments,
+        packages=document.packages,
+        platforms=read.texts(own, "platforms", path),
+        inputs=read.text(own, "inputs-hash", path),
+        input_values=tuple((key, read.texts(inputs, key, f"{path}.inputs")) for key in sorted(inputs)),
+        base_reference=read.text(base, "reference", f"{path}.base", default=""),
+        base_digest=read.text(base, "digest", f"{path}.base", default=""),
+        base_date=read.text(base, "date", f"{path}.base", default=""),
+        bases=tuple(
+            _base(read, row, f"{path}.base.platforms[{number}]")
+            for number, row in enumerate(read.tables(base, "platforms", f"{path}.base"))
+        ),
+    )
+
+
+def _base(read: Reader, row: pylock.Table, path: str) -> LockedBase:
+    facts = read.table(row, "facts", path)
+    packages = enumerate(read.tables(row, "packages", path))
+    return LockedBase(
+        platform=read.text(row, "platform", path),
+        digest=read.text(row, "digest", path),
+        facts=tuple((key, read.text(facts, key, f"{path}.facts")) for key in sorted(facts)),
+        packages=tuple(
+            (
+                read.text(package, "name", f"{path}.packages[{number}]"),
+                read.text(package, "version", f"{path}.packages[{number}]"),
+                read.text(package, "sha256", f"{path}.packages[{number}]"),
+            )
+            for number, package in packages
+        ),
+    )
+
+
+def _check(packages: tuple[LockedPackage, ...], where: str | None) -> None:
+    for package in packages:
+        for file in (*package.wheels, *([package.sdist] if package.sdist else [])):
+            if _USER.match(file.url):
+                raise LockError(
+                    f"the URL of {file.name} holds a user or password, which a lock must not",
+                    where=where,
+                    hint="give the index's credentials by netrc, keyring, or UV_INDEX_<NAME>_USERNAME and _PASSWORD",
+                )
