@@ -14,11 +14,24 @@ from dpbuild.model.target import Target
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.resolver import Resolver, ResolveRequest
 from dpbuild.pypa import pylock
-from dpbuild.stages.inputs import build_inputs, inputs
+from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, stale
 from dpbuild.stages.lockfile import inputs_hash
 from dpbuild.stages.merge import Picked, merge, platform_marker, requires_python
 from dpbuild.stages.reqfile import ReadText
 from dpbuild.stages.select import applicable, select
+
+__all__ = [
+    "LockTarget",
+    "build_inputs",
+    "build_stale",
+    "changes",
+    "inputs",
+    "locked_base",
+    "make_build_lock",
+    "make_lock",
+    "stale",
+    "wanted_platforms",
+]
 
 # What is locked where the project names no platforms, as far as base and wheels allow.
 _USUAL = (Platform("linux", "amd64"), Platform("linux", "arm64"))
@@ -33,12 +46,21 @@ class LockTarget:
     required: bool = True
 
 
-def wanted_platforms(config: Config, host: Platform) -> tuple[tuple[Platform, bool], ...]:
-    """The platforms to lock for and whether each is required, the first one deciding versions."""
+def wanted_platforms(config: Config, host: Platform, previous: Lock | None = None) -> tuple[tuple[Platform, bool], ...]:
+    """The platforms to lock for and whether each is required, the first one deciding versions.
+
+    What ``previous`` covers stays covered if that can be, so that building one platform of several does not
+    take the others out of the lock.
+    """
     if config.platforms:
-        return tuple((platform, True) for platform in config.platforms)
-    own = Platform("linux", host.architecture, host.variant).normalized()
-    return ((own, True), *((platform, False) for platform in _USUAL if platform != own))
+        required = tuple(dict.fromkeys(platform.normalized() for platform in config.platforms))
+        others: tuple[Platform, ...] = ()
+    else:
+        required = (Platform("linux", host.architecture, host.variant).normalized(),)
+        others = _USUAL
+    kept = tuple(Platform.parse(text) for text in previous.platforms) if previous else ()
+    rest = tuple(row for row in dict.fromkeys((*others, *kept)) if row not in required)
+    return (*((platform, True) for platform in required), *((platform, False) for platform in rest))
 
 
 def locked_base(base: Base, packages: Iterable[tuple[str, str, str]] = ()) -> LockedBase:
