@@ -10,7 +10,9 @@ from dpbuild.cli import options
 
 @click.command("build")
 @click.argument("path", type=click.Path(path_type=Path), default=".")
-@click.option("-t", "--tag", "tags", multiple=True, envvar="DPBUILD_TAG", metavar="REF", help="A name for the image; repeat.")
+@click.option(
+    "-t", "--tag", "tags", multiple=True, envvar="DPBUILD_TAG", metavar="REF", help="A name for the image; repeat."
+)
 @click.option("--push", is_flag=True, envvar="DPBUILD_PUSH", help="Push it to the registries of its tags.")
 @click.option("--load", is_flag=True, envvar="DPBUILD_LOAD", help="Load it into the Docker engine.")
 @click.option(
@@ -33,14 +35,18 @@ from dpbuild.cli import options
     envvar="DPBUILD_BUILDER",
     help="What runs the base's interpreter where that is needed.",
 )
-@click.option("--epoch", type=click.IntRange(min=0), envvar="DPBUILD_EPOCH", help="Seconds; default SOURCE_DATE_EPOCH, else 0.")
+@click.option(
+    "--epoch", type=click.IntRange(min=0), envvar="DPBUILD_EPOCH", help="Seconds; default SOURCE_DATE_EPOCH, else 0."
+)
 @click.option(
     "--metadata-file",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="DPBUILD_METADATA_FILE",
     help="Describe all outputs there, as JSON.",
 )
-@click.option("--expect-digest", envvar="DPBUILD_EXPECT_DIGEST", metavar="DIGEST", help="Fail unless the image has this digest.")
+@click.option(
+    "--expect-digest", envvar="DPBUILD_EXPECT_DIGEST", metavar="DIGEST", help="Fail unless the image has this digest."
+)
 @options.common
 def command(path: Path, **given: Any) -> None:
     """Make an image from the project in PATH (default: this folder).

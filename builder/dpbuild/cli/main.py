@@ -44,7 +44,9 @@ class _Verbs(click.Group):
             from difflib import get_close_matches
 
             close = get_close_matches(name, VERBS, n=1)
-            raise click.UsageError(f"there is no verb {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""), ctx)
+            raise click.UsageError(
+                f"there is no verb {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""), ctx
+            )
         return super().resolve_command(ctx, args)
 
 

@@ -42,9 +42,9 @@ def common(function: F) -> F:
 
 def base(function: F) -> F:
     """``--base``."""
-    return click.option("--base", envvar="DPBUILD_BASE", metavar="REF", help="The base image, instead of the configured one.")(
-        function
-    )
+    return click.option(
+        "--base", envvar="DPBUILD_BASE", metavar="REF", help="The base image, instead of the configured one."
+    )(function)
 
 
 def platforms(function: F) -> F:

@@ -22,3 +22,6 @@ class Reporter(Protocol):
 
     def note(self, text: str) -> None:
         """Something the user should know that is no error."""
+
+    def result(self, text: str) -> None:
+        """A closing line of a verb."""

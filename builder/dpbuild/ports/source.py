@@ -1,9 +1,10 @@
 """Where images come from: a registry, a layout, an archive, an engine, Debian's packages."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.platform import Platform
 
 
 class ImageSource(Protocol):
@@ -20,3 +21,28 @@ class ImageSource(Protocol):
 
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """The bytes of a layer, in chunks; the last chunk is followed by an error if the digest differs."""
+
+
+class Composition(Protocol):
+    """What one platform's composed base was made of: (name, version, sha256 of the .deb), and the indices' date."""
+
+    @property
+    def platform(self) -> Platform:
+        """The platform."""
+
+    @property
+    def packages(self) -> tuple[tuple[str, str, str], ...]:
+        """The packages, in the order of their layers."""
+
+    @property
+    def date(self) -> str:
+        """RFC 3339, or ""."""
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A source that makes its image from packages."""
+
+    @property
+    def composition(self) -> tuple[Composition, ...]:
+        """One for each platform."""

@@ -24,6 +24,8 @@ BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
 CREATED: Final = "org.opencontainers.image.created"
 # Where a copied app lives.
 APP: Final = "/app"
+# CA certificates of base and project, where the configuration adds some.
+BUNDLE: Final = "/usr/local/share/dpbuild/ca-certificates.crt"
 # What a console script does, for an app that is copied and so has none installed.
 _CALL: Final = "import sys; from {module} import {first}; sys.exit({attribute}())"
 
@@ -41,14 +43,19 @@ def make_image(
     app: str,
     entrypoint: tuple[str, ...],
     epoch: int,
+    bundle: bool = False,
 ) -> Image:
-    """One platform's image. ``app`` is ``wheel``, ``copy`` or ``none``; ``epoch`` is in seconds."""
+    """One platform's image. ``app`` is ``wheel``, ``copy`` or ``none``; ``epoch`` is in seconds; ``bundle`` says
+    that the app's layer has CA certificates.
+    """
     created = timestamp(epoch)
     old = base.config
     workdir = config.workdir or (APP if app == "copy" else old.working_dir)
     fixed: Pairs = (("PYTHONNOUSERSITE", "1"),)
     if app == "wheel":
         fixed += (("PYTHONSAFEPATH", "1"),)
+    if bundle:
+        fixed += (("SSL_CERT_FILE", BUNDLE), ("REQUESTS_CA_BUNDLE", BUNDLE))
     new = replace(
         old,
         created=created,

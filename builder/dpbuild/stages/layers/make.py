@@ -3,42 +3,25 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
 
 from dpbuild.archive.deflate import Splicer
-from dpbuild.archive.entry import Entry
 from dpbuild.errors import PathConflict
 from dpbuild.model.artifact import Artifact
-from dpbuild.model.base import Base
-from dpbuild.model.facts import Facts
 from dpbuild.model.layer import Layer
 from dpbuild.oci.codec import canonical
-from dpbuild.oci.descriptor import Descriptor
-from dpbuild.oci.digest import Digest
 from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers import write
-from dpbuild.stages.layers.content import Archived, Data
+from dpbuild.stages.layers.bytecode import compile_planned
+from dpbuild.stages.layers.content import Data
 from dpbuild.stages.layers.group import group
+from dpbuild.stages.layers.kept import find, keep
+from dpbuild.stages.layers.site import Site
 from dpbuild.stages.layers.wheels import Planned, complete, open_wheel, plan
-
-# Where distributions keep their own tests; nothing imports these in a container, so they get no bytecode.
-_TESTS: Final = frozenset({"test", "tests"})
-
-
-class Compiler(Protocol):
-    """Compiles sources with the base's interpreter."""
-
-    @property
-    def key(self) -> str:
-        """Everything that the outcome depends on besides the sources."""
-
-    def compile(self, files: Sequence[tuple[str, bytes]], *, checked: bool) -> tuple[tuple[str, bytes], ...]:
-        """Path in the image and source in, path and bytecode out; what does not compile is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +35,11 @@ class _Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What the layers are made for: the base, and how wheels' modules are compiled (None: not at all)."""
+class WheelLayers:
+    """The layers of all wheels in their order in the image, and the names of all scripts in them."""
 
-    base: Base
-    compiler: Compiler | None = None
-    # By normalised name: the base's files of a distribution that the lock has too, so that it is replaced.
-    replaced: tuple[tuple[str, frozenset[str]], ...] = ()
-
-    @property
-    def facts(self) -> Facts:
-        """The base's facts."""
-        return self.base.facts
-
-    @property
-    def gone(self) -> frozenset[str]:
-        """All files of the base that are replaced."""
-        return frozenset().union(*(paths for _, paths in self.replaced))
-
-    def key(self) -> list[Any]:
-        """What a layer's bytes depend on besides its wheels and folders."""
-        facts = self.facts
-        return [
-            write.FORMAT,
-            facts.purelib,
-            facts.scripts,
-            facts.data,
-            facts.headers,
-            facts.interpreter,
-            self.compiler.key if self.compiler else None,
-        ]
+    layers: tuple[Layer, ...]
+    scripts: frozenset[str]
 
 
 def make_layers(
@@ -92,8 +50,8 @@ def make_layers(
     *,
     taken: int,
     threads: int = 2,
-) -> tuple[Layer, ...]:
-    """One layer for each group of wheels, in their order in the image.
+) -> WheelLayers:
+    """One layer for each group of wheels.
 
     ``taken`` counts the image's other layers. Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
     """
@@ -117,13 +75,13 @@ class _Maker:
             splicer = self._local.splicer = Splicer()
         return splicer
 
-    def make(self, artifacts: tuple[Artifact, ...], reporter: Reporter) -> tuple[Layer, ...]:
+    def make(self, artifacts: tuple[Artifact, ...], reporter: Reporter) -> WheelLayers:
         groups = group(artifacts, self._taken)
         with ThreadPoolExecutor(self._threads) as pool:
             listings = dict(zip(artifacts, pool.map(self._listing, artifacts), strict=True))
             self._check(listings)
             keys = {members: self._key(members, listings) for members in groups}
-            found = {members: self._find(keys[members], members) for members in groups}
+            found = {members: find(self._store, keys[members], _comment(members)) for members in groups}
             missing = [members for members in groups if found[members] is None]
             if missing:
                 # The largest first: with two threads the last one to finish should be a small one.
@@ -132,7 +90,8 @@ class _Maker:
                     made = pool.map(lambda members: self._write(members, keys[members], step), missing)
                     found.update(zip(missing, made, strict=True))
                     step.done(f"{sum(len(members) for members in missing)} wheels")
-        return tuple(layer for members in groups if (layer := found[members]) is not None)
+        scripts = frozenset(row.path.rpartition("/")[2] for rows in listings.values() for row in rows if row.script)
+        return WheelLayers(tuple(layer for members in groups if (layer := found[members]) is not None), scripts)
 
     # what is in a wheel
 
@@ -193,55 +152,15 @@ class _Maker:
 
     # keys
 
-    def _folders(self, paths: Iterable[str]) -> list[Entry]:
-        placed = [f"{self._placement.folder(path.rpartition('/')[0])}/x" for path in paths]
-        return [self._placement.entry(folder) for folder in write.parents(placed)]
-
     def _removed(self, members: tuple[Artifact, ...]) -> frozenset[str]:
         names = {member.name for member in members}
         return frozenset().union(*(paths for name, paths in self._site.replaced if name in names))
 
     def _key(self, members: tuple[Artifact, ...], listings: dict[Artifact, tuple[_Listed, ...]]) -> str:
-        paths = {row.path for member in members for row in listings[member]}
-        known = self._site.base.tree
-        folders = [
-            [
-                each.path,
-                each.mode,
-                each.uid,
-                each.gid,
-                each.mtime,
-                [[key, raw.hex()] for key, raw in each.xattrs],
-            ]
-            for each in self._folders(paths)
-            if known.get(each.path) is not None
-        ]
-        # Where links of the base lead somewhere else, the same wheel has other paths.
-        moved = sorted(
-            {
-                (folder, self._placement.folder(folder))
-                for folder in {path.rpartition("/")[0] for path in paths}
-                if self._placement.folder(folder) != folder
-            }
-        )
+        surroundings = self._placement.surroundings(row.path for member in members for row in listings[member])
         wheels = [[each.name, each.version, each.filename, each.digest.hex, each.locked] for each in members]
-        value = [*self._site.key(), wheels, folders, moved, sorted(self._removed(members))]
+        value = [*self._site.key(), wheels, surroundings, sorted(self._removed(members))]
         return hashlib.sha256(canonical(value)).hexdigest()
-
-    def _find(self, key: str, members: tuple[Artifact, ...]) -> Layer | None:
-        kept = self._store.get("layers", key)
-        if kept is None:
-            return None
-        digest, size, diff_id, unpacked, media_type = json.loads(kept)
-        if not self._store.has(Digest(digest)):
-            return None
-        return Layer(
-            descriptor=Descriptor(media_type=media_type, digest=Digest(digest), size=size),
-            diff_id=Digest(diff_id),
-            comment=_comment(members),
-            size=unpacked,
-            kept=True,
-        )
 
     # making
 
@@ -267,29 +186,11 @@ class _Maker:
                 removed=removed,
                 progress=step.advance,
             )
-        described = layer.descriptor
-        self._store.put(
-            "layers",
-            key,
-            canonical([described.digest.hex, described.size, layer.diff_id.hex, layer.size, described.media_type]),
-        )
+        keep(self._store, key, layer)
         return layer
 
     def _compile(self, planned: list[Planned], member: Artifact) -> tuple[tuple[str, bytes], ...]:
-        compiler = self._site.compiler
-        if compiler is None:
-            return ()
-        root = self._site.facts.purelib.lstrip("/") + "/"
-        sources = []
-        for each in planned:
-            if not (each.path.startswith(root) and each.path.endswith(".py")):
-                continue
-            if _TESTS & set(each.path.split("/")[:-1]):
-                continue
-            content = each.content
-            data = content.data(self._splicer()) if isinstance(content, Archived) else b""
-            sources.append((f"/{each.path}", data))
-        return compiler.compile(sources, checked=not member.locked) if sources else ()
+        return compile_planned(self._site, planned, self._splicer(), checked=not member.locked)
 
 
 def _label(artifact: Artifact) -> str:

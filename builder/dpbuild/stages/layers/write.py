@@ -20,8 +20,6 @@ from dpbuild.stages.layers.wheels import Planned
 
 # 1980-01-01T00:00:00Z, the earliest time that a zip can hold; what reads times from a wheel may be sure of it.
 MTIME: Final = 315532800
-# Raise this whenever the same inputs give other bytes; it is part of every layer's key.
-FORMAT: Final = 1
 
 
 class _Output:
@@ -84,6 +82,18 @@ class Placement:
                 hint="a base's file is never overwritten; leave the package out, or choose another base",
             )
         return path
+
+    def surroundings(self, paths: Iterable[str]) -> list[object]:
+        """What the base contributes to a layer with files at these paths, as JSON: its folders' metadata, and
+        where its symbolic links lead.
+        """
+        real = {folder: self.folder(folder) for folder in {path.rpartition("/")[0] for path in paths}}
+        folders = [
+            [each.path, each.mode, each.uid, each.gid, each.mtime, [[key, raw.hex()] for key, raw in each.xattrs]]
+            for each in map(self._tree.get, parents(f"{folder}/x" for folder in real.values()))
+            if each is not None
+        ]
+        return [folders, sorted([folder, place] for folder, place in real.items() if folder != place)]
 
     def entry(self, path: str) -> Entry:
         """A folder's entry: as the base has it, else ours."""

@@ -1,0 +1,137 @@
+"""Downloads of wheels and sdists into the store, verified as they stream."""
+
+import base64
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import url2pathname
+
+from dpbuild.adapters.registry.transport import ConnectionFailed, Transport
+from dpbuild.errors import ArtifactError, HashMismatch, RegistryError
+from dpbuild.model.lock import LockedFile
+from dpbuild.oci.digest import Digest
+from dpbuild.ports.store import Store
+
+_REDIRECTS = 5
+_ATTEMPTS = 4
+_CHUNK = 1 << 20
+# A wait for a busy index, in seconds: doubled at every attempt.
+_WAIT = 0.5
+
+Login = tuple[str, str]
+
+
+class HttpFetcher:
+    """Fetches locked files.
+
+    ``logins`` maps a host[:port] to user and password; they go to that host alone, never along a redirect to
+    another one. ``offline`` refuses every request.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        logins: Callable[[str], Login | None] | Mapping[str, Login],
+        *,
+        offline: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._login = logins.get if isinstance(logins, Mapping) else logins
+        self._offline = offline
+        self._sleep = sleep
+
+    def fetch(self, file: LockedFile, directory: str) -> int:
+        """Bring the file into the store; returns the bytes moved. Raises HashMismatch, ArtifactError."""
+        if self._store.has(Digest(file.sha256)):
+            return 0
+        if file.path or file.url.startswith("file:"):
+            return self._copy(file, directory)
+        if self._offline:
+            raise ArtifactError(
+                f"{file.name} is not in the store, and dpbuild is offline", hint="build once without --offline"
+            )
+        problem: RegistryError | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._sleep(_WAIT * 2**attempt)
+            try:
+                return self._download(file)
+            except ConnectionFailed as broken:
+                problem = broken.error
+            except _Busy as busy:
+                problem = RegistryError(str(busy))
+            except RegistryError as refused:
+                raise ArtifactError(
+                    f"cannot download {file.name}: {refused.what}", where=refused.where, hint=refused.hint
+                ) from None
+        assert problem is not None  # noqa: S101 - the loop ran, and every way out of it but this returns or raises
+        raise ArtifactError(f"cannot download {file.name}: {problem.what}", where=problem.where, hint=problem.hint)
+
+    def _download(self, file: LockedFile) -> int:
+        url = file.url
+        host = urlsplit(url).netloc
+        login = self._login(host.rpartition("@")[2])
+        for _ in range(_REDIRECTS):
+            headers = {}
+            if login is not None and urlsplit(url).netloc == host:
+                headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+            answer = self._transport.send("GET", url, headers)
+            if answer.status in (301, 302, 303, 307, 308) and answer.header("Location"):
+                url = urljoin(url, answer.header("Location"))
+                answer.close()
+                continue
+            if answer.status != 200:
+                answer.close()
+                self._refused(file, answer.status)
+            with self._store.writer() as writer:
+                size = 0
+                for chunk in answer.chunks():
+                    writer.write(chunk)
+                    size += len(chunk)
+                    if file.size is not None and size > file.size:
+                        break
+                self._commit(writer.commit, file)
+            return size
+        raise ArtifactError(f"cannot download {file.name}: too many redirects")
+
+    def _refused(self, file: LockedFile, status: int) -> None:
+        if status in (429, 500, 502, 503, 504):
+            raise _Busy(f"the index answered {status}")
+        hint = {
+            401: "give the index's credentials by netrc, keyring or UV_INDEX_<NAME>_USERNAME and _PASSWORD",
+            403: "the index does not allow it with these credentials",
+            404: "it was removed from the index, or the lock was made against another one; run dpbuild lock",
+        }.get(status)
+        raise ArtifactError(f"cannot download {file.name}: the index answered {status}", hint=hint)
+
+    def _copy(self, file: LockedFile, directory: str) -> int:
+        if file.path:
+            path = Path(directory) / file.path
+        else:
+            path = Path(unquote(url2pathname(urlsplit(file.url).path)))
+        try:
+            with path.open("rb") as source, self._store.writer() as writer:
+                while chunk := source.read(_CHUNK):
+                    writer.write(chunk)
+                _, size = self._commit(writer.commit, file)
+        except OSError as problem:
+            raise ArtifactError(f"cannot read {file.name}: {problem.strerror}", where=str(path)) from None
+        return size
+
+    @staticmethod
+    def _commit(commit: Callable[[Digest], tuple[Digest, int]], file: LockedFile) -> tuple[Digest, int]:
+        try:
+            return commit(Digest(file.sha256))
+        except HashMismatch as problem:
+            raise HashMismatch(
+                f"{file.name} is not the file that was locked: {problem.what}",
+                hint="the index serves other bytes than when it was locked; find out why before you lock again",
+            ) from None
+
+
+class _Busy(Exception):
+    """The index asks to come back, or fails for now."""

@@ -1,0 +1,153 @@
+"""The app: built as a wheel, copied, or none; and the files that go beside it. One layer of its own."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dpbuild.archive.deflate import Splicer
+from dpbuild.errors import ConfigError
+from dpbuild.model.artifact import Artifact
+from dpbuild.model.config import Config
+from dpbuild.model.files import ProjectFile
+from dpbuild.model.layer import Layer
+from dpbuild.oci.codec import canonical
+from dpbuild.ports.project import ProjectFolder
+from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.store import Store
+from dpbuild.stages.app_files import copied, mains, placed
+from dpbuild.stages.contents import Contents
+from dpbuild.stages.image import APP, BUNDLE
+from dpbuild.stages.layers.bytecode import compile_planned
+from dpbuild.stages.layers.kept import find
+from dpbuild.stages.layers.own import make_own, own_key, planned_data
+from dpbuild.stages.layers.site import Site
+from dpbuild.stages.layers.wheels import Planned, complete, open_wheel, plan
+
+Kind = Literal["wheel", "copy", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """What the app consists of. ``artifact`` is its wheel; ``files`` are those that are copied; ``beside`` those
+    of the configuration's ``files`` and their places; ``certificates`` the contents of ``ca-certificates``.
+    """
+
+    kind: Kind
+    artifact: Artifact | None = None
+    files: tuple[ProjectFile, ...] = ()
+    beside: tuple[Planned, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+
+    @property
+    def layers(self) -> int:
+        """How many layers it makes."""
+        return 1 if self.artifact or self.files or self.beside or self.certificates else 0
+
+
+def kind_of(config: Config, files: Sequence[ProjectFile]) -> Kind:
+    """What ``app`` means here: ``auto`` is a wheel with ``[build-system]``, else a copy if there is any module."""
+    if config.app != "auto":
+        return config.app
+    if config.project.has_build_system:
+        return "wheel"
+    return "copy" if any(file.path.endswith(".py") for file in files) else "none"
+
+
+def collect(project: ProjectFolder, config: Config, artifact: Artifact | None, kind: Kind) -> App:
+    """Everything that goes into the app's layer, read from the project. Raises ConfigError."""
+    files: tuple[ProjectFile, ...] = ()
+    if kind == "copy":
+        files = project.app_files(config.include, config.exclude)
+        if not files:
+            raise ConfigError("there is nothing to copy: all files are left out", where=config.directory)
+    beside: list[Planned] = []
+    for row in config.files:
+        beside += placed(project.named((row.source,)), row)
+    certificates = []
+    for name in config.ca_certificates:
+        text = project.read(name)
+        if text is None or "-----BEGIN CERTIFICATE-----" not in text:
+            raise ConfigError(
+                f"ca-certificates: {name} {'does not exist' if text is None else 'holds no PEM certificate'}",
+                where=config.directory,
+            )
+        certificates.append(text.encode())
+    return App(kind=kind, artifact=artifact, files=files, beside=tuple(beside), certificates=tuple(certificates))
+
+
+def starters(app: App, store: Store) -> tuple[frozenset[str], list[str], list[str]]:
+    """The names of its scripts, its packages with ``__main__``, and its scripts at the top (copied apps only)."""
+    if app.artifact is None:
+        packages, top = mains(app.files)
+        return frozenset(), packages, top
+    splicer = Splicer()
+    try:
+        with store.open(app.artifact.digest) as file:
+            opened = open_wheel(app.artifact, file, splicer)
+    finally:
+        splicer.close()
+    from dpbuild.pypa.scripts import entry_points
+
+    names = {point.name for point in entry_points(opened.wheel.entry_points)}
+    names |= {row.path for row in opened.wheel.files if row.scheme == "scripts"}
+    packages = sorted(
+        row.path.split("/")[0]
+        for row in opened.wheel.files
+        if row.scheme in ("purelib", "platlib") and row.path.count("/") == 1 and row.path.endswith("/__main__.py")
+    )
+    return frozenset(names), packages, []
+
+
+def make_layer(app: App, site: Site, store: Store, base: Contents, epoch: int) -> tuple[Layer, ...]:
+    """The app's layer, its files with the time ``epoch``; none where there is nothing in it."""
+    if not app.layers:
+        return ()
+    planned: list[Planned] = [*copied(app.files), *app.beside]
+    if app.certificates:
+        planned.append(_bundle(app, site, base))
+    comment = "the app"
+    wheel = None if app.artifact is None else [app.artifact.filename, app.artifact.digest.hex]
+    key = own_key(site, planned, epoch, ["app", wheel])
+    layer = find(store, key, comment)
+    if layer is not None:
+        return (layer,)
+    splicer = Splicer()
+    try:
+        compiled = compile_planned(site, planned, splicer, checked=True, root=APP)
+        planned += [planned_data(path, data, "the app's bytecode") for path, data in compiled]
+        if app.artifact is None:
+            return (make_own(site, store, planned, comment, key=key, mtime=epoch),)
+        with store.open(app.artifact.digest) as file:
+            opened = open_wheel(app.artifact, file, splicer)
+            rows = plan(opened, site.facts, splicer)
+            compiled = compile_planned(site, rows, splicer, checked=True)
+            planned += complete(rows, compiled, opened.wheel.dist_info, site.facts)
+            return (make_own(site, store, planned, comment, key=key, mtime=epoch),)
+    finally:
+        splicer.close()
+
+
+def _bundle(app: App, site: Site, base: Contents) -> Planned:
+    """The base's CA certificates and the project's in one file; the base's own stays as it is."""
+    where = site.base.config.variable("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
+    found = base.get(where.lstrip("/")) or b""
+    parts = [part.rstrip(b"\n") + b"\n" for part in (found, *app.certificates) if part]
+    return planned_data(BUNDLE, b"".join(parts), "ca-certificates")
+
+
+def file_time(project: ProjectFolder, epoch: int | None, reporter: Reporter) -> int:
+    """The time of the app's files, in seconds: what was said, else that of the commit, else 0 with a note."""
+    if epoch is not None:
+        return epoch
+    committed = project.commit_time()
+    if committed is None:
+        reporter.note("the app's files are dated 1970-01-01: set SOURCE_DATE_EPOCH, or build a clean git checkout")
+        return 0
+    return committed
+
+
+def files_key(files: Sequence[ProjectFile]) -> str:
+    """A hash over paths, modes and contents."""
+    rows = [[file.path, file.executable, file.target, file.sha256] for file in files]
+    return hashlib.sha256(canonical(rows)).hexdigest()

@@ -1,0 +1,330 @@
+"""The composition root: the only reader of the environment and of the clock."""
+
+import functools
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpbuild import __version__
+from dpbuild.adapters.reporter import Mode, StreamReporter
+from dpbuild.adapters.store import DiskStore
+from dpbuild.errors import BaseImageError, ConfigError, OutputError, UsageError
+from dpbuild.model.base import Base
+from dpbuild.model.config import Config
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import (
+    ArchiveReference,
+    ComposeReference,
+    DaemonReference,
+    LayoutReference,
+    Reference,
+    RegistryReference,
+)
+from dpbuild.ports.sandbox import Sandbox
+from dpbuild.ports.sink import ImageSink
+from dpbuild.ports.source import ImageSource
+from dpbuild.ports.world import Blob
+
+if TYPE_CHECKING:
+    from dpbuild.adapters.debian import DebianArchive
+    from dpbuild.adapters.fetch import HttpFetcher
+    from dpbuild.adapters.project import DiskProject
+    from dpbuild.adapters.registry.client import RegistryClient
+    from dpbuild.adapters.registry.hosts import Proxies
+    from dpbuild.adapters.registry.transport import Transport
+    from dpbuild.adapters.uv import UvResolver
+
+_TIMEOUT = 60.0
+_CONNECTIONS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the common options say."""
+
+    cache_dir: Path | None = None
+    offline: bool = False
+    plain_http: bool = False
+    progress: str = "auto"
+
+
+class World:
+    """Everything outside, made when it is first asked for (``ports/world.py``)."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str] | None = None) -> None:
+        self._settings = settings
+        self._env = dict(os.environ) if environment is None else environment
+        self._home = self._env.get("HOME") or str(Path.home())
+        self._directory = Path()
+        self._archive: DebianArchive | None = None
+
+    # what is small
+
+    @functools.cached_property
+    def reporter(self) -> StreamReporter:
+        """Progress, on stderr."""
+        mode: Mode
+        match self._settings.progress:
+            case "auto":
+                mode = "live" if sys.stderr.isatty() and self._env.get("TERM", "") != "dumb" else "plain"
+            case "json":
+                mode = "json"
+            case "none":
+                mode = "none"
+            case _:
+                mode = "plain"
+        return StreamReporter(sys.stderr, time.monotonic, mode)
+
+    def clock(self) -> float:
+        """Seconds from anywhere."""
+        return time.monotonic()
+
+    @property
+    def host(self) -> Platform:
+        """The platform that dpbuild runs on."""
+        return Platform.parse(f"linux/{platform.machine().lower()}")
+
+    @property
+    def epoch(self) -> int | None:
+        """SOURCE_DATE_EPOCH, in seconds. Raises ConfigError if it is no number."""
+        text = self._env.get("SOURCE_DATE_EPOCH", "")
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit()):
+            raise ConfigError(f"SOURCE_DATE_EPOCH is not a number of seconds: {text!r}")
+        return int(text)
+
+    @functools.cached_property
+    def cache(self) -> Path:
+        """Where the store is."""
+        if self._settings.cache_dir is not None:
+            return self._settings.cache_dir.absolute()
+        home = self._env.get("XDG_CACHE_HOME") or f"{self._home}/.cache"
+        return Path(home) / "dpbuild"
+
+    @functools.cached_property
+    def store(self) -> DiskStore:
+        """The store."""
+        return DiskStore(self.cache, self.reporter.note)
+
+    def project(self, directory: Path) -> "DiskProject":
+        """The project's folder."""
+        from dpbuild.adapters.project import DiskProject
+
+        self._directory = directory
+        kept = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
+        env = {name: self._env[name] for name in kept if name in self._env}
+        return DiskProject(directory, {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+
+    def write_json(self, path: Path, value: dict[str, Any]) -> None:
+        """Write a JSON file at once. Raises OutputError."""
+        temporary = path.with_name(f".{path.name}.new")
+        try:
+            temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+            temporary.replace(path)
+        except OSError as problem:
+            temporary.unlink(missing_ok=True)
+            raise OutputError(f"cannot write the file: {problem.strerror}", where=str(path)) from None
+
+    # the network
+
+    @functools.cached_property
+    def _proxies(self) -> "Proxies":
+        from dpbuild.adapters.registry.hosts import Proxies
+
+        def variable(name: str) -> str:
+            return self._env.get(name.lower()) or self._env.get(name) or ""
+
+        every = variable("ALL_PROXY")
+        return Proxies(
+            http=variable("HTTP_PROXY") or every, https=variable("HTTPS_PROXY") or every, bypass=variable("NO_PROXY")
+        )
+
+    @functools.cached_property
+    def _transport(self) -> "Transport":
+        from dpbuild.adapters.registry.transport import Transport
+
+        return Transport(
+            proxies=self._proxies,
+            ca_bundle=self._env.get("SSL_CERT_FILE") or None,
+            timeout=_TIMEOUT,
+            connections=_CONNECTIONS,
+            user_agent=f"dpbuild/{__version__}",
+        )
+
+    @functools.cached_property
+    def registry(self) -> "RegistryClient":
+        """All registries."""
+        from dpbuild.adapters.registry.client import RegistryClient
+        from dpbuild.adapters.registry.credentials import CredentialFiles, credential_files
+
+        return RegistryClient(
+            credentials=CredentialFiles(credential_files(self._env, self._home), self._env),
+            proxies=self._proxies,
+            ca_bundle=self._env.get("SSL_CERT_FILE") or None,
+            plain_http=self._settings.plain_http,
+            timeout=_TIMEOUT,
+            connections=_CONNECTIONS,
+            user_agent=f"dpbuild/{__version__}",
+        )
+
+    @functools.cached_property
+    def _index_settings(self) -> tuple[dict[str, str], dict[str, Any]]:
+        """The environment that uv gets, and uv's own settings."""
+        from dpbuild.adapters import indexes
+
+        config = self._env.get("XDG_CONFIG_HOME") or f"{self._home}/.config"
+        folders = [str(self._directory), f"{config}/uv", "/etc/uv"]
+        texts = [next(iter(indexes.read_texts([f"{folder}/uv.toml"])), None) for folder in folders]
+        pyproject = next(iter(indexes.read_texts([f"{self._directory}/pyproject.toml"])), None)
+        uv = indexes.uv_settings(pyproject, *texts)
+        pip = indexes.pip_settings(indexes.read_texts(indexes.pip_files(self._env, self._home, sys.prefix)), self._env)
+        environment, notes = indexes.uv_environment(self._env, pip, uv)
+        if self._settings.progress != "none" and self._env.get("DPBUILD_NOTES") != "0":
+            for note in notes:
+                self.reporter.note(note)
+        return {**self._env, **environment}, uv
+
+    @functools.cached_property
+    def resolver(self) -> "UvResolver":
+        """uv."""
+        from dpbuild.adapters.uv import UvResolver, find_uv
+
+        environment, _ = self._index_settings
+        return UvResolver(
+            uv=find_uv(self._env.get("PATH", "")),
+            python=sys.executable,
+            cache=str(self.cache / "uv"),
+            environment=environment,
+            offline=self._settings.offline,
+        )
+
+    @functools.cached_property
+    def fetcher(self) -> "HttpFetcher":
+        """Downloads from package indexes."""
+        from dpbuild.adapters import indexes
+        from dpbuild.adapters.fetch import HttpFetcher
+
+        def login(host: str) -> tuple[str, str] | None:
+            return known().get(host)
+
+        @functools.cache
+        def known() -> dict[str, tuple[str, str]]:
+            environment, uv = self._index_settings
+            netrc = Path(self._env.get("NETRC") or f"{self._home}/.netrc")
+            return indexes.logins(environment, uv, str(netrc) if netrc.is_file() else None)
+
+        return HttpFetcher(self.store, self._transport, login, offline=self._settings.offline)
+
+    # images
+
+    def source(
+        self,
+        reference: Reference,
+        platforms: Sequence[Platform],
+        config: Config | None = None,
+        pinned: tuple[tuple[str, str, str], ...] = (),
+    ) -> ImageSource:
+        """Where an image is read from. Raises BaseImageError."""
+        match reference:
+            case RegistryReference():
+                return self.registry.source(reference)
+            case ComposeReference():
+                return self._compose(reference, platforms, config, pinned)
+            case LayoutReference():
+                from dpbuild.adapters.source.layout import LayoutSource
+
+                return LayoutSource(reference)
+            case ArchiveReference() | DaemonReference():
+                raise BaseImageError(
+                    f"this version does not read {str(reference).partition(':')[0]}: references",
+                    where=str(reference),
+                    hint="skopeo copy can turn it into an OCI layout (oci:PATH)",
+                )
+
+    def _compose(
+        self,
+        reference: ComposeReference,
+        platforms: Sequence[Platform],
+        config: Config | None,
+        pinned: tuple[tuple[str, str, str], ...],
+    ) -> ImageSource:
+        from datetime import UTC, datetime
+
+        from dpbuild.adapters.debian import DebianArchive, HttpDownload, host_mirrors
+        from dpbuild.adapters.source.compose import ComposeSource
+        from dpbuild.debian.sources import Mirrors
+
+        host = host_mirrors()
+        mirrors = Mirrors(
+            main=(config.debian_mirror if config else "") or self._env.get("DPBUILD_DEBIAN_MIRROR", "") or host.main,
+            security=(config.debian_security_mirror if config else "")
+            or self._env.get("DPBUILD_DEBIAN_SECURITY_MIRROR", "")
+            or host.security,
+        )
+        if self._archive is None:
+            self._archive = DebianArchive(mirrors, HttpDownload(self._transport), now=datetime.now(UTC))
+        return ComposeSource(
+            reference,
+            tuple(platforms),
+            self.store,
+            self._archive,
+            offline=self._settings.offline,
+            pinned={platform: pinned for platform in platforms} if pinned else None,
+            reporter=self.reporter,
+        )
+
+    def rootfs(self, base: Base, blob: Blob) -> str:
+        """The base's files, extracted and kept."""
+        from dpbuild.adapters import rootfs
+
+        def opener(descriptor: Descriptor) -> Any:
+            return lambda: blob(descriptor)
+
+        return rootfs.kept(self.store, [(layer, opener(layer)) for layer in base.manifest.layers])
+
+    def interpreter(self, base: Base) -> Sandbox:
+        """What compiles with the base's interpreter; it runs no foreign code."""
+        from dpbuild.adapters.sandbox.loader import LoaderSandbox
+
+        return LoaderSandbox()
+
+    def sandbox(self, kind: str) -> Sandbox:
+        """What runs foreign code with the base's interpreter. Raises SandboxError."""
+        from dpbuild.adapters.sandbox.choose import choose
+
+        return choose(kind)
+
+    def sinks(
+        self, config: Config, blob: Blob, *, push: bool, load: bool, outputs: tuple[str, ...]
+    ) -> tuple[ImageSink, ...]:
+        """The destinations that were asked for, registries first. Raises UsageError."""
+        sinks: list[ImageSink] = []
+        if push:
+            from dpbuild.adapters.sink.registry import RegistrySink
+
+            sinks.append(RegistrySink(self.registry, config.tags, self.store, blob, self.reporter))
+        for output in outputs or (() if push or load else (str(Path(config.directory) / ".dpbuild" / "image"),)):
+            path = Path(output).absolute()
+            if output.endswith(".tar"):
+                from dpbuild.adapters.sink.archive import ArchiveSink
+
+                sinks.append(ArchiveSink(path, blob, config.tags, self.host))
+            elif output.endswith((".tar.gz", ".tgz", ".tar.zst")):
+                raise UsageError(f"an archive is not compressed as a whole: {output}", hint="name it *.tar")
+            else:
+                from dpbuild.adapters.sink.layout import LayoutSink
+
+                sinks.append(LayoutSink(path, config.tags, blob))
+        if load:
+            from dpbuild.adapters.sink.docker import DockerSink
+
+            sinks.append(DockerSink(blob, config.tags, self.host, self.reporter))
+        return tuple(sinks)

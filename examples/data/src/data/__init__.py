@@ -1,0 +1,1 @@
+"""A table, there and back again."""
