@@ -1,0 +1,39 @@
+# `make demo` and `make test` do all set-up by themselves, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help demo test test-all lint fmt type imports check bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $@
+
+demo: $(STAMP) ## Build examples/hello and run it
+	@echo '$$ dpbuild build examples/hello'
+	@$(BIN)/dpbuild build examples/hello
+	@echo '$$ dpbuild run oci:examples/hello/.dpbuild/image -- you'
+	@$(BIN)/dpbuild run oci:examples/hello/.dpbuild/image -- you
+
+test: $(STAMP) ## Lint, types, imports and tests
+	$(BIN)/ruff check builder tests benchmarks examples
+	$(BIN)/ruff format --check builder tests benchmarks examples
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 -m 'not slow' $(ARGS)
+
+test-all: $(STAMP) ## The tests and the long matrices
+	$(BIN)/pytest -n 2 $(ARGS)
+
+fmt: $(STAMP) ## Format
+	$(BIN)/ruff check --fix builder tests benchmarks examples
+	$(BIN)/ruff format builder tests benchmarks examples
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info examples/*/.dpbuild
