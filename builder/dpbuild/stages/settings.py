@@ -54,7 +54,7 @@ class Problems:
 
 def find_line(text: str, key: str) -> int:
     """The line (from 1) on which a dotted key stands in TOML text, or its nearest parent; 0 if unknown."""
-    parts = key.split(".")
+    parts = re.sub(r"\[\d+\]", "", key).split(".")
     for length in range(len(parts), 0, -1):
         wanted = parts[:length]
         table: list[str] = []

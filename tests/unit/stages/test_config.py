@@ -1,0 +1,185 @@
+import pytest
+
+from dpbuild.errors import ConfigError, UsageError
+from dpbuild.model.config import FileCopy
+from dpbuild.oci.config import Healthcheck
+from dpbuild.oci.platform import Platform
+from dpbuild.stages.config import load
+from dpbuild.stages.settings import KEYS, NOT_YET, find_line
+
+
+def loaded(pyproject=None, flags=None, **files):
+    texts = {name.replace("__", ".").replace("_", "-"): text for name, text in files.items()}
+    if pyproject is not None:
+        texts["pyproject.toml"] = pyproject
+    return load("/project", texts.get, flags)
+
+
+def own(text, **more):
+    return loaded(dpbuild__toml=text, **more)
+
+
+def test_nothing_at_all():
+    config = loaded()
+    assert str(config.base) == "gcr.io/distroless/python3-debian13:nonroot"
+    assert config.requirements.kind == "none"
+    assert config.platforms == ()
+
+
+EVERYTHING = """
+base = "compose:debian12:nonroot"
+platforms = ["linux/amd64", "linux/arm64/v8", "linux/amd64"]
+tags = ["registry.example/acme/api:1"]
+entrypoint = ["-m", "api"]
+cmd = ["--port", "8000"]
+user = "1000:1000"
+workdir = "/srv"
+expose = [8000, "53/udp"]
+volumes = ["/data"]
+stop-signal = "SIGINT"
+healthcheck = ["/usr/bin/python3", "-c", "pass"]
+app = "copy"
+include = ["a"]
+exclude = ["b"]
+files = [{from = "conf/", to = "/etc/acme/"}]
+ca-certificates = ["ca.pem"]
+bytecode = false
+compression = "gzip"
+find-links = ["wheels"]
+no-binary = ["Foo_Bar"]
+only-binary = [":all:"]
+[env]
+B = "2"
+A = "1"
+[labels]
+x = "y"
+[annotations]
+"org.opencontainers.image.source" = "z"
+[debian]
+mirror = "http://127.0.0.1/debian"
+security-mirror = "http://127.0.0.1/security"
+"""
+
+
+@pytest.mark.parametrize("place", ["dpbuild.toml", "pyproject.toml"])
+def test_every_key(place):
+    if place == "dpbuild.toml":
+        config = own(EVERYTHING)
+    else:
+        config = loaded("[tool.dpbuild]" + EVERYTHING.replace("\n[", "\n[tool.dpbuild."))
+    assert str(config.base) == "compose:debian12:nonroot"
+    assert config.platforms == (Platform("linux", "amd64"), Platform("linux", "arm64"))
+    assert [str(tag) for tag in config.tags] == ["registry.example/acme/api:1"]
+    assert config.env == (("A", "1"), ("B", "2"))
+    assert config.expose == ("8000/tcp", "53/udp")
+    assert config.healthcheck == Healthcheck(test=("CMD", "/usr/bin/python3", "-c", "pass"))
+    assert config.files == (FileCopy(source="conf/", target="/etc/acme/"),)
+    assert (config.app, config.bytecode, config.stop_signal) == ("copy", False, "SIGINT")
+    assert (config.no_binary, config.only_binary) == (("foo-bar",), (":all:",))
+    assert config.debian_security_mirror == "http://127.0.0.1/security"
+    assert config.annotations == (("org.opencontainers.image.source", "z"),)
+
+
+def test_every_key_of_the_schema_is_in_the_test_above():
+    left = [key for key in KEYS if f"\n{key} =" not in EVERYTHING and f"\n[{key}]" not in EVERYTHING]
+    assert left == ["extras", "groups", "script"]
+
+
+def test_flags_win():
+    config = loaded('[tool.dpbuild]\nbase = "oci:a"\nscript = "x"\n', {"base": "oci:b", "entrypoint": ["-m", "y"]})
+    assert str(config.base) == "oci:b"
+    assert (config.entrypoint, config.script) == (("-m", "y"), "")
+
+
+def test_a_wrong_flag_is_a_usage_error():
+    with pytest.raises(UsageError, match="only Linux"):
+        loaded(flags={"platforms": ["windows/amd64"]})
+
+
+def test_configured_twice():
+    with pytest.raises(ConfigError, match="twice"):
+        loaded("[tool.dpbuild]\n", dpbuild__toml="")
+
+
+def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one():
+    with pytest.raises(ConfigError) as caught:
+        loaded('[project]\nname = "x"\nversion = "1"\n\n[tool.dpbuild]\nbase = "oci:a"\nplatform = ["linux/amd64"]\n')
+    assert "'platform'" in caught.value.what
+    assert "'platforms'" in caught.value.what
+    assert caught.value.where == "pyproject.toml:7"
+    assert caught.value.exit_code == 10
+
+
+def test_all_problems_at_once():
+    with pytest.raises(ConfigError) as caught:
+        own(
+            'base = "UPPER CASE"\nplatforms = "linux/amd64"\nbytecode = "yes"\nexpose = [0, true]\nenv = {A = 1}\n'
+            'workdir = "relative"\nfiles = [{form = "a", to = "/b"}]\napp = "sdist"\nstop-signal = "9999"\nnonsense = 1\n'
+            'entrypoint = ["a"]\nscript = "b"\ntags = ["r.example/a@sha256:' + "0" * 64 + '"]\n'
+        )
+    for line, text in [
+        (1, "image reference"),
+        (2, "platforms must be an array of strings, not a string"),
+        (3, "bytecode must be true or false, not a string"),
+        (4, "not a port: 0"),
+        (4, "not true or false"),
+        (5, "env.A must be a string, not an integer"),
+        (6, "absolute path"),
+        (7, "unknown key 'form'; did you mean 'from'?"),
+        (8, "'sdist'"),
+        (9, "not a signal"),
+        (10, "unknown key 'nonsense'"),
+        (12, "exclude each other"),
+        (13, "cannot hold a digest"),
+    ]:
+        assert any(
+            row.startswith(f"  dpbuild.toml:{line}: ") and text in row for row in caught.value.what.splitlines()
+        ), text
+
+
+@pytest.mark.parametrize("key", NOT_YET)
+def test_keys_without_effect_are_not_accepted(key):
+    with pytest.raises(ConfigError, match=f"{key} is not supported by this version"):
+        own(f'[{key}]\nx = "y"\n' if key != "runtime-packages" else 'runtime-packages = ["libpq5"]')
+
+
+def test_zstd_is_not_accepted():
+    with pytest.raises(ConfigError, match=r"zstd.*not supported by this version"):
+        own('compression = "zstd"')
+
+
+def test_broken_toml():
+    with pytest.raises(ConfigError, match="not valid TOML") as caught:
+        loaded("[project\n")
+    assert caught.value.where == "pyproject.toml"
+
+
+def test_the_project():
+    config = loaded(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "My.App"\nversion = "1.0"\nrequires-python = ">=3.11"\n[project.scripts]\nrun = "app:main"\n'
+    )
+    project = config.project
+    assert (project.name, project.version, project.requires_python) == ("my-app", "1.0", ">=3.11")
+    assert project.scripts == (("run", "app:main"),)
+    assert (project.build_requires, project.build_backend, project.has_build_system) == (
+        ("hatchling",),
+        "hatchling.build",
+        True,
+    )
+
+
+def test_problems_of_the_project_are_reported_with_the_others():
+    with pytest.raises(ConfigError) as caught:
+        loaded("[project]\nname = 3\n[tool.dpbuild]\nbytecode = 1\n")
+    assert "pyproject.toml:2: project.name must be a string" in caught.value.what
+    assert "pyproject.toml:4: bytecode" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [("a", 1), ("t.b", 3), ("t.u.c", 5), ("t.u.q.r", 6), ("t.v.d", 8), ("rows.x", 10), ("t.missing", 2), ("none", 0)],
+)
+def test_lines(key, line):
+    text = 'a = 1\n[t]\nb = 2\n[t.u]\nc = 3\nq.r = 4\n["t".v]\n"d" = 5\n[[rows]]\nx = 1\n'
+    assert find_line(text, key) == line
