@@ -1,6 +1,7 @@
 """Which file of each locked package is for a target. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from dpbuild.errors import LockError, NoCompatibleWheel, UnsupportedRequirement
@@ -46,8 +47,27 @@ def select(
                 where=where,
                 hint="the index must give one; another index, or find-links, may",
             )
-        out[package.name] = (package, file)
+        version = _check_name(package, file, where)
+        out[package.name] = (package if package.version else replace(package, version=version), file)
     return tuple(out[name] for name in sorted(out))
+
+
+def _check_name(package: LockedPackage, file: LockedFile, where: str | None) -> str:
+    """The version in the file's name. Raises LockError where the file is that of something else."""
+    from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        if file.name.endswith(".whl"):
+            name, version, *_ = parse_wheel_filename(file.name)
+        else:
+            name, version = parse_sdist_filename(file.name)
+        same = name == package.name and (not package.version or version == Version(package.version))
+    except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+        same, version = False, Version("0")
+    if not same:
+        raise LockError(f"{file.name} is not a file of {package.name} {package.version}", where=where)
+    return str(version)
 
 
 def applicable(
