@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dpbuild import __version__
 from dpbuild.adapters.reporter import Mode, StreamReporter
 from dpbuild.adapters.store import DiskStore
-from dpbuild.errors import BaseImageError, ConfigError, OutputError, UsageError
+from dpbuild.errors import BaseImageError, ConfigError, OutputError, SandboxError, UsageError
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.oci.descriptor import Descriptor
@@ -281,6 +281,19 @@ class World:
             reporter=self.reporter,
         )
 
+    def engine(self) -> Any:
+        """The Docker SDK's client of the engine that answers. Raises SandboxError."""
+        import docker
+        import docker.errors
+        import docker.utils
+
+        try:
+            return docker.APIClient(version="auto", timeout=600, **docker.utils.kwargs_from_env(environment=self._env))
+        except docker.errors.DockerException as problem:
+            raise SandboxError(
+                f"no Docker engine answers: {problem}", hint="start one, set DOCKER_HOST, or write a folder with -o"
+            ) from None
+
     def rootfs(self, base: Base, blob: Blob) -> str:
         """The base's files, extracted and kept."""
         from dpbuild.adapters import rootfs
@@ -326,5 +339,5 @@ class World:
         if load:
             from dpbuild.adapters.sink.docker import DockerSink
 
-            sinks.append(DockerSink(blob, config.tags, self.host, self.reporter))
+            sinks.append(DockerSink(self.engine, config.tags, blob, self.host, self.reporter))
         return tuple(sinks)
