@@ -135,7 +135,7 @@ class TestUv:
         uv = uv_resolver(index, tmp_path)
         with pytest.raises(NoCompatibleWheel, match="win_amd64"):
             resolved(uv, make_target(), tmp_path, "windows")
-        with pytest.raises(NoCompatibleWheel, match="only an sdist"):
+        with pytest.raises(NoCompatibleWheel, match="it has an sdist"):
             resolved(uv, make_target(), tmp_path, "source-only")
 
     def test_an_older_version_with_a_wheel_is_better_than_an_sdist(self, index, tmp_path):

@@ -5,7 +5,10 @@ import re
 from dpbuild.errors import LockError, NoCompatibleWheel, UnsupportedRequirement
 from dpbuild.model.target import Target
 
-_NO_WHEEL = re.compile(r"([A-Za-z0-9][\w.-]*)==(\S+?) has no (?:usable wheels|wheels with a matching)")
+_NO_WHEEL = re.compile(
+    r"(?:(all versions of )([A-Za-z0-9][\w.-]*)|([A-Za-z0-9][\w.-]*?)((?:[=<>!~]=?|===)[^\s,]+(?:,[^\s,]+)*))"
+    r" ha(?:s|ve) no (?:usable wheels|wheels with a matching)"
+)
 _SDIST = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
 _NETWORK = re.compile(
     r"error sending request|Failed to fetch|Request failed|HTTP status|dns error|operation timed out",
@@ -24,6 +27,8 @@ def clean(text: str) -> str:
         word = line.strip().partition(":")[0]
         if re.match(r"(warning|error|hint|Resolved|Using|Updating)\b", line.strip()):
             keep = word in ("error", "hint")
+        if "No solution found when resolving" in line or "--no-build" in line:
+            continue
         if keep and line.strip():
             rows.append(re.sub(r"^\s*(?:error|cause|hint): ", "", line).strip())
     cleaned = [_URL.sub("the index", row) for row in rows]
@@ -56,28 +61,36 @@ def translate(text: str, target: Target) -> LockError | NoCompatibleWheel:
         return LockError(f"uv failed: {said or 'without saying why'}")
     if "network was disabled" in text:
         return LockError(f"resolving needs the package index, and this run is offline\n  {said}")
-    missing = list(dict.fromkeys(_NO_WHEEL.findall(text)))
+    # The last one is that which uv's explanation ends with.
+    missing = [_subject(found) for found in _NO_WHEEL.finditer(text)]
     if missing:
-        name, version = missing[-1]
-        there = _there(text, name)
-        others = f" (nor have {len(missing) - 1} other versions or projects)" if len(missing) > 1 else ""
+        name, words = missing[-1]
         return NoCompatibleWheel(
-            f"{name} {version} has no wheel for {target.words}{others}{there}",
+            f"{words} wheel for {target.words}{_there(text, name)}",
             hint="choose a version that has one, or another base",
         )
     return UnsupportedRequirement(f"the requirements have no solution for {target.words}\n  {said}")
 
 
+def _subject(found: re.Match[str]) -> tuple[str, str]:
+    """The project, and the beginning of a sentence about it."""
+    if found[1]:
+        return found[2], f"no version of {found[2]} has a"
+    return found[3], f"{found[3]} {found[4].removeprefix('==')} has no"
+
+
 def _there(text: str, name: str) -> str:
-    if re.search(rf"Wheels are required for `{re.escape(name)}`", text) or f"{name}" in sdist_only(text):
-        return ": there is only an sdist"
     found = re.findall(
         rf"wheels(?: are available)? for `{re.escape(name)}` \(v?([^)]*)\) (?:on|with) the following [^:]*: (.*)",
         text,
         re.I,
     )
-    rows = [f"{version}: {what.replace('`', '')}" for version, what in found]
-    return f"; there are wheels for {'; '.join(rows)}" if rows else ""
+    rows = [f"{version} for {what.replace('`', '')}" for version, what in found]
+    if rows:
+        return f"; there is {'; '.join(rows)}"
+    if re.sub(r"[-_.]+", "-", name).lower() in sdist_only(text):
+        return "; it has an sdist, which would have to be built"
+    return ""
 
 
 def _cause(text: str) -> str:
