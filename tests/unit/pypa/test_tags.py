@@ -28,7 +28,7 @@ def _interpreters() -> list[str]:
     found = [sys.executable]
     found += [path for n in range(8, 16) if (path := shutil.which(f"python3.{n}")) and "shims" not in path]
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found += [str(path) for path in sorted(root.glob("3.*/bin/python3"))]
+    found += [str(path) for path in sorted(root.glob("3.1*/bin/python3"))]
     return list(dict.fromkeys(found))
 
 
