@@ -22,6 +22,7 @@ from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
+from dpbuild.stages import app_wheel
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import lock as lock_stage
 from dpbuild.stages import lockfile
@@ -38,7 +39,6 @@ from dpbuild.stages.select import select
 from dpbuild.stages.target import target
 
 LOCK = "pylock.dpbuild.toml"
-BUILD_LOCK = "pylock.dpbuild-build.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +206,31 @@ def _app(
     kind = app_stage.kind_of(config, () if config.project.has_build_system else project.app_files((), ()))
     artifact = None
     if kind == "wheel":
-        artifact = _app_wheel(project, config, bases, platforms[0], options, world)
+        base = bases.get(platforms[0])
+        text = project.read(app_wheel.NAME)
+        goal = target(base.facts, base.platform)
+        built = app_wheel.build_app(
+            config,
+            project.build_files(),
+            base.facts,
+            goal,
+            None if text is None else lockfile.loads(text, app_wheel.NAME),
+            backend=world.backend(base, bases.blob, options.builder),
+            resolver=world.resolver,
+            fetch=lambda lock: fetch_all(
+                select(lock.packages, goal, where=app_wheel.NAME),
+                project.directory,
+                world.store,
+                world.fetcher,
+                world.reporter,
+            ),
+            store=world.store,
+            reporter=world.reporter,
+            locked=options.locked or options.frozen,
+        )
+        artifact = built.artifact
+        if built.lock is not None:
+            project.write(app_wheel.NAME, lockfile.dumps(built.lock))
     return app_stage.collect(project, config, artifact, kind)
 
 
@@ -295,7 +319,7 @@ def _make_lock(
 ) -> Lock:
     targets = []
     dates: list[str] = []
-    for platform, required in lock_stage.wanted_platforms(config, world.host):
+    for platform, required in lock_stage.wanted_platforms(config, world.host, previous):
         try:
             base = bases.get(platform)
             found = target(base.facts, platform)

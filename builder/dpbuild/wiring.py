@@ -33,8 +33,10 @@ from dpbuild.ports.source import ImageSource
 from dpbuild.ports.world import Blob
 
 if TYPE_CHECKING:
+    from dpbuild.adapters.backend import SandboxBackend
     from dpbuild.adapters.debian import DebianArchive
     from dpbuild.adapters.fetch import HttpFetcher
+    from dpbuild.adapters.indexes import Indexes
     from dpbuild.adapters.project import DiskProject
     from dpbuild.adapters.registry.client import RegistryClient
     from dpbuild.adapters.registry.hosts import Proxies
@@ -176,52 +178,36 @@ class World:
         )
 
     @functools.cached_property
-    def _index_settings(self) -> tuple[dict[str, str], dict[str, Any]]:
-        """The environment that uv gets, and uv's own settings."""
-        from dpbuild.adapters import indexes
+    def _indexes(self) -> "Indexes":
+        """Package indexes, as uv and pip are configured."""
+        from dpbuild.adapters.indexes import configured
 
-        config = self._env.get("XDG_CONFIG_HOME") or f"{self._home}/.config"
-        folders = [str(self._directory), f"{config}/uv", "/etc/uv"]
-        texts = [next(iter(indexes.read_texts([f"{folder}/uv.toml"])), None) for folder in folders]
-        pyproject = next(iter(indexes.read_texts([f"{self._directory}/pyproject.toml"])), None)
-        uv = indexes.uv_settings(pyproject, *texts)
-        pip = indexes.pip_settings(indexes.read_texts(indexes.pip_files(self._env, self._home, sys.prefix)), self._env)
-        environment, notes = indexes.uv_environment(self._env, pip, uv)
-        if self._settings.progress != "none" and self._env.get("DPBUILD_NOTES") != "0":
-            for note in notes:
-                self.reporter.note(note)
-        return {**self._env, **environment}, uv
+        found = configured(self._env, home=self._home, prefix=sys.prefix, directory=str(self._directory))
+        for note in found.notes:
+            self.reporter.note(note)
+        return found
 
     @functools.cached_property
     def resolver(self) -> "UvResolver":
         """uv."""
         from dpbuild.adapters.uv import UvResolver, find_uv
 
-        environment, _ = self._index_settings
         return UvResolver(
             uv=find_uv(self._env.get("PATH", "")),
             python=sys.executable,
             cache=str(self.cache / "uv"),
-            environment=environment,
+            environment=self._indexes.environment,
             offline=self._settings.offline,
         )
 
     @functools.cached_property
     def fetcher(self) -> "HttpFetcher":
         """Downloads from package indexes."""
-        from dpbuild.adapters import indexes
         from dpbuild.adapters.fetch import HttpFetcher
 
-        def login(host: str) -> tuple[str, str] | None:
-            return known().get(host)
-
-        @functools.cache
-        def known() -> dict[str, tuple[str, str]]:
-            environment, uv = self._index_settings
-            netrc = Path(self._env.get("NETRC") or f"{self._home}/.netrc")
-            return indexes.logins(environment, uv, str(netrc) if netrc.is_file() else None)
-
-        return HttpFetcher(self.store, self._transport, login, offline=self._settings.offline)
+        return HttpFetcher(
+            self.store, self._transport, lambda host: self._indexes.logins.get(host), offline=self._settings.offline
+        )
 
     # images
 
@@ -307,6 +293,28 @@ class World:
         """What compiles with the base's interpreter; it runs no foreign code."""
         from dpbuild.adapters.sandbox.loader import LoaderSandbox
 
+        return LoaderSandbox()
+
+    def backend(self, base: Base, blob: Blob, kind: str) -> "SandboxBackend":
+        """What builds the app's wheel with the base's interpreter: isolated where that works."""
+        from dpbuild.adapters.backend import SandboxBackend
+
+        def start() -> tuple[Sandbox, str]:
+            return self._builder(kind), self.rootfs(base, blob)
+
+        return SandboxBackend(base.facts, start, self.store, self.cache / "logs")
+
+    def _builder(self, kind: str) -> Sandbox:
+        import shutil
+
+        from dpbuild.adapters.sandbox.bubblewrap import BubblewrapSandbox
+        from dpbuild.adapters.sandbox.loader import LoaderSandbox
+
+        program = shutil.which("bwrap", path=self._env.get("PATH"))
+        if kind in ("auto", "bubblewrap") and program is not None:
+            sandbox = BubblewrapSandbox(program)
+            if not sandbox.works():
+                return sandbox
         return LoaderSandbox()
 
     def sandbox(self, kind: str) -> Sandbox:

@@ -8,6 +8,7 @@ from dpbuild.model.config import Config
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
+from dpbuild.ports.backend import Backend
 from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.resolver import Resolver
@@ -59,6 +60,9 @@ class World(Protocol):
 
     def interpreter(self, base: Base) -> Sandbox:
         """What compiles with the base's interpreter; it runs no foreign code. Raises SandboxError."""
+
+    def backend(self, base: Base, blob: Blob, kind: str) -> Backend:
+        """What builds the app's wheel with the base's interpreter."""
 
     def rootfs(self, base: Base, blob: Blob) -> str:
         """The base's files, extracted and kept."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from dpbuild.model.facts import Facts
 from dpbuild.ports.sandbox import Sandbox
-from dpbuild.stages.bytecode import VERSION, compile_sources
+from dpbuild.stages.bytecode import VERSION, Mode, compile_sources
 
 
 class SandboxCompiler:
@@ -33,5 +33,5 @@ class SandboxCompiler:
             if self._started is None:
                 self._started = self._start()
         sandbox, rootfs = self._started
-        mode = "checked" if checked else "unchecked"
+        mode: Mode = "checked" if checked else "unchecked"
         return compile_sources(sandbox, rootfs, self._facts.interpreter, files, mode, self._optimize)
