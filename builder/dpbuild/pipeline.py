@@ -22,10 +22,9 @@ from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
-from dpbuild.stages import app_wheel
+from dpbuild.stages import app_wheel, lockfile
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import lock as lock_stage
-from dpbuild.stages import lockfile
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.base import read_base
 from dpbuild.stages.compiler import SandboxCompiler

@@ -263,7 +263,7 @@ class World:
             self.store,
             self._archive,
             offline=self._settings.offline,
-            pinned={platform: pinned for platform in platforms} if pinned else None,
+            pinned=dict.fromkeys(platforms, pinned) if pinned else None,
             reporter=self.reporter,
         )
 

@@ -196,8 +196,8 @@ def _copy(file: ProjectFile, folder: Path) -> None:
 
 def _verify(path: Path) -> None:
     """The backend's RECORD, by the reference implementation; our own reader looks at it again."""
-    from wheel.wheelfile import WheelFile
     from wheel.wheelfile import WheelError as Broken
+    from wheel.wheelfile import WheelFile
 
     try:
         with WheelFile(path) as wheel:

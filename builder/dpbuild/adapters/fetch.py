@@ -109,10 +109,8 @@ class HttpFetcher:
         raise ArtifactError(f"cannot download {file.name}: the index answered {status}", hint=hint)
 
     def _copy(self, file: LockedFile, directory: str) -> int:
-        if file.path:
-            path = Path(directory) / file.path
-        else:
-            path = Path(unquote(url2pathname(urlsplit(file.url).path)))
+        local = Path(unquote(url2pathname(urlsplit(file.url).path)))
+        path = Path(directory) / file.path if file.path else local
         try:
             with path.open("rb") as source, self._store.writer() as writer:
                 while chunk := source.read(_CHUNK):

@@ -1,1 +1,4 @@
-"""Debian: indices, versions, packages, status.d, the dynamic loader's cache."""
+"""Debian's archive, packages and image files, without I/O: indices, versions, .deb, status.d, ld.so.cache.
+
+Nothing of a package is ever run; its maintainer scripts are read over.
+"""

@@ -1,1 +1,1 @@
-"""Facts of one ELF file."""
+"""Facts of one ELF file, read from its bytes and never by loading it."""

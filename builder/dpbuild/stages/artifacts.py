@@ -7,7 +7,7 @@ from dpbuild.model.artifact import Artifact
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.fetcher import Fetcher
-from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 
 
@@ -29,10 +29,10 @@ def fetch_all(
     if missing:
         sizes = [file.size for file in missing]
         total = sum(size for size in sizes if size is not None) if None not in sizes else None
-        with reporter.step(f"downloading {len(missing)} wheel{'s' if len(missing) > 1 else ''}", total) as step:
-            with ThreadPoolExecutor(threads) as pool:
-                moved = pool.map(lambda file: _fetch(fetcher, file, directory, step.advance), missing)
-                step.done(f"{sum(moved) / 1e6:.1f} MB")
+        title = f"downloading {len(missing)} wheel{'s' if len(missing) > 1 else ''}"
+        with reporter.step(title, total) as step, ThreadPoolExecutor(threads) as pool:
+            moved = pool.map(lambda file: _fetch(fetcher, file, directory, step), missing)
+            step.done(f"{sum(moved) / 1e6:.1f} MB")
     return tuple(
         Artifact(
             name=package.name,
@@ -45,8 +45,7 @@ def fetch_all(
     )
 
 
-def _fetch(fetcher: Fetcher, file: LockedFile, directory: str, advance: object) -> int:
+def _fetch(fetcher: Fetcher, file: LockedFile, directory: str, step: Step) -> int:
     size = fetcher.fetch(file, directory)
-    if callable(advance):
-        advance(size)
+    step.advance(size)
     return size

@@ -304,7 +304,7 @@ def test_a_file_where_another_wheel_has_a_folder(store: DiskStore) -> None:
 
 def test_the_base_is_never_overwritten(store: DiskStore) -> None:
     taken = [*BASE, folder("usr/local"), folder("usr/local/share"), folder("usr/local/share/demo"), file("usr/local/share/demo/about.txt")]
-    with pytest.raises(PathConflict, match="/usr/local/share/demo/about.txt, which the base has too"):
+    with pytest.raises(PathConflict, match=r"/usr/local/share/demo/about\.txt, which the base has too"):
         make(store, [put(store, DEMO)], Site(base(taken)))
 
 
@@ -316,7 +316,7 @@ def test_a_script_may_not_shadow_the_base(store: DiskStore) -> None:
 
 def test_a_locked_distribution_replaces_the_bases(store: DiskStore) -> None:
     have = {f"{SITE}/demo.py": b"old", f"{SITE}/gone.py": b"old", f"{SITE}/demo-0.9.dist-info/RECORD": b""}
-    record = "demo.py,,\ngone.py,,\ndemo-0.9.dist-info/RECORD,,\n".encode()
+    record = b"demo.py,,\ngone.py,,\ndemo-0.9.dist-info/RECORD,,\n"
     folders = [folder("/".join(SITE.split("/")[: n + 1])) for n in range(1, 5)]
     entries = [*BASE, *folders, folder(f"{SITE}/demo-0.9.dist-info"), *(file(path) for path in have)]
     image = base(entries)

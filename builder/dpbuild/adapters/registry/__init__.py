@@ -1,1 +1,1 @@
-"""The registry port over HTTP."""
+"""The registry client: the OCI distribution spec over urllib3, and nothing about what images mean."""

@@ -55,7 +55,7 @@ class DockerSink:
                     self._load(client, one, host)
                 found = self._known(client, one)
             if found is None:
-                raise SandboxError("the engine took the image, and does not know it", where=str(image.descriptor.digest))
+                raise SandboxError("the engine took the image, and does not know it", where=str(image.descriptor))
             for tag in self._tags:
                 client.tag(found, tag.name, tag.tag or "latest", force=True)
         except docker.errors.DockerException as problem:

@@ -124,7 +124,8 @@ class _Maker:
                 other = owners.setdefault(path, (row, artifact))
                 if other[0] is not row and (other[0].identity, other[0].mode) != (row.identity, row.mode):
                     raise PathConflict(
-                        f"{_label(other[1])} and {_label(artifact)} both have the file /{path}, with different contents",
+                        f"{_label(other[1])} and {_label(artifact)} both have the file /{path}, "
+                        "with different contents",
                         hint="leave one of them out, or choose versions that do not collide",
                     )
                 folder = path.rpartition("/")[0]
