@@ -205,9 +205,10 @@ class World:
         """Downloads from package indexes."""
         from dpbuild.adapters.fetch import HttpFetcher
 
-        return HttpFetcher(
-            self.store, self._transport, lambda host: self._indexes.logins.get(host), offline=self._settings.offline
-        )
+        def login(host: str) -> tuple[str, str] | None:
+            return self._indexes.logins.get(host)
+
+        return HttpFetcher(self.store, self._transport, login, offline=self._settings.offline)
 
     # images
 
@@ -331,7 +332,7 @@ class World:
         if push:
             from dpbuild.adapters.sink.registry import RegistrySink
 
-            sinks.append(RegistrySink(self.registry, config.tags, self.store, blob, self.reporter))
+            sinks.append(RegistrySink(self.registry, config.tags, blob, self.reporter))
         for output in outputs or (() if push or load else (str(Path(config.directory) / ".dpbuild" / "image"),)):
             path = Path(output).absolute()
             if output.endswith(".tar"):

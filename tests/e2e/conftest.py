@@ -1,0 +1,99 @@
+"""A registry of our own, and one store for the whole run: bases are composed once."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    path = base / "dpbuild-store"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dpbuild(shared_cache: Path) -> Callable[..., Ran]:
+    """Run the command line as a user would."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None, check: bool = True, cwd: Path | None = None) -> Ran:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("DPBUILD_")}
+        clean.pop("SOURCE_DATE_EPOCH", None)
+        done = subprocess.run(
+            [sys.executable, "-m", "dpbuild", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=cwd,
+            env={**clean, "DPBUILD_CACHE_DIR": str(shared_cache), **(env or {})},
+        )
+        if check and done.returncode:
+            pytest.fail(f"dpbuild {' '.join(map(str, arguments))} ended with {done.returncode}:\n{done.stderr}")
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def registry(need: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``docker-registry serve`` on loopback; gives host:port."""
+    need("registry")
+    folder = tmp_path_factory.mktemp("registry")
+    port = free_port()
+    config = folder / "config.yml"
+    config.write_text(
+        f"version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\n"
+        f"  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n"
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        else:
+            pytest.fail(f"the registry does not answer: {(folder / 'log').read_text()}")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def example(root: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of an example without what building left in it."""
+
+    def copy(name: str) -> Path:
+        left = shutil.ignore_patterns(".dpbuild", "pylock.dpbuild*", "__pycache__")
+        return Path(shutil.copytree(root / "examples" / name, tmp_path / name, ignore=left))
+
+    return copy

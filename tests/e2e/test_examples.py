@@ -1,0 +1,85 @@
+"""Every example on both suites: built, pushed by dpbuild alone, pulled and run by Docker, and its output checked."""
+
+import json
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.network, pytest.mark.docker, pytest.mark.registry]
+
+SUITES = {"debian12": "3.11.2", "debian13": "3.13.5"}
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pushed(dpbuild: Callable, registry: str, example: Callable[[str], Path], suite: str) -> Callable[[str], str]:
+    """Build an example on the suite and push it; gives the line on stdout."""
+
+    def push(name: str) -> str:
+        tag = f"{registry}/examples/{name}:{suite}"
+        done = dpbuild("build", example(name), "--base", f"compose:{suite}:nonroot", "-t", tag, "--push")
+        assert re.fullmatch(rf"{re.escape(registry)}/examples/{name}@sha256:[0-9a-f]{{64}}\n", done.out)
+        return done.out.strip()
+
+    return push
+
+
+def test_hello(pushed: Callable[[str], str], suite: str) -> None:
+    reference = pushed("hello")
+    docker("pull", "-q", reference)
+    said = docker("run", "--rm", reference, "distroless", "world")
+    assert said == f"Hello, distroless world! This is Python {SUITES[suite]} on x86_64, user 65532."
+
+
+def test_data_reads_and_writes_parquet(pushed: Callable[[str], str], suite: str) -> None:
+    reference = pushed("data")
+    docker("pull", "-q", reference)
+    said = docker("run", "--rm", "--read-only", "--tmpfs", "/tmp", reference)
+    assert said == "1000 rows, Lima -0.1326, Oslo -0.0119"
+    modules = "import numpy, pandas, pyarrow, sys; print(sys.version_info[:2], numpy.__file__, pyarrow.__cached__)"
+    minor = SUITES[suite].rsplit(".", 1)[0]
+    where = docker("run", "--rm", "--entrypoint", f"/usr/bin/python{minor}", reference, "-c", modules)
+    assert f"/usr/local/lib/python{minor}/dist-packages/numpy/__init__.py" in where
+    assert f"__pycache__/__init__.cpython-{minor.replace('.', '')}.pyc" in where
+
+
+def test_web_answers_and_stops(pushed: Callable[[str], str], suite: str) -> None:
+    reference = pushed("web")
+    docker("pull", "-q", reference)
+    container = docker("run", "-d", "-p", "127.0.0.1::8000", reference)
+    try:
+        port = docker("port", container, "8000").splitlines()[0].rpartition(":")[2]
+        about = get(f"http://127.0.0.1:{port}/")
+        assert about == {"python": SUITES[suite], "uid": 65532}
+        assert get(f"http://127.0.0.1:{port}/square/12") == {"square": 144}
+        # Killed after a second, the status would be 137.
+        docker("stop", "--time", "1", container)
+        assert docker("inspect", "-f", "{{.State.ExitCode}}", container) == "0"
+    finally:
+        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
+
+
+def get(url: str) -> object:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(150):
+        try:
+            with opener.open(url, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
