@@ -1,0 +1,192 @@
+"""From a reference to a base: manifest, config, files and facts.
+
+Layers are kept in the store by digest, files and facts under the manifest's digest: a base that was read once
+is not read again, and its layers are not even needed here.
+"""
+
+import contextlib
+import json
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Final, TypeVar
+
+from dpbuild.archive.decompress import ReadError, limit_of
+from dpbuild.archive.entry import Entry
+from dpbuild.archive.overlay import FileTree, OverlayError
+from dpbuild.archive.read import entries, open_layer
+from dpbuild.errors import BaseImageError, HashMismatch
+from dpbuild.model.base import Base
+from dpbuild.model.facts import Facts
+from dpbuild.oci.config import ImageConfig
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference
+from dpbuild.ports.reporter import Reporter, Step
+from dpbuild.ports.source import ImageSource
+from dpbuild.ports.store import Store
+from dpbuild.stages import facts_codec
+from dpbuild.stages.contents import LayerContents, opened
+from dpbuild.stages.facts import read_facts
+from dpbuild.stages.open_image import open_image
+
+# Part of the key of what is kept: whoever changes what is made from a base changes this.
+FORMAT: Final = "1"
+_THREADS: Final = 4
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def read_base(reference: Reference, source: ImageSource, platform: Platform, store: Store, reporter: Reporter) -> Base:
+    """The base that ``reference`` names, for one platform, with its files and facts.
+
+    Raises BaseImageError, StoreError, and whatever the source raises for what it cannot get.
+    """
+    image = open_image(reference, source, platform, store)
+    kept = _kept(store, image.descriptor.digest)
+    if kept is None:
+        layers = image.manifest.layers
+        with _at(str(reference)):
+            fetch_layers(source, layers, store, reporter)
+            with reporter.step("reading the base") as step:
+                tree = read_tree(layers, image.config, store)
+                contents = LayerContents(tree, layers, store)
+                facts = read_facts(tree, contents, image.config, platform, image.manifest.annotations)
+                step.done(f"Python {facts.version}, {facts.libc}, {facts.machine}")
+        _keep(store, image.descriptor.digest, facts, tree)
+    else:
+        facts, tree = kept
+    return Base(
+        reference=reference,
+        root=image.root,
+        descriptor=image.descriptor,
+        platform=platform,
+        manifest=image.manifest,
+        config=image.config,
+        facts=facts,
+        tree=tree,
+    )
+
+
+@contextlib.contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Errors that name a digest or a path in the image also name the image."""
+    try:
+        yield
+    except BaseImageError as problem:
+        if problem.where != where:
+            inner = "" if problem.where is None else f" (in {problem.where})"
+            raise BaseImageError(problem.what + inner, where=where, hint=problem.hint) from None
+        raise
+
+
+def fetch_layers(source: ImageSource, layers: tuple[Descriptor, ...], store: Store, reporter: Reporter) -> int:
+    """Bring the layers into the store that are not there, several at a time; returns the bytes that moved.
+
+    Raises BaseImageError for a layer that is not what its digest says, StoreError, and the source's errors.
+    """
+    missing = [row for row in dict.fromkeys(layers) if not _present(store, row.digest)]
+    if not missing:
+        return 0
+    total = sum(row.size for row in missing)
+    with reporter.step("fetching the base", total) as step:
+        _parallel(lambda row: _fetch(source, row, store, step), missing)
+        step.done(f"{len(missing)} layers")
+    return total
+
+
+def _present(store: Store, digest: Digest) -> bool:
+    """Whether the blob is here and whole; a damaged one is discarded and fetched again."""
+    try:
+        store.open(digest).close()
+    except KeyError:
+        return False
+    return True
+
+
+def _parallel(work: Callable[[T], R], items: list[T]) -> list[R]:
+    """The results in order; the first error ends what has not begun."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future.done() and (problem := future.exception()) is not None:
+                    raise problem
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _fetch(source: ImageSource, layer: Descriptor, store: Store, step: Step) -> None:
+    size = 0
+    with store.writer() as writer:
+        for chunk in source.blob(layer):
+            size += len(chunk)
+            if size > layer.size:
+                break
+            writer.write(chunk)
+            step.advance(len(chunk))
+        if size != layer.size:
+            more = "more" if size > layer.size else "fewer"
+            raise BaseImageError(
+                f"a layer has {more} than the {layer.size} bytes that its manifest says", where=str(layer.digest)
+            )
+        try:
+            writer.commit(layer.digest)
+        except HashMismatch as problem:
+            raise BaseImageError(
+                f"a layer is not what its digest says: {problem.what}", where=str(layer.digest)
+            ) from None
+
+
+def read_tree(layers: tuple[Descriptor, ...], config: ImageConfig, store: Store) -> FileTree:
+    """The files that the layers make; they are in the store, and each must have the config's diffID.
+
+    Raises BaseImageError.
+    """
+    pairs = list(zip(layers, config.diff_ids, strict=True))
+    rows = _parallel(lambda pair: _entries(*pair, store), pairs)
+    try:
+        return FileTree.of(rows)
+    except OverlayError as problem:
+        raise BaseImageError(f"the layers do not fit on each other: {problem}") from None
+
+
+def _entries(layer: Descriptor, diff_id: Digest, store: Store) -> list[Entry]:
+    with opened(store, layer) as stream:
+        try:
+            tar, raw = open_layer(stream, limit=limit_of(layer.size))
+            rows = [entry for entry, _ in entries(tar)]
+        except ReadError as problem:
+            raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
+    if raw.digest() != diff_id.hex:
+        raise BaseImageError(
+            f"a layer unpacks to sha256:{raw.digest()}, but the config's diffID is {diff_id}",
+            where=str(layer.digest),
+        )
+    return rows
+
+
+def _key(digest: Digest) -> str:
+    return f"{digest.hex}-{FORMAT}"
+
+
+def _keep(store: Store, digest: Digest, facts: Facts, tree: FileTree) -> None:
+    head = json.dumps(facts_codec.encode(facts), sort_keys=True).encode()
+    store.put("facts", _key(digest), struct.pack(">I", len(head)) + head + tree.to_bytes())
+
+
+def _kept(store: Store, digest: Digest) -> tuple[Facts, FileTree] | None:
+    """What an earlier run found; None if there is nothing, or nothing that this version reads."""
+    data = store.get("facts", _key(digest))
+    if data is None or len(data) < 4:
+        return None
+    end = 4 + int(struct.unpack_from(">I", data)[0])
+    try:
+        return facts_codec.decode(json.loads(data[4:end])), FileTree.from_bytes(data[end:])
+    except ValueError:
+        return None

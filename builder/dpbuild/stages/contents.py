@@ -1,0 +1,113 @@
+"""The contents of files in layers that are in the store, without unpacking the image."""
+
+from collections.abc import Callable, Iterable
+from typing import BinaryIO, Protocol
+
+from dpbuild.archive.decompress import limit_of
+from dpbuild.archive.overlay import FileTree
+from dpbuild.archive.read import ReadError, entries, open_layer
+from dpbuild.errors import BaseImageError
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.ports.store import Store
+
+LARGEST = 256 << 20
+_KEPT = 256 << 20
+
+
+class Contents(Protocol):
+    """The contents of an image's files."""
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """Read these in one pass, since they are wanted soon; paths that are no files are left out."""
+
+    def get(self, path: str, limit: int = LARGEST) -> bytes | None:
+        """The content of the file that ``path`` leads to, links followed; None if it leads to none.
+
+        Raises BaseImageError for more than ``limit`` bytes.
+        """
+
+
+class LayerContents:
+    """Reads from layers; ``layers`` are the manifest's, lowest first, and in the store."""
+
+    def __init__(self, tree: FileTree, layers: tuple[Descriptor, ...], store: Store) -> None:
+        self._tree = tree
+        self._layers = layers
+        self._store = store
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """As ``Contents``."""
+        wanted: dict[int, set[int]] = {}
+        total = sum(len(data) for data in self._known.values())
+        for path in paths:
+            entry = self._tree.follow(path)
+            if entry is None or not self._tree.is_file(path):
+                continue
+            layer, ordinal = self._tree.origin(path)
+            if (layer, ordinal) in self._known or total + entry.size > _KEPT:
+                continue
+            total += entry.size
+            wanted.setdefault(layer, set()).add(ordinal)
+        for layer, ordinals in sorted(wanted.items()):
+            self._read(layer, ordinals)
+
+    def get(self, path: str, limit: int = LARGEST) -> bytes | None:
+        """As ``Contents``."""
+        if not self._tree.is_file(path):
+            return None
+        origin = self._tree.origin(path)
+        entry = self._tree.follow(path)
+        if entry is not None and entry.size > limit:
+            raise BaseImageError(f"{path} has {entry.size} bytes; at most {limit} were expected")
+        if origin not in self._known:
+            self._read(origin[0], {origin[1]})
+        return self._known[origin]
+
+    def _read(self, layer: int, ordinals: set[int]) -> None:
+        descriptor = self._layers[layer]
+        left = set(ordinals)
+        with opened(self._store, descriptor) as stream:
+            try:
+                tar, _ = open_layer(stream, limit=limit_of(descriptor.size))
+                for ordinal, (_, content) in enumerate(entries(tar)):
+                    if ordinal in left and content is not None:
+                        self._known[layer, ordinal] = content.read()
+                        left.discard(ordinal)
+                        if not left:
+                            return
+            except ReadError as problem:
+                raise BaseImageError(f"a layer cannot be read: {problem}", where=str(descriptor.digest)) from None
+        if left:
+            raise BaseImageError("a layer has changed while it was read", where=str(descriptor.digest))
+
+
+def opened(store: Store, descriptor: Descriptor) -> BinaryIO:
+    """A layer's blob in the store. Raises BaseImageError if it is gone."""
+    try:
+        return store.open(descriptor.digest)
+    except KeyError:
+        raise BaseImageError(
+            "a layer of the base is missing in the store", where=str(descriptor.digest), hint="run it again"
+        ) from None
+
+
+class MappedContents:
+    """Contents from a function that gives those of a real path; for trees that are not in layers."""
+
+    def __init__(self, tree: FileTree, read: Callable[[str], bytes]) -> None:
+        self._tree = tree
+        self._reader = read
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """Nothing is gained by it here."""
+
+    def get(self, path: str, limit: int = LARGEST) -> bytes | None:
+        """As ``Contents``."""
+        real = self._tree.resolve(path)
+        if real is None or not self._tree.is_file(path):
+            return None
+        data = self._reader(real)
+        if len(data) > limit:
+            raise BaseImageError(f"{path} has {len(data)} bytes; at most {limit} were expected")
+        return data

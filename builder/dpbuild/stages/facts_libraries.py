@@ -1,0 +1,140 @@
+"""The C library and libstdc++ of an image: which they are, and their versions."""
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from dpbuild.archive.overlay import FileTree
+from dpbuild.elf import reader
+from dpbuild.elf.facts import ElfFacts
+from dpbuild.errors import BaseImageError
+from dpbuild.model.facts import Libc
+from dpbuild.oci.config import ImageConfig
+from dpbuild.stages.contents import Contents
+from dpbuild.stages.facts_interpreter import Interpreter
+
+# Debian's multiarch tuples (dpkg-architecture(1)) by machine.
+MULTIARCH: Final = {
+    "x86_64": "x86_64-linux-gnu",
+    "aarch64": "aarch64-linux-gnu",
+    "arm": "arm-linux-gnueabihf",
+    "i686": "i386-linux-gnu",
+    "ppc64le": "powerpc64le-linux-gnu",
+    "s390x": "s390x-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+    "loongarch64": "loongarch64-linux-gnu",
+}
+# csu/version.c in glibc; ldso/dynlink.c and src/internal/version.c in musl; glibc's cache ends with the first.
+_GLIBC_BANNER: Final = re.compile(rb"GNU C Library \([^)\n]*\) [a-z]+ release version (\d+)\.(\d+)")
+_GLIBC_CACHE: Final = re.compile(rb"ldconfig \([^)\n]*\) [a-z]+ release version (\d+)\.(\d+)")
+_MUSL_BANNER: Final = re.compile(rb"musl libc")
+_MUSL_VERSION: Final = re.compile(rb"\0(1)\.(\d+)\.\d+(?:[-_][0-9A-Za-z.-]+)?(?=\0)")
+_GLIBC_LOADER: Final = re.compile(r"ld-linux.*\.so\.\d+|ld64\.so\.\d+|ld\.so\.\d+")
+_MUSL_LOADER: Final = re.compile(r"ld-musl-.*\.so\.\d+")
+
+
+def directories(tree: FileTree, elf: ElfFacts, path: str, config: ImageConfig) -> tuple[str, ...]:
+    """Where the dynamic loader looks for what the file at ``path`` needs, best first, without duplicates.
+
+    The order of ld.so(8): RPATH without RUNPATH, LD_LIBRARY_PATH, RUNPATH, then the usual folders, those of
+    multiarch among them, instead of the cache.
+    """
+    origin = posixpath.dirname(path)
+    rows = [*(() if elf.runpath else elf.rpath)]
+    rows += (config.variable("LD_LIBRARY_PATH") or "").replace(";", ":").split(":")
+    rows += elf.runpath
+    multiarch = MULTIARCH.get(elf.machine, "")
+    for prefix in ("", "/usr", "/usr/local"):
+        rows += [f"{prefix}/lib/{multiarch}"] if multiarch else []
+        rows += [f"{prefix}/lib64"] if elf.bits == 64 else []
+        rows += [f"{prefix}/lib"]
+    seen: dict[str, None] = {}
+    for row in rows:
+        folder = row.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
+        if folder.startswith("/") and tree.is_directory(folder):
+            seen.setdefault(posixpath.normpath(folder))
+    return tuple(seen)
+
+
+def library(
+    tree: FileTree, contents: Contents, config: ImageConfig, wanted_by: Interpreter, name: str
+) -> tuple[str, bytes, ElfFacts] | None:
+    """The library ``name`` that the interpreter would load: its path, bytes and facts; None if there is none."""
+    for folder in directories(tree, wanted_by.elf, wanted_by.path, config):
+        path = f"{folder}/{name}"
+        data = contents.get(path)
+        if data is None:
+            continue
+        try:
+            found = reader.read(data)
+        except reader.ElfError:
+            continue  # a linker script, say: the loader goes on, too
+        if (found.machine, found.bits) == (wanted_by.elf.machine, wanted_by.elf.bits):
+            return path, data, found
+    return None
+
+
+def libc(tree: FileTree, contents: Contents, config: ImageConfig, python: Interpreter) -> Libc:
+    """The C library that the interpreter runs with. Raises BaseImageError."""
+    asked = python.elf.interp
+    if not asked:
+        raise BaseImageError(
+            "the interpreter is linked statically, so it can load no extension modules", where=python.path
+        )
+    loader = tree.resolve(asked)
+    data = contents.get(asked)
+    if loader is None or data is None:
+        raise BaseImageError(f"the interpreter needs {asked}, which the base does not have", where=python.path)
+    names = (posixpath.basename(asked), posixpath.basename(loader))
+    if any(_MUSL_LOADER.fullmatch(name) for name in names):
+        kind: Literal["glibc", "musl"] = "musl"
+        version = _musl(data)
+    elif any(_GLIBC_LOADER.fullmatch(name) for name in names):
+        kind = "glibc"
+        version = _glibc(tree, contents, config, python)
+    else:
+        raise BaseImageError(
+            f"the interpreter asks for the loader {asked}, which is neither glibc's nor musl's",
+            where=python.path,
+        )
+    if version is None:
+        raise BaseImageError(f"the version of {kind} cannot be told from its files", where="/" + loader)
+    return Libc(kind=kind, version=version, loader="/" + loader)
+
+
+def _musl(data: bytes) -> tuple[int, int] | None:
+    if not _MUSL_BANNER.search(data):
+        return None
+    found = {(int(match[1]), int(match[2])) for match in _MUSL_VERSION.finditer(data)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _glibc(tree: FileTree, contents: Contents, config: ImageConfig, python: Interpreter) -> tuple[int, int] | None:
+    found = library(tree, contents, config, python, "libc.so.6")
+    if found is None:
+        raise BaseImageError("the interpreter needs libc.so.6, which the base does not have", where=python.path)
+    _, data, elf = found
+    banner = _GLIBC_BANNER.search(data)
+    if banner:
+        return int(banner[1]), int(banner[2])
+    newest = elf.newest("GLIBC_")
+    if newest and len(newest) >= 2:
+        return newest[0], newest[1]
+    cache = _GLIBC_CACHE.search(contents.get("/etc/ld.so.cache") or b"")
+    return (int(cache[1]), int(cache[2])) if cache else None
+
+
+def glibcxx(tree: FileTree, contents: Contents, config: ImageConfig, python: Interpreter) -> str:
+    """The newest symbol version of libstdc++, as ``3.4.33``; "" where there is no libstdc++."""
+    found = library(tree, contents, config, python, "libstdc++.so.6")
+    newest = found[2].newest("GLIBCXX_") if found else None
+    return ".".join(str(part) for part in newest) if newest else ""
+
+
+def likely(tree: FileTree) -> Iterator[str]:
+    """Paths of libraries that the functions here will read, for one pass over the layers."""
+    names = re.compile(r"libc\.so\.6|ld-[^/]*\.so\.\d|ld64\.so\.\d|libstdc\+\+\.so\.6|libpython3\..*\.so\.[\d.]+")
+    for path in tree.paths():
+        if names.fullmatch(path.rpartition("/")[2]):
+            yield path
