@@ -1,101 +1,157 @@
-"""Images in an OCI layout folder (OCI image spec, image-layout.md)."""
+"""An image in an OCI layout folder (OCI image spec, image-layout.md), for reading."""
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-from dpbuild.errors import BaseImageError
-from dpbuild.oci.codec import CodecError, decode
+from dpbuild.errors import BaseImageError, NotFound
+from dpbuild.oci import mediatype
+from dpbuild.oci.codec import CodecError, decode, decode_object
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.oci.manifest import Index
 from dpbuild.oci.reference import LayoutReference
 
-_REF_NAME = "org.opencontainers.image.ref.name"
-_CHUNK = 1 << 20
-# OCI distribution spec, "Pushing manifests": what registries take at least, and more than any honest one has.
-_LARGEST = 4 << 20
+# OCI image spec, annotations.md.
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+_CHUNK: Final = 1 << 20
+_LARGEST_DOCUMENT: Final = 16 << 20
 
 
 class LayoutSource:
-    """``oci:PATH[:tag][@digest]``; implements ``ports.source.ImageSource``."""
+    """The ImageSource port on a folder. Raises NotFound (92) for what is not there, BaseImageError (20)."""
 
     def __init__(self, reference: LayoutReference) -> None:
         self._reference = reference
+        self._where = str(reference)
         self._path = Path(reference.path)
         self._resolved: tuple[Descriptor, bytes] | None = None
 
     def resolve(self) -> tuple[Descriptor, bytes]:
-        """What the tag or digest names; without either the only image. Raises BaseImageError."""
+        """What the digest, or else the tag, or else the whole of ``index.json`` names."""
         if self._resolved is None:
             self._resolved = self._resolve()
         return self._resolved
 
-    def _resolve(self) -> tuple[Descriptor, bytes]:
-        where = str(self._reference)
-        try:
-            data = (self._path / "index.json").read_bytes()
-        except OSError:
-            raise BaseImageError(
-                "there is no OCI layout", where=where, hint="a layout is a folder with an index.json in it"
-            ) from None
-        try:
-            index = decode(data)
-        except CodecError as problem:
-            raise BaseImageError(f"its index.json is broken: {problem}", where=where) from None
-        rows = index.manifests if isinstance(index, Index) else ()
-        wanted = self._reference
-        if wanted.digest is not None:
-            found = [row for row in rows if row.digest == wanted.digest]
-            if not found:
-                # The digest may be that of one platform's manifest, inside an index.
-                inner = [row for outer in rows for row in self._children(outer) if row.digest == wanted.digest]
-                found = inner[:1]
-        elif wanted.tag is not None:
-            found = [row for row in rows if dict(row.annotations).get(_REF_NAME) == wanted.tag]
-        else:
-            found = list(rows)
-        digests = {row.digest for row in found}
-        if len(digests) != 1:
-            names = sorted({dict(row.annotations).get(_REF_NAME, str(row.digest)) for row in rows})
-            word = "several images" if digests else "no such image"
-            raise BaseImageError(
-                f"there is {word} in the layout", where=where, hint=f"it has: {', '.join(names) or 'nothing'}"
-            )
-        descriptor = found[0]
-        return descriptor, self.manifest(descriptor)
-
-    def _children(self, row: Descriptor) -> tuple[Descriptor, ...]:
-        try:
-            value = decode(self.manifest(row), row.media_type)
-        except (CodecError, BaseImageError):
-            return ()
-        return value.manifests if isinstance(value, Index) else ()
-
     def manifest(self, descriptor: Descriptor) -> bytes:
-        """A manifest or config, verified. Raises BaseImageError."""
-        if descriptor.size > _LARGEST:
-            raise BaseImageError(f"a manifest has {descriptor.size} bytes", where=str(self._reference))
+        """The bytes of a manifest or config, verified."""
+        resolved = self._resolved
+        if resolved is not None and resolved[0].digest == descriptor.digest:
+            return resolved[1]
+        if descriptor.size > _LARGEST_DOCUMENT:
+            raise BaseImageError(
+                f"{descriptor.digest} has {descriptor.size} bytes, too many for a manifest or config",
+                where=self._where,
+            )
         return b"".join(self.blob(descriptor))
 
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
-        """A layer in chunks, verified at its end. Raises BaseImageError."""
-        seen = hashlib.sha256()
+        """The bytes of a blob, in chunks; behind the last one, an error if they are not what they should be."""
+        path = self._path / "blobs" / "sha256" / descriptor.digest.hex
+        found = hashlib.sha256()
         size = 0
         try:
-            with (self._path / "blobs" / "sha256" / descriptor.digest.hex).open("rb") as file:
+            with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
-                    seen.update(chunk)
+                    found.update(chunk)
                     size += len(chunk)
+                    if size > descriptor.size:
+                        break
                     yield chunk
         except FileNotFoundError:
-            raise BaseImageError(
-                f"the layout lacks {descriptor.digest}", where=str(self._reference), hint="copy the image again"
-            ) from None
+            raise NotFound(f"the layout lacks the blob {descriptor.digest}", where=self._where) from None
         except OSError as problem:
-            raise BaseImageError(f"cannot read the layout: {problem.strerror}", where=str(self._reference)) from None
-        if seen.hexdigest() != descriptor.digest.hex or size != descriptor.size:
+            raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=str(path)) from None
+        if size != descriptor.size:
             raise BaseImageError(
-                f"the layout is damaged: {descriptor.digest} is not what its name says",
-                where=str(self._reference),
-                hint="copy the image again",
+                f"the blob {descriptor.digest} should have {descriptor.size} bytes, but has"
+                f" {'more' if size > descriptor.size else size}",
+                where=self._where,
             )
+        if found.hexdigest() != descriptor.digest.hex:
+            raise BaseImageError(
+                f"the blob {descriptor.digest} is damaged: its bytes are sha256:{found.hexdigest()}",
+                where=self._where,
+            )
+
+    def _file(self, name: str) -> bytes:
+        path = self._path / name
+        try:
+            with path.open("rb") as file:
+                data = file.read(_LARGEST_DOCUMENT + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"there is no OCI layout: {name} is missing", where=self._where) from None
+        except OSError as problem:
+            raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=str(path)) from None
+        if len(data) > _LARGEST_DOCUMENT:
+            raise BaseImageError(f"{name} is too large", where=str(path))
+        return data
+
+    def _resolve(self) -> tuple[Descriptor, bytes]:
+        try:
+            version = decode_object(self._file("oci-layout"), "oci-layout").get("imageLayoutVersion")
+            if not isinstance(version, str) or not version.startswith("1."):
+                raise BaseImageError(f"the layout is of the unknown version {version!r}", where=self._where)
+            data = self._file("index.json")
+            index = decode(data, mediatype.OCI_INDEX)
+        except CodecError as problem:
+            raise BaseImageError(f"the layout cannot be read: {problem}", where=self._where) from None
+        if not isinstance(index, Index):
+            raise BaseImageError("the layout's index.json is no index", where=self._where)
+        row = self._choose(index)
+        if row is None:
+            size, digest = len(data), Digest.of(data)
+            return Descriptor(media_type=mediatype.OCI_INDEX, digest=digest, size=size), data
+        return row, b"".join(self.blob(row))
+
+    def _choose(self, index: Index) -> Descriptor | None:
+        """The row of ``index.json`` that is meant; None for all of it, as the platforms of one image."""
+        wanted = self._reference
+        rows = index.manifests
+        if wanted.tag is not None:
+            rows = tuple(row for row in rows if wanted.tag in _names(row))
+            if not rows:
+                there = ", ".join(sorted({name for row in index.manifests for name in _names(row)})) or "no tags"
+                raise NotFound(f"the layout has no {wanted.tag!r}, but {there}", where=self._where)
+        if wanted.digest is not None:
+            return self._by_digest(wanted.digest, rows)
+        if len({row.digest for row in rows}) == 1:
+            return rows[0]
+        if not rows:
+            raise NotFound("the layout is empty", where=self._where)
+        platforms = [row.platform for row in rows]
+        if wanted.tag is None and None not in platforms and len(set(platforms)) == len(platforms):
+            return None
+        names = ", ".join(sorted({name for row in rows for name in _names(row)})) or "none of them has a tag"
+        raise BaseImageError(
+            f"the layout has {len(rows)} images ({names})",
+            where=self._where,
+            hint=f"say which: oci:{wanted.path}:TAG or oci:{wanted.path}@sha256:…",
+        )
+
+    def _by_digest(self, digest: Digest, rows: tuple[Descriptor, ...]) -> Descriptor:
+        for row in rows:
+            if row.digest == digest:
+                return row
+        # A child of an index, or the layout's index.json itself, as a build without tags leaves it.
+        path = self._path / "blobs" / "sha256" / digest.hex
+        try:
+            size = path.stat().st_size
+        except OSError:
+            raise NotFound(f"the layout has no {digest}", where=self._where) from None
+        if size > _LARGEST_DOCUMENT:
+            raise BaseImageError(f"{digest} is no manifest: it has {size} bytes", where=self._where)
+        data = b"".join(self.blob(Descriptor(media_type="", digest=digest, size=size)))
+        try:
+            kind = decode(data).media_type
+        except CodecError as problem:
+            raise BaseImageError(f"{digest} is no manifest: {problem}", where=self._where) from None
+        return Descriptor(media_type=kind, digest=digest, size=size)
+
+
+def _names(row: Descriptor) -> tuple[str, ...]:
+    """The tags of a row: the name, and what follows the last colon of a full reference, as some writers put it."""
+    name = dict(row.annotations).get(REF_NAME, "")
+    tail = name.rpartition(":")[2]
+    return tuple(dict.fromkeys(part for part in (name, tail) if part and "/" not in part))
