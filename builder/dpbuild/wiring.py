@@ -6,10 +6,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dpbuild import __version__
 from dpbuild.adapters.reporter import Mode, StreamReporter
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dpbuild.adapters.registry.client import RegistryClient
     from dpbuild.adapters.registry.hosts import Proxies
     from dpbuild.adapters.registry.transport import Transport
+    from dpbuild.adapters.runner import DockerRunner
     from dpbuild.adapters.uv import UvResolver
 
 _TIMEOUT = 60.0
@@ -283,12 +284,7 @@ class World:
 
     def rootfs(self, base: Base, blob: Blob) -> str:
         """The base's files, extracted and kept."""
-        from dpbuild.adapters import rootfs
-
-        def opener(descriptor: Descriptor) -> Any:
-            return lambda: blob(descriptor)
-
-        return rootfs.kept(self.store, [(layer, opener(layer)) for layer in base.manifest.layers])
+        return self.unpacked(base.manifest.layers, blob)
 
     def interpreter(self, base: Base) -> Sandbox:
         """What compiles with the base's interpreter; it runs no foreign code."""
@@ -301,28 +297,36 @@ class World:
         from dpbuild.adapters.backend import SandboxBackend
 
         def start() -> tuple[Sandbox, str]:
-            return self._builder(kind), self.rootfs(base, blob)
+            return self.sandbox(kind), self.rootfs(base, blob)
 
         return SandboxBackend(base.facts, start, self.store, self.cache / "logs")
 
-    def _builder(self, kind: str) -> Sandbox:
-        import shutil
-
-        from dpbuild.adapters.sandbox.bubblewrap import BubblewrapSandbox
-        from dpbuild.adapters.sandbox.loader import LoaderSandbox
-
-        program = shutil.which("bwrap", path=self._env.get("PATH"))
-        if kind in ("auto", "bubblewrap") and program is not None:
-            sandbox = BubblewrapSandbox(program)
-            if not sandbox.works():
-                return sandbox
-        return LoaderSandbox()
-
     def sandbox(self, kind: str) -> Sandbox:
-        """What runs foreign code with the base's interpreter. Raises SandboxError."""
+        """What runs an extracted image: bubblewrap, else its own loader. Raises SandboxError."""
         from dpbuild.adapters.sandbox.choose import choose
 
-        return choose(kind)
+        return choose(kind, self._env.get("PATH", ""))
+
+    def runner(self, *, required: bool) -> "DockerRunner | None":
+        """An engine that answers. Raises SandboxError if it is ``required`` and there is none."""
+        from dpbuild.adapters.runner import DockerRunner
+
+        try:
+            self.engine().close()
+        except SandboxError:
+            if required:
+                raise
+            return None
+        return DockerRunner(self.engine, self.host, self.reporter)
+
+    def unpacked(self, layers: Sequence[Descriptor], blob: Blob) -> str:
+        """The files that these layers make, extracted and kept."""
+        from dpbuild.adapters import rootfs
+
+        def opener(descriptor: Descriptor) -> Callable[[], BinaryIO]:
+            return lambda: blob(descriptor)
+
+        return rootfs.kept(self.store, [(layer, opener(layer)) for layer in layers])
 
     def sinks(
         self, config: Config, blob: Blob, *, push: bool, load: bool, outputs: tuple[str, ...]

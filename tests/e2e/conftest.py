@@ -43,6 +43,7 @@ def dpbuild(shared_cache: Path) -> Callable[..., Ran]:
         done = subprocess.run(
             [sys.executable, "-m", "dpbuild", *map(str, arguments)],
             capture_output=True,
+            stdin=subprocess.DEVNULL,
             text=True,
             check=False,
             cwd=cwd,

@@ -14,9 +14,7 @@ class Backend(Protocol):
     def requires(self, project: Project, files: Sequence[ProjectFile], wheels: Sequence[Artifact]) -> tuple[str, ...]:
         """What ``get_requires_for_build_wheel`` answers. Raises SdistBuildFailed (54), SandboxError (100)."""
 
-    def build(
-        self, project: Project, files: Sequence[ProjectFile], wheels: Sequence[Artifact]
-    ) -> tuple[str, Artifact]:
+    def build(self, project: Project, files: Sequence[ProjectFile], wheels: Sequence[Artifact]) -> tuple[str, Artifact]:
         """The file name of the wheel that ``build_wheel`` makes, and the wheel in the store.
 
         Raises SdistBuildFailed, SandboxError, UnsafeWheel.

@@ -12,6 +12,7 @@ from dpbuild.ports.backend import Backend
 from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.resolver import Resolver
+from dpbuild.ports.runner import Runner
 from dpbuild.ports.sandbox import Sandbox
 from dpbuild.ports.sink import ImageSink
 from dpbuild.ports.source import ImageSource
@@ -56,7 +57,13 @@ class World(Protocol):
         """Where an image is read from; ``pinned`` are a composed base's packages as the lock has them."""
 
     def sandbox(self, kind: str) -> Sandbox:
-        """What runs the base's interpreter. Raises SandboxError."""
+        """What runs an extracted image: bubblewrap, else its own loader. Raises SandboxError."""
+
+    def runner(self, *, required: bool) -> Runner | None:
+        """An engine that answers; None without one, unless it is ``required``. Raises SandboxError."""
+
+    def unpacked(self, layers: Sequence[Descriptor], blob: Blob) -> str:
+        """The files that these layers make, extracted and kept."""
 
     def interpreter(self, base: Base) -> Sandbox:
         """What compiles with the base's interpreter; it runs no foreign code. Raises SandboxError."""

@@ -1,0 +1,268 @@
+"""Unpacking an image into a folder, so that its interpreter can be run or read by path.
+
+The folder belongs to whoever runs dpbuild: owners, set-id bits and device nodes are left out, and everything
+stays readable and removable. Layers are hostile input. A name is resolved as inside of a chroot, so that no
+entry, link or whiteout reaches anything outside of the folder, and ``..`` in a name is refused.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, BinaryIO, Final, cast
+
+from dpbuild.errors import BaseImageError, StoreError
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.mediatype import LAYER_COMPRESSION
+from dpbuild.ports.store import Store
+
+Layers = Sequence[tuple[Descriptor, Callable[[], BinaryIO]]]
+
+# OCI image spec, layer.md, "Whiteouts".
+WHITEOUT: Final = ".wh."
+OPAQUE: Final = ".wh..wh..opq"
+# Part of the key of kept folders: a change of what ``extract`` makes is a change of this.
+VERSION: Final = "1"
+# As many as Linux follows (path_resolution(7)).
+_LINKS: Final = 40
+_CHUNK: Final = 1 << 20
+_LATEST: Final = 1 << 33
+
+
+def kept(store: Store, layers: Layers) -> str:
+    """The folder with these layers unpacked, made once and kept in the store. Raises as ``extract``."""
+    names = "\n".join((VERSION, *(str(descriptor.digest) for descriptor, _ in layers)))
+    key = hashlib.sha256(names.encode()).hexdigest()
+    folder = store.folder("rootfs", key)
+    if folder is None:
+        with store.make_folder("rootfs", key) as fresh:
+            extract(layers, fresh)
+        folder = store.folder("rootfs", key)
+    if folder is None:
+        raise StoreError("an unpacked image vanished from the store", where=key)
+    return folder
+
+
+def extract(layers: Layers, folder: str) -> None:
+    """Unpack the layers, lowest first, into ``folder``, which is there and empty.
+
+    Raises BaseImageError for a layer that is broken or not safe, StoreError when the disk does not take it.
+    """
+    tree = _Tree(folder)
+    for descriptor, content in layers:
+        where = str(descriptor.digest)
+        try:
+            with content() as raw, _plain(raw, descriptor) as stream:
+                _layer(tree, stream)
+                # The digest of what was read is proved by whoever hands it out, at its end.
+                while raw.read(_CHUNK):
+                    pass
+        except (tarfile.TarError, EOFError, zlib.error, UnicodeError, ValueError) as problem:
+            raise BaseImageError(f"a layer cannot be unpacked: {problem}", where=where) from None
+        except OSError as problem:
+            if problem.errno is None:  # gzip's BadGzipFile
+                raise BaseImageError(f"a layer cannot be unpacked: {problem}", where=where) from None
+            raise StoreError(f"an image cannot be unpacked: {problem.strerror}", where=folder) from None
+
+
+def remove(folder: str) -> None:
+    """Delete a folder, whatever modes its directories have; one that is not there is fine."""
+    if not os.path.lexists(folder):
+        return
+    Path(folder).chmod(0o700)
+    for parent, directories, _ in os.walk(folder):
+        for name in directories:
+            if not Path(parent, name).is_symlink():
+                Path(parent, name).chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def inside(folder: str, path: str) -> str:
+    """Where ``path``, absolute in the image, is on the host, with links followed inside of ``folder``.
+
+    The last component need not be there. Raises FileNotFoundError for a missing parent, OSError (ELOOP).
+    """
+    return _Tree(folder).follow(path)
+
+
+class _Tree:
+    """A folder as the root of a file system."""
+
+    def __init__(self, folder: str) -> None:
+        self.root = folder.rstrip("/") or "/"
+        self._parents: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """Say that a link or directory was replaced, so that what was resolved through it is void."""
+        self._parents.clear()
+
+    def parent(self, path: str) -> str:
+        """The host path of the directory that ``path`` is in, made if it is missing."""
+        head = path.rpartition("/")[0]
+        found = self._parents.get(head)
+        if found is None:
+            found = self._parents[head] = self.follow(head, make=True)
+        return found
+
+    def place(self, path: str) -> str:
+        """The host path of an entry itself: parents resolved, the entry not followed."""
+        return f"{self.parent(path)}/{path.rpartition('/')[2]}" if path else self.root
+
+    def follow(self, path: str, *, make: bool = False) -> str:
+        """The host path of ``path`` with every link in it followed as in a chroot."""
+        waiting = path.split("/")[::-1]
+        done: list[str] = []
+        links = 0
+        while waiting:
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                done = done[:-1]
+                continue
+            here = "/".join((self.root, *done, part))
+            try:
+                mode = os.lstat(here).st_mode
+            except FileNotFoundError:
+                if make:
+                    Path(here).mkdir()
+                    Path(here).chmod(0o755)
+                elif any(row not in ("", ".") for row in waiting):
+                    raise
+                done.append(part)
+                continue
+            if not stat.S_ISLNK(mode):
+                if make and not stat.S_ISDIR(mode):
+                    raise ValueError(f"{path!r} is below something that is no directory")
+                done.append(part)
+                continue
+            links += 1
+            if links > _LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            target = os.readlink(here)
+            if target.startswith("/"):
+                done = []
+            waiting.extend(target.split("/")[::-1])
+        return "/".join((self.root, *done))
+
+
+def _plain(raw: BinaryIO, descriptor: Descriptor) -> IO[bytes]:
+    """The layer's tar, uncompressed."""
+    match LAYER_COMPRESSION.get(descriptor.media_type):
+        case "none":
+            return raw
+        case "gzip":
+            from zlib_ng import gzip_ng
+
+            return cast(IO[bytes], gzip_ng.GzipFile(fileobj=raw, mode="rb"))
+        case "zstd":
+            return _zstd(raw)
+        case _:
+            raise BaseImageError(f"layers of type {descriptor.media_type} cannot be read", where=str(descriptor.digest))
+
+
+def _zstd(raw: BinaryIO) -> IO[bytes]:
+    import importlib
+
+    for name in ("compression.zstd", "backports.zstd"):
+        with contextlib.suppress(ImportError):
+            return cast(IO[bytes], importlib.import_module(name).ZstdFile(raw))
+    raise BaseImageError(
+        "the image has a layer that is compressed with zstd, which this Python cannot read",
+        hint="install backports.zstd beside dpbuild, or run dpbuild with Python 3.14 or newer",
+    )
+
+
+def _layer(tree: _Tree, stream: IO[bytes]) -> None:
+    made: set[str] = set()
+    with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as archive:
+        for member in archive:
+            path = _clean(member.name)
+            name = path.rpartition("/")[2]
+            if name == OPAQUE:
+                _clear(tree, path.rpartition("/")[0], made)
+            elif name.startswith(WHITEOUT):
+                victim = path.removesuffix(name) + name.removeprefix(WHITEOUT)
+                if name == WHITEOUT or victim.rpartition("/")[2] in (".", ".."):
+                    raise ValueError(f"a whiteout without a name: {member.name!r}")
+                if victim not in made:
+                    _discard(tree, tree.place(victim))
+            else:
+                _entry(tree, archive, member, path)
+                made.add(path)
+
+
+def _clean(name: str) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in name:
+        raise ValueError(f"an entry's name is not safe: {name!r}")
+    return "/".join(parts)
+
+
+def _entry(tree: _Tree, archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
+    place = tree.place(path)
+    mode = member.mode & 0o777
+    if member.isdir():
+        if not path or (os.path.lexists(place) and stat.S_ISDIR(os.lstat(place).st_mode)):
+            Path(place).chmod(mode | 0o700)
+            return
+        _discard(tree, place)
+        Path(place).mkdir()
+        Path(place).chmod(mode | 0o700)
+    elif not path:
+        raise ValueError("the root of a layer is no directory")
+    elif member.issym():
+        _discard(tree, place)
+        Path(place).symlink_to(member.linkname)
+        tree.forget()
+    elif member.islnk():
+        source = tree.place(_clean(member.linkname))
+        if not os.path.lexists(source):
+            raise ValueError(f"{path!r} is a hard link to {member.linkname!r}, which is not there")
+        if source != place:
+            _discard(tree, place)
+            os.link(source, place, follow_symlinks=False)
+    elif member.isfile():
+        _discard(tree, place)
+        content = archive.extractfile(member)
+        time = min(max(0, int(member.mtime)), _LATEST)
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            if content is not None:
+                shutil.copyfileobj(content, out, _CHUNK)
+            os.fchmod(out.fileno(), mode | 0o600)
+            out.flush()
+            # A timestamp bytecode file is valid for the time of its source.
+            os.utime(out.fileno(), (time, time))
+    # Device nodes and pipes are nothing that an interpreter needs.
+
+
+def _discard(tree: _Tree, place: str) -> None:
+    """Remove whatever is at a host path, without following it."""
+    try:
+        mode = os.lstat(place).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        tree.forget()
+        remove(place)
+    else:
+        if stat.S_ISLNK(mode):
+            tree.forget()
+        Path(place).unlink()
+
+
+def _clear(tree: _Tree, path: str, made: Iterable[str]) -> None:
+    """An opaque whiteout: what lower layers put into the directory goes, what this one put there stays."""
+    place = tree.follow(path, make=True)
+    prefix = f"{path}/" if path else ""
+    own = {name.removeprefix(prefix).partition("/")[0] for name in made if name.startswith(prefix)}
+    for name in os.listdir(place):
+        if name not in own:
+            _discard(tree, f"{place}/{name}")

@@ -1,0 +1,87 @@
+"""``dpbuild run``: an image, its files, and whatever can run them. Beside the pipeline, which makes images."""
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from dpbuild.errors import SandboxError
+from dpbuild.model.image import Image, Images
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import DaemonReference, Reference
+from dpbuild.ports.sandbox import Job
+from dpbuild.ports.world import World
+from dpbuild.stages.base import fetch_layers
+from dpbuild.stages.open_image import OpenImage, open_image
+
+
+def run(reference: Reference, platform: Platform, arguments: tuple[str, ...], kind: str, world: World) -> int:
+    """Run the image and give the program's exit status. Raises BaseImageError, SandboxError.
+
+    ``kind`` is ``auto``, ``docker``, ``bubblewrap`` or ``none``; ``auto`` takes an engine, else bubblewrap, else
+    the image's own loader.
+    """
+    engine = (
+        world.runner(required=kind == "docker" or isinstance(reference, DaemonReference)) if _engine(kind) else None
+    )
+    if isinstance(reference, DaemonReference):
+        if engine is None:
+            raise SandboxError("an engine's image runs in that engine only", where=str(reference))
+        world.reporter.note("running in the Docker engine")
+        return engine.run(reference.name, arguments)
+    source = world.source(reference, (platform,))
+    image = open_image(reference, source, platform, world.store)
+    fetch_layers(source, image.manifest.layers, world.store, world.reporter)
+    blob = _opener(world)
+    if engine is not None:
+        world.reporter.note("running in the Docker engine")
+        return engine.load_and_run(_images(image, platform, reference, source.manifest), blob, arguments)
+    sandbox = world.sandbox(kind)
+    world.reporter.note(
+        f"running in {sandbox.name}" if sandbox.isolates else f"running by {sandbox.name}, without isolation"
+    )
+    config = image.config
+    outcome = sandbox.run(
+        Job(
+            rootfs=world.unpacked(image.manifest.layers, blob),
+            argv=_argv(image, arguments),
+            env=tuple((key, value) for key, _, value in (row.partition("=") for row in config.env)),
+            working_dir=config.working_dir or "/",
+            user=config.user,
+            network=True,
+            capture=False,
+        )
+    )
+    return outcome.status
+
+
+def _engine(kind: str) -> bool:
+    return kind in ("auto", "docker")
+
+
+def _argv(image: OpenImage, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    argv = (*image.config.entrypoint, *(arguments or image.config.cmd))
+    if not argv:
+        raise SandboxError(
+            "the image has neither Entrypoint nor Cmd", hint="say what to run: dpbuild run REF -- PROGRAM"
+        )
+    return argv
+
+
+def _opener(world: World) -> Callable[[Descriptor], BinaryIO]:
+    def blob(descriptor: Descriptor) -> BinaryIO:
+        return world.store.open(descriptor.digest)
+
+    return blob
+
+
+def _images(image: OpenImage, platform: Platform, reference: Reference, read: Callable[[Descriptor], bytes]) -> Images:
+    one = Image(
+        platform=platform,
+        descriptor=image.descriptor,
+        manifest=image.manifest,
+        manifest_bytes=read(image.descriptor),
+        config_bytes=read(image.manifest.config),
+        base=reference,
+        base_layers=0,
+    )
+    return Images(descriptor=image.descriptor, images=(one,))
