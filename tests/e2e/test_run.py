@@ -32,14 +32,16 @@ def image(dpbuild: Callable, example: Callable[[str], Path]) -> str:
 def test_output_arguments_and_status(dpbuild: Callable, image: str, way: str) -> None:
     done = dpbuild("run", "--builder", way, image, "--", "-x", "two words", check=False)
     assert done.status == 7
-    assert done.out == "['-x', 'two words'] /etc/ssl/certs/ca-certificates.crt \n"
+    assert done.out.startswith("['-x', 'two words'] /")
+    # The loader works on the extracted files, so paths in the image are shown as they are outside.
+    assert done.out.endswith("/etc/ssl/certs/ca-certificates.crt \n")
     assert "to stderr\n" in done.err
     assert WAYS[way] in done.err
 
 
 def test_unknown_images_are_one_error(dpbuild: Callable, tmp_path: Path) -> None:
     done = dpbuild("run", f"oci:{tmp_path}/nothing", check=False)
-    assert done.status == 20
+    assert done.status == 92
     assert done.out == ""
     assert done.err.startswith("error: ")
 
