@@ -1,0 +1,60 @@
+"""An image in a registry, for reading."""
+
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+from dpbuild.errors import RegistryError
+from dpbuild.oci import mediatype
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.reference import RegistryReference
+
+# Bytes. A config is read whole, like a manifest, and no real one comes near.
+CONFIG_LIMIT = 4 << 20
+
+
+class Reader(Protocol):
+    """What is needed of the registry client."""
+
+    def read_manifest(
+        self, reference: RegistryReference, expected: Descriptor | None = None
+    ) -> tuple[Descriptor, bytes]:
+        """A verified manifest or index."""
+
+    def read_blob(self, reference: RegistryReference, descriptor: Descriptor) -> Iterator[bytes]:
+        """A verified blob."""
+
+
+class RegistrySource:
+    """The ImageSource port on a registry: a tag is resolved once, however often and by whomever it is asked."""
+
+    def __init__(self, reader: Reader, reference: RegistryReference) -> None:
+        self._reader = reader
+        self._reference = reference
+        self._lock = threading.Lock()
+        self._resolved: tuple[Descriptor, bytes] | None = None
+
+    def resolve(self) -> tuple[Descriptor, bytes]:
+        """The manifest or index that the reference names; one request in this object's life."""
+        with self._lock:
+            if self._resolved is None:
+                self._resolved = self._reader.read_manifest(self._reference)
+            return self._resolved
+
+    def manifest(self, descriptor: Descriptor) -> bytes:
+        """The bytes of a child manifest (from ``/manifests/``) or of a config (from ``/blobs/``)."""
+        resolved = self._resolved
+        if resolved is not None and resolved[0].digest == descriptor.digest:
+            return resolved[1]
+        if descriptor.media_type in mediatype.INDEXES | mediatype.MANIFESTS:
+            return self._reader.read_manifest(self._reference.at(descriptor.digest), descriptor)[1]
+        if descriptor.size > CONFIG_LIMIT:
+            raise RegistryError(
+                f"the config {descriptor.digest} has {descriptor.size} bytes; at most {CONFIG_LIMIT} are read",
+                where=str(self._reference),
+            )
+        return b"".join(self.blob(descriptor))
+
+    def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
+        """The bytes of a layer, in chunks; the last chunk is followed by an error if the digest differs."""
+        return self._reader.read_blob(self._reference, descriptor)
