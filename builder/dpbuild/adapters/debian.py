@@ -1,0 +1,341 @@
+"""Debian's archive over HTTP: signed releases, verified indices, verified packages.
+
+Nothing that a mirror sends is believed: ``InRelease`` must be signed by one of the accepted keys, everything
+else must have the size and hash that it, or what it vouches for, names. Nothing is written anywhere.
+"""
+
+import contextlib
+import hashlib
+import importlib.resources
+import lzma
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from dpbuild.adapters.registry.retry import Retrier
+from dpbuild.adapters.registry.transport import ConnectionFailed, Transport
+from dpbuild.debian.indices import BadIndex, IndexFile, Package, Release, newest, packages, parse_release
+from dpbuild.debian.sources import Mirrors, find
+from dpbuild.debian.version import without_epoch
+from dpbuild.errors import BaseImageError, HashMismatch, NotFound, RegistryError
+
+# An InRelease of a few hundred kilobytes is usual.
+_LARGEST_RELEASE: Final = 16 << 20
+_ATTEMPTS: Final = 3
+_REDIRECTS: Final = 5
+_CHUNK: Final = 1 << 20
+_HINT: Final = (
+    "set mirror and security-mirror under [tool.dpbuild.debian], or DPBUILD_DEBIAN_MIRROR and"
+    " DPBUILD_DEBIAN_SECURITY_MIRROR"
+)
+
+
+class Download(Protocol):
+    """Fetches one URL."""
+
+    def __call__(self, url: str) -> Iterator[bytes]:
+        """The body in chunks. Raises NotFound where there is none, BaseImageError for every other failure."""
+
+
+class HttpDownload:
+    """``Download`` with dpbuild's own transport: proxies, CA bundle, retries, redirects."""
+
+    def __init__(self, transport: Transport, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._retrier = Retrier(transport, sleep)
+
+    def __call__(self, url: str) -> Iterator[bytes]:
+        """The body in chunks."""
+        try:
+            target = url
+            for _ in range(_REDIRECTS):
+                answer = self._retrier.send("GET", target, {})
+                if answer.status == 200:
+                    yield from answer.chunks()
+                    return
+                location = answer.header("Location")
+                answer.finish()
+                if answer.status in (404, 410):
+                    raise NotFound("the mirror does not have it", where=without_user(url))
+                if answer.status not in (301, 302, 303, 307, 308) or not location:
+                    raise BaseImageError(f"the mirror answered with {answer.status}", where=without_user(url))
+                target = urljoin(target, location)
+            raise BaseImageError("the mirror redirects without an end", where=without_user(url))
+        except ConnectionFailed as problem:
+            raise BaseImageError(
+                f"cannot read from the mirror: {problem.error.what}", where=without_user(url)
+            ) from None
+        except NotFound:
+            raise
+        except RegistryError as problem:
+            raise BaseImageError(f"cannot read from the mirror: {problem.what}", where=without_user(url)) from None
+
+
+def without_user(url: str) -> str:
+    """``url`` without user and password, for messages."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def host_mirrors(directory: Path = Path("/etc/apt")) -> Mirrors:
+    """Debian's mirrors in the host's apt sources; what cannot be read is as if it were not there."""
+    files = [directory / "sources.list"]
+    parts = directory / "sources.list.d"
+    with contextlib.suppress(OSError):
+        files += sorted(row for row in parts.iterdir() if row.suffix in (".list", ".sources"))
+    texts = []
+    for path in files:
+        try:
+            texts.append((path.name, path.read_text("utf-8", "replace")))
+        except OSError:
+            continue
+    return find(texts)
+
+
+def archive_keys() -> tuple[bytes, ...]:
+    """Debian's archive keys as dpbuild ships them: OpenPGP certificates, armoured."""
+    folder = importlib.resources.files("dpbuild.debian") / "keys"
+    return tuple(
+        row.read_bytes() for row in sorted(folder.iterdir(), key=lambda row: row.name) if row.name.endswith(".asc")
+    )
+
+
+def signed_text(data: bytes, keys: tuple[bytes, ...], where: str) -> bytes:
+    """What a cleartext-signed file says, if one of ``keys`` signed it. Raises BaseImageError."""
+    import pysequoia
+
+    try:
+        certificates = [pysequoia.Cert.from_bytes(row) for row in keys]
+        result = pysequoia.verify(data, store=lambda _ids: certificates)
+    except Exception as problem:  # noqa: BLE001 - the library raises bare RuntimeErrors, and more than those
+        text = (str(problem).splitlines() or [""])[0].rstrip(".")
+        raise BaseImageError(
+            f"InRelease is not signed by Debian's archive keys: {text}",
+            where=where,
+            hint="the mirror may be broken or somebody may be in the way; nothing of it was used",
+        ) from None
+    if not result.valid_sigs or result.bytes is None:
+        raise BaseImageError("InRelease is not signed by Debian's archive keys", where=where)
+    return result.bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRelease:
+    """A verified release and where it is: ``root`` is the mirror, ``base`` the folder of its ``InRelease``."""
+
+    root: str
+    base: str
+    release: Release
+
+
+class DebianArchive:
+    """The archive of one run: every index is read once at the most.
+
+    ``keys`` are the OpenPGP certificates that are accepted; ``now`` is the moment that dates are compared
+    with. May be used from several threads.
+    """
+
+    def __init__(
+        self, mirrors: Mirrors, download: Download, *, now: datetime, keys: tuple[bytes, ...] | None = None
+    ) -> None:
+        self._mirrors = mirrors
+        self._download = download
+        self._now = now
+        self._keys = keys
+        self._releases: dict[str, tuple[SignedRelease, ...]] = {}
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[str, str, frozenset[str]], tuple[Package, ...]] = {}
+        self._pin_lock = threading.Lock()
+
+    def releases(self, codename: str) -> tuple[SignedRelease, ...]:
+        """The suite itself, its updates and its security updates, verified. Raises BaseImageError."""
+        with self._lock:
+            if codename not in self._releases:
+                main, security = self._roots()
+                self._releases[codename] = (
+                    self._release(main, codename),
+                    self._release(main, f"{codename}-updates"),
+                    self._release(security, f"{codename}-security"),
+                )
+            return self._releases[codename]
+
+    def _roots(self) -> tuple[str, str]:
+        rows = (("", self._mirrors.main), ("security ", self._mirrors.security))
+        missing = [f"no Debian {kind}mirror is known" for kind, root in rows if not root]
+        if missing:
+            raise BaseImageError(" and ".join(missing), hint=_HINT)
+        for _, root in rows:
+            if urlsplit(root).scheme not in ("http", "https") or not urlsplit(root).netloc:
+                raise BaseImageError(
+                    "a Debian mirror is no http or https address", where=without_user(root), hint=_HINT
+                )
+        return rows[0][1].rstrip("/"), rows[1][1].rstrip("/")
+
+    def _release(self, root: str, suite: str) -> SignedRelease:
+        base = f"{root}/dists/{suite}/"
+        url = base + "InRelease"
+        where = without_user(url)
+        try:
+            data = self._read(url, _LARGEST_RELEASE)
+        except NotFound:
+            raise BaseImageError(f"the mirror has no suite {suite}", where=where, hint=_HINT) from None
+        keys = self._keys if self._keys is not None else archive_keys()
+        try:
+            release = parse_release(signed_text(data, keys, where))
+            release.check_time(self._now)
+        except BadIndex as problem:
+            raise BaseImageError(f"InRelease cannot be used: {problem}", where=where) from None
+        if release.codename != suite:
+            raise BaseImageError(f"InRelease is that of {release.codename}, expected {suite}", where=where)
+        return SignedRelease(root=root, base=base, release=release)
+
+    def indices(self, codename: str, architecture: str) -> tuple[IndexFile, ...]:
+        """The ``Packages`` indices that a selection depends on. Raises BaseImageError."""
+        return tuple(_index(row, architecture) for row in self.releases(codename))
+
+    def select(self, codename: str, architecture: str, names: frozenset[str]) -> dict[str, Package]:
+        """The newest version of each of ``names`` over all indices; names that are nowhere are left out.
+
+        Raises BaseImageError, HashMismatch.
+        """
+        return newest(self.rows(codename, architecture, names), architecture)
+
+    def rows(self, codename: str, architecture: str, names: frozenset[str]) -> tuple[Package, ...]:
+        """Everything that the indices say of ``names``, the suite itself first."""
+        found: list[Package] = []
+        for signed in self.releases(codename):
+            index = _index(signed, architecture)
+            where = without_user(signed.base + index.path)
+            try:
+                found.extend(packages(_unxz(self._indexed(signed, index), where), names, signed.release.codename))
+            except BadIndex as problem:
+                raise BaseImageError(f"an index cannot be used: {problem}", where=where) from None
+        return tuple(found)
+
+    def _indexed(self, signed: SignedRelease, index: IndexFile) -> bytes:
+        folder = signed.base + index.path.rpartition("/")[0]
+        urls = [signed.base + index.path]
+        if signed.release.by_hash:
+            # A mirror that is being updated may have another file under the plain name already.
+            urls.insert(0, f"{folder}/by-hash/SHA256/{index.sha256}")
+        for url in urls[:-1]:
+            try:
+                return self._verified(url, index.sha256, index.size, index.path)
+            except NotFound:
+                continue
+        try:
+            return self._verified(urls[-1], index.sha256, index.size, index.path)
+        except NotFound:
+            raise BaseImageError(
+                f"the mirror does not have the index {index.path}", where=without_user(urls[-1])
+            ) from None
+
+    def package(self, package: Package) -> bytes:
+        """The bytes of a package. Raises HashMismatch, NotFound, BaseImageError."""
+        main, security = self._roots()
+        url = f"{security if package.archive.endswith('-security') else main}/{package.filename}"
+        return self._verified(url, package.sha256, package.size, f"{package.name} {package.version}")
+
+    def pinned(
+        self,
+        codename: str,
+        architecture: str,
+        pin: tuple[str, str, str],
+        *,
+        names: frozenset[str],
+        largest: int,
+    ) -> bytes | None:
+        """A package by (name, version, sha256), also one that no index names any more; None if it is gone.
+
+        It is looked for beside the package's present versions. ``names`` are all that will be asked for, so that
+        the indices are read once; ``largest`` is the most bytes that are read. Raises HashMismatch, BaseImageError.
+        """
+        name, version, sha256 = pin
+        rows = [row for row in self._known(codename, architecture, names) if row.name == name]
+        for row in rows:
+            if row.sha256 == sha256:
+                with contextlib.suppress(NotFound):
+                    return self.package(row)
+        folders = dict.fromkeys(row.filename.rpartition("/")[0] for row in rows)
+        for folder in list(folders):
+            plain = folder.removeprefix("pool/updates/").removeprefix("pool/")
+            folders |= {f"pool/{plain}": None, f"pool/updates/{plain}": None}
+        for folder in folders:
+            for kind in dict.fromkeys(row.architecture for row in rows):
+                path = f"{folder}/{name}_{without_epoch(version)}_{kind}.deb"
+                for root in self._roots():
+                    with contextlib.suppress(NotFound):
+                        url = f"{root}/{path}"
+                        data = self._read(url, largest)
+                        _check(data, sha256, None, f"{name} {version}", without_user(url))
+                        return data
+        return None
+
+    def _known(self, codename: str, architecture: str, names: frozenset[str]) -> tuple[Package, ...]:
+        with self._pin_lock:
+            key = (codename, architecture, names)
+            if key not in self._rows:
+                self._rows[key] = self.rows(codename, architecture, names)
+            return self._rows[key]
+
+    def _verified(self, url: str, sha256: str, size: int, name: str) -> bytes:
+        data = self._read(url, size)
+        _check(data, sha256, size, name, without_user(url))
+        return data
+
+    def _read(self, url: str, limit: int) -> bytes:
+        """The whole body. A connection that breaks is tried again; a body that is too large is refused."""
+        for attempt in range(_ATTEMPTS):
+            parts: list[bytes] = []
+            size = 0
+            try:
+                for chunk in self._download(url):
+                    size += len(chunk)
+                    if size > limit:
+                        raise HashMismatch(
+                            f"the mirror sent more than the {limit} bytes expected", where=without_user(url)
+                        )
+                    parts.append(chunk)
+            except BaseImageError:
+                if attempt + 1 == _ATTEMPTS or not parts:
+                    raise
+                continue
+            return b"".join(parts)
+        raise AssertionError("every way out of the loop returns or raises")
+
+
+def _check(data: bytes, sha256: str, size: int | None, name: str, where: str) -> None:
+    if size is not None and len(data) != size:
+        raise HashMismatch(f"{name} has {len(data)} bytes, expected {size}", where=where)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise HashMismatch(f"{name} has the sha256 {found}, expected {sha256}", where=where)
+
+
+def _index(signed: SignedRelease, architecture: str) -> IndexFile:
+    path = f"main/binary-{architecture}/Packages.xz"
+    found = signed.release.file(path)
+    if found is None or "main" not in signed.release.components:
+        raise BaseImageError(
+            f"the suite {signed.release.codename} has no packages for {architecture}",
+            where=without_user(signed.base + "InRelease"),
+        )
+    return found
+
+
+def _unxz(data: bytes, where: str) -> Iterator[bytes]:
+    inflate = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    try:
+        chunk = inflate.decompress(data, _CHUNK)
+        yield chunk
+        while not inflate.eof:
+            chunk = inflate.decompress(b"", _CHUNK)
+            if not chunk and inflate.needs_input:
+                raise BaseImageError("an index ends too early", where=where)
+            yield chunk
+    except lzma.LZMAError as problem:
+        raise BaseImageError(f"an index cannot be read: {problem}", where=where) from None
