@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ["machinery"]
 
 ROOT = Path(__file__).parent.parent
 REQUIRED = {word.strip() for word in os.environ.get("DPBUILD_TEST_REQUIRE", "").split(",") if word.strip()}

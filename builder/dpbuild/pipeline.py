@@ -4,30 +4,36 @@ config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Sink
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from dataclasses import dataclass
+from typing import Any
 
-from dpbuild.errors import BaseImageError, DigestDrift, LockError, LockStale, NotFound, UsageError
-from dpbuild.model.base import Base
+from dpbuild.errors import (
+    ArtifactError,
+    BaseImageError,
+    DigestDrift,
+    LockError,
+    LockStale,
+    NotFound,
+    RegistryError,
+    StoreError,
+    UsageError,
+)
 from dpbuild.model.config import Config
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock
 from dpbuild.oci.codec import encode_descriptor
-from dpbuild.oci.descriptor import Descriptor
-from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
-from dpbuild.oci.reference import ComposeReference, LayoutReference, RegistryReference
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.source import Composed, ImageSource
+from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import app_wheel, lockfile
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import lock as lock_stage
 from dpbuild.stages.artifacts import fetch_all
-from dpbuild.stages.base import read_base
-from dpbuild.stages.compiler import SandboxCompiler
+from dpbuild.stages.bases import Bases
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
 from dpbuild.stages.layers.bytecode import standard_library
@@ -38,6 +44,8 @@ from dpbuild.stages.select import select
 from dpbuild.stages.target import target
 
 LOCK = "pylock.dpbuild.toml"
+# How often a build begins again because of damaged entries; each time there is one less.
+_DAMAGED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,67 +99,6 @@ class Built:
         }
 
 
-@dataclass(slots=True)
-class _Bases:
-    """The bases of one run: every reference is resolved once, every platform read once."""
-
-    world: World
-    config: Config
-    pinned: Lock | None
-    sources: dict[str, ImageSource] = field(default_factory=dict)
-    read: dict[Platform, Base] = field(default_factory=dict)
-
-    def get(self, platform: Platform) -> Base:
-        if platform not in self.read:
-            self.read[platform] = read_base(
-                self.config.base, self.source(platform), platform, self.world.store, self.world.reporter
-            )
-        return self.read[platform]
-
-    def source(self, platform: Platform) -> ImageSource:
-        base, lock = self.config.base, self.pinned
-        composed = isinstance(base, ComposeReference)
-        key = str(platform) if composed else ""
-        if key not in self.sources:
-            reference = base
-            packages: tuple[tuple[str, str, str], ...] = ()
-            if lock is not None and lock.base_reference == str(base):
-                row = next((each for each in lock.bases if each.platform == str(platform)), None)
-                if isinstance(base, ComposeReference) and row is not None:
-                    reference = replace(base, digest=Digest.parse(row.digest))
-                    packages = row.packages
-                elif isinstance(base, RegistryReference | LayoutReference) and lock.base_digest:
-                    reference = replace(base, digest=Digest.parse(lock.base_digest))
-            self.sources[key] = self.world.source(reference, (platform,), self.config, packages)
-        return self.sources[key]
-
-    def compiler(self, base: Base) -> SandboxCompiler:
-        """The base's interpreter; the base is extracted when something has to be compiled."""
-        optimize = dict(self.config.env).get("PYTHONOPTIMIZE", "")
-        level = min(int(optimize), 2) if optimize.isdigit() else int(bool(optimize))
-        return SandboxCompiler(
-            base.facts, lambda: (self.world.interpreter(base), self.world.rootfs(base, self.blob)), level
-        )
-
-    def blob(self, descriptor: Descriptor) -> BinaryIO:
-        """A layer: from the store, or fetched into it from the base."""
-        store = self.world.store
-        try:
-            return store.open(descriptor.digest)
-        except KeyError:
-            pass
-        source = next(
-            self.source(platform)
-            for platform, base in self.read.items()
-            if any(layer.digest == descriptor.digest for layer in base.manifest.layers)
-        )
-        with store.writer() as writer:
-            for chunk in source.blob(descriptor):
-                writer.write(chunk)
-            writer.commit(descriptor.digest)
-        return store.open(descriptor.digest)
-
-
 def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptions, world: World) -> tuple[str, ...]:
     """Write the lock, or check it; returns what changed, one line for each package. Raises LockStale (42)."""
     config = config_stage.load(project.directory, project.read, flags)
@@ -162,7 +109,7 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
             raise LockStale(reason, where=LOCK, hint="run dpbuild lock")
         return ()
     previous = _previous(text, world)
-    bases = _Bases(world, config, None if options.upgrade_base else previous)
+    bases = Bases(world, config, None if options.upgrade_base else previous)
     new = _make_lock(project, config, bases, previous, world, options)
     changes = lock_stage.changes(previous, new)
     if not project.write(LOCK, lockfile.dumps(new)):
@@ -171,7 +118,29 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
 
 
 def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
-    """Make the image and write it everywhere it was asked for."""
+    """Make the image and write it everywhere it was asked for.
+
+    An entry of the store that turns out to be damaged is discarded where it is found, and the build begins
+    again without it; what is not damaged is found again. Raises StoreError where it cannot be had any more.
+    """
+    damaged = ""
+    for _ in range(_DAMAGED):
+        try:
+            return _build(project, flags, options, world)
+        except DamagedEntry as problem:
+            damaged = problem.args[0]
+        except (ArtifactError, RegistryError, BaseImageError) as problem:
+            if not damaged:
+                raise
+            raise StoreError(
+                f"an entry of the store was damaged and cannot be had again: {problem.what}", where=problem.where
+            ) from problem
+    raise StoreError(
+        f"the store is damaged over and over: {damaged}", hint="check the disk, or use another --cache-dir"
+    )
+
+
+def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
     started = world.clock()
     config = config_stage.load(project.directory, project.read, flags)
     if options.push and not config.tags:
@@ -196,7 +165,7 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
 def _app(
     project: ProjectFolder,
     config: Config,
-    bases: _Bases,
+    bases: Bases,
     platforms: Sequence[Platform],
     options: BuildOptions,
     world: World,
@@ -236,7 +205,7 @@ def _app(
 def _image(
     project: ProjectFolder,
     config: Config,
-    bases: _Bases,
+    bases: Bases,
     platform: Platform,
     locked: Lock,
     app: app_stage.App,
@@ -271,7 +240,7 @@ def _image(
 
 def _lock_for_build(
     project: ProjectFolder, config: Config, platforms: Sequence[Platform], options: BuildOptions, world: World
-) -> tuple[Lock, _Bases]:
+) -> tuple[Lock, Bases]:
     """The lock that is there if it fits, else a new one."""
     text = project.read(LOCK)
     if text is None and (options.locked or options.frozen):
@@ -282,10 +251,10 @@ def _lock_for_build(
         reason = None if options.frozen else lock_stage.stale(found, config, platforms)
         if reason is not None:
             raise LockStale(f"the lock is stale: {reason}", where=LOCK, hint="run dpbuild lock")
-        return found, _Bases(world, config, found)
+        return found, Bases(world, config, found)
     previous = _previous(text, world)
     reason = "there is no lock" if previous is None else lock_stage.stale(previous, config, platforms)
-    bases = _Bases(world, config, previous)
+    bases = Bases(world, config, previous)
     if reason is None and previous is not None:
         return previous, bases
     new = _make_lock(project, config, bases, previous, world, LockOptions())
@@ -311,7 +280,7 @@ def _previous(text: str | None, world: World) -> Lock | None:
 def _make_lock(
     project: ProjectFolder,
     config: Config,
-    bases: _Bases,
+    bases: Bases,
     previous: Lock | None,
     world: World,
     options: LockOptions,

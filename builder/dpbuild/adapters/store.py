@@ -18,6 +18,7 @@ from typing import BinaryIO, NoReturn
 
 from dpbuild.errors import HashMismatch, StoreError
 from dpbuild.oci.digest import Digest
+from dpbuild.ports.store import DamagedEntry
 
 _MARKER = "dpbuild-store-1"
 _CHUNK = 1 << 20
@@ -67,7 +68,7 @@ class DiskStore:
             raise KeyError(str(digest)) from None
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob that has its digest. Raises KeyError; a damaged blob is discarded and said."""
+        """Open a blob that has its digest. Raises KeyError, or DamagedEntry for one that is discarded."""
         path = self._blob(digest)
         try:
             file = path.open("rb")
@@ -83,7 +84,7 @@ class DiskStore:
                 file.close()
                 path.unlink(missing_ok=True)
                 self._note(f"a damaged entry of the store was discarded: {digest}")
-                raise KeyError(str(digest))
+                raise DamagedEntry(str(digest))
             with self._lock:
                 self._verified.add(digest)
             file.seek(0)

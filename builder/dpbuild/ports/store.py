@@ -6,6 +6,10 @@ from typing import BinaryIO, Protocol
 from dpbuild.oci.digest import Digest
 
 
+class DamagedEntry(KeyError):
+    """A blob was found damaged and was discarded: whatever needed it can be made again from the beginning."""
+
+
 class BlobWriter(Protocol):
     """A blob being written; nothing is visible until ``commit``."""
 
@@ -31,7 +35,7 @@ class Store(Protocol):
     def open(self, digest: Digest) -> BinaryIO:
         """Open it for reading, seekable; the bytes are verified before the first use in a run.
 
-        Raises KeyError if it is not here; a damaged blob is discarded, reported and counts as not here.
+        Raises KeyError if it is not here, DamagedEntry if it was, but damaged: it is discarded and reported.
         """
 
     def writer(self) -> AbstractContextManager[BlobWriter]:

@@ -1,4 +1,4 @@
-"""A registry of our own, and one store for the whole run: bases are composed once."""
+"""What tests of the whole program share: the command line, a registry of our own, one store for the run."""
 
 import os
 import shutil

@@ -1,0 +1,82 @@
+"""The bases of one run: every reference is resolved once, every platform read once."""
+
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from dpbuild.model.base import Base
+from dpbuild.model.config import Config
+from dpbuild.model.lock import Lock
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import ComposeReference, LayoutReference, RegistryReference
+from dpbuild.ports.source import ImageSource
+from dpbuild.ports.store import DamagedEntry
+from dpbuild.ports.world import World
+from dpbuild.stages.base import read_base
+from dpbuild.stages.compiler import SandboxCompiler
+
+
+@dataclass(slots=True)
+class Bases:
+    """``pinned`` is the lock whose base is used; None where the base is to be looked up again."""
+
+    world: World
+    config: Config
+    pinned: Lock | None
+    sources: dict[str, ImageSource] = field(default_factory=dict)
+    read: dict[Platform, Base] = field(default_factory=dict)
+
+    def get(self, platform: Platform) -> Base:
+        """The base for a platform. Raises BaseImageError and what its source raises."""
+        if platform not in self.read:
+            self.read[platform] = read_base(
+                self.config.base, self.source(platform), platform, self.world.store, self.world.reporter
+            )
+        return self.read[platform]
+
+    def source(self, platform: Platform) -> ImageSource:
+        """Where it is read from: pinned to the lock's digest, if the lock is for this base."""
+        base, lock = self.config.base, self.pinned
+        composed = isinstance(base, ComposeReference)
+        key = str(platform) if composed else ""
+        if key not in self.sources:
+            reference = base
+            packages: tuple[tuple[str, str, str], ...] = ()
+            if lock is not None and lock.base_reference == str(base):
+                row = next((each for each in lock.bases if each.platform == str(platform)), None)
+                if isinstance(base, ComposeReference) and row is not None:
+                    reference = replace(base, digest=Digest.parse(row.digest))
+                    packages = row.packages
+                elif isinstance(base, RegistryReference | LayoutReference) and lock.base_digest:
+                    reference = replace(base, digest=Digest.parse(lock.base_digest))
+            self.sources[key] = self.world.source(reference, (platform,), self.config, packages)
+        return self.sources[key]
+
+    def compiler(self, base: Base) -> SandboxCompiler:
+        """The base's interpreter; the base is extracted when something has to be compiled."""
+        optimize = dict(self.config.env).get("PYTHONOPTIMIZE", "")
+        level = min(int(optimize), 2) if optimize.isdigit() else int(bool(optimize))
+        return SandboxCompiler(
+            base.facts, lambda: (self.world.interpreter(base), self.world.rootfs(base, self.blob)), level
+        )
+
+    def blob(self, descriptor: Descriptor) -> BinaryIO:
+        """A layer: from the store, or fetched into it from the base. Raises DamagedEntry for one of our own."""
+        store = self.world.store
+        try:
+            return store.open(descriptor.digest)
+        except KeyError as problem:
+            owners = [
+                platform
+                for platform, base in self.read.items()
+                if any(layer.digest == descriptor.digest for layer in base.manifest.layers)
+            ]
+            if not owners:
+                raise DamagedEntry(str(descriptor.digest)) from problem
+        source = self.source(owners[0])
+        with store.writer() as writer:
+            for chunk in source.blob(descriptor):
+                writer.write(chunk)
+            writer.commit(descriptor.digest)
+        return store.open(descriptor.digest)
