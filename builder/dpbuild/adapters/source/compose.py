@@ -9,7 +9,7 @@ from typing import Final
 
 from dpbuild.adapters.debian import DebianArchive
 from dpbuild.adapters.source.compose_images import KIND, Composition, Images, Pin, loaded
-from dpbuild.adapters.source.compose_layers import Layers, Made, key_of
+from dpbuild.adapters.source.compose_layers import Layers, LostLayer, Made, key_of
 from dpbuild.debian import version as versions
 from dpbuild.debian.indices import Package, timestamp
 from dpbuild.debian.suites import ARCHITECTURES, SUITES, VARIANTS, Suite
@@ -187,7 +187,11 @@ class ComposeSource:
         title = f"Composing {suite.name}:{self._reference.variant} for {platform}"
         with self._reporter.step(title) if self._reporter else contextlib.nullcontext() as step:
             chosen, date = self._choose(suite, platform)
-            layers = self._made(suite, platform, chosen, step)
+            try:
+                layers = self._made(suite, platform, chosen, step)
+            except LostLayer:
+                # The store has thrown the damaged one away, so it is now made again.
+                layers = self._made(suite, platform, chosen, step)
             config = self._put(encode_config(self._config(suite, platform, chosen, layers)), mediatype.OCI_CONFIG)
             data = encode_manifest(
                 Manifest(

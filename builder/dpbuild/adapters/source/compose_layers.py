@@ -39,6 +39,10 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(canonical([FORMAT, *parts])).hexdigest()
 
 
+class LostLayer(Exception):
+    """A layer turned out to be damaged, and the store has thrown it away; it can be made again."""
+
+
 class Layers:
     """Makes and finds layers; may be used from several threads."""
 
@@ -78,7 +82,7 @@ class Layers:
             raise BaseImageError(f"the package {item.package} cannot be read: {problem}") from None
 
     def ldconfig_cache(self, lower: tuple[Made, ...], libc_version: str) -> Made:
-        """The layer with ``/etc/ld.so.cache`` over ``lower``, lowest first."""
+        """The layer with ``/etc/ld.so.cache`` over ``lower``, lowest first. Raises LostLayer, StoreError."""
         name = ldcache.generator(libc_version)
         key = key_of("debian", "ldconfig_cache", name, [str(row.descriptor.digest) for row in lower])
         found = self.find(key)
@@ -113,7 +117,11 @@ class Layers:
         )
 
     def _read(self, made: Made) -> Iterator[tuple[Entry, bytes | None]]:
-        with self._store.open(made.descriptor.digest) as blob:
+        try:
+            file = self._store.open(made.descriptor.digest)
+        except KeyError:
+            raise LostLayer from None
+        with file as blob:
             stream, _ = read.open_layer(blob, limit=made.size)
             for entry, content in read.entries(stream):
                 yield entry, content.read() if content is not None else None
