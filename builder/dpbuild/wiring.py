@@ -142,13 +142,7 @@ class World:
     def _proxies(self) -> "Proxies":
         from dpbuild.adapters.registry.hosts import Proxies
 
-        def variable(name: str) -> str:
-            return self._env.get(name.lower()) or self._env.get(name) or ""
-
-        every = variable("ALL_PROXY")
-        return Proxies(
-            http=variable("HTTP_PROXY") or every, https=variable("HTTPS_PROXY") or every, bypass=variable("NO_PROXY")
-        )
+        return Proxies.configured(self._env)
 
     @functools.cached_property
     def _transport(self) -> "Transport":

@@ -1,7 +1,9 @@
 """How a host is reached: which address, which scheme, through which proxy."""
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from dpbuild.oci.reference import DOCKER_HUB, DOCKER_HUB_HOST
 
@@ -13,6 +15,17 @@ class Proxies:
     http: str = field(default="", repr=False)
     https: str = field(default="", repr=False)
     bypass: str = ""
+
+    @classmethod
+    def configured(cls, env: Mapping[str, str]) -> Self:
+        """As the environment has them; lower-case names win, as in curl."""
+
+        def variable(name: str) -> str:
+            return env.get(name.lower()) or env.get(name) or ""
+
+        every = variable("ALL_PROXY")
+        http, https = variable("HTTP_PROXY") or every, variable("HTTPS_PROXY") or every
+        return cls(http=http, https=https, bypass=variable("NO_PROXY"))
 
     def select(self, scheme: str, host: str, port: int) -> str:
         """The proxy's URL for one request, or "". Loopback hosts never go through one, as in Go."""

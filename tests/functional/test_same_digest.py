@@ -1,0 +1,161 @@
+"""Nothing of the host or of the moment reaches an image."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.network]
+
+ROWS = {
+    "another folder": {},
+    "time zone": {"TZ": "Asia/Tokyo"},
+    "locale": {"LANG": "tr_TR.UTF-8", "LC_ALL": "C"},
+    "hash seed": {"PYTHONHASHSEED": "42"},
+    "home": {"HOME": "/nonexistent"},
+}
+
+
+def digest(line: str) -> str:
+    return line.strip().rpartition("@")[2]
+
+
+@pytest.fixture
+def first(dpbuild: Callable, root: Path, tmp_path: Path) -> tuple[str, Path]:
+    """A wheel app and its digest; its lock is used by all others."""
+    project = tmp_path / "first"
+    shutil.copytree(root / "examples/web", project, ignore=shutil.ignore_patterns(".dpbuild", "pylock.*"))
+    return digest(dpbuild("build", project).out), project
+
+
+def copy(project: Path, target: Path, *, backwards: bool = False) -> Path:
+    """The same files, made in another order."""
+    paths = sorted(path for path in project.rglob("*") if path.is_file() and ".dpbuild" not in path.parts)
+    for path in reversed(paths) if backwards else paths:
+        place = target / path.relative_to(project)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+        os.utime(place, (1, 1))
+    return target
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_environments(name: str, dpbuild: Callable, first: tuple[str, Path], tmp_path: Path) -> None:
+    project = copy(first[1], tmp_path / "a folder with another name", backwards=True)
+    # Another store, so that everything is made again and nothing is found.
+    env = {"DPBUILD_CACHE_DIR": str(tmp_path / "store"), **ROWS[name]}
+    assert digest(dpbuild("build", project, "--locked", env=env).out) == first[0]
+
+
+def test_umask_and_user(first: tuple[str, Path], root: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    project = copy(first[1], tmp_path / "nobody" / "project")
+    for path in [tmp_path / "nobody", *(tmp_path / "nobody").rglob("*")]:
+        os.chown(path, 65534, 65534)
+    for path in [tmp_path, *tmp_path.parents]:
+        if path == Path("/tmp"):
+            break
+        path.chmod(path.stat().st_mode | 0o055)
+    python = installed("/usr/bin/python3", root, tmp_path / "nobody" / "venv")
+    somebody = [
+        "setpriv",
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "sh",
+        "-c",
+        'umask 077; exec "$@"',
+        "sh",
+    ]
+    done = subprocess.run(
+        [*somebody, python, "-m", "dpbuild", "build", str(project), "--locked"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env={**os.environ, "HOME": str(tmp_path / "nobody"), "DPBUILD_CACHE_DIR": str(tmp_path / "nobody/store")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert digest(done.stdout) == first[0]
+
+
+def test_a_host_with_another_python(first: tuple[str, Path], root: Path, tmp_path: Path) -> None:
+    """The host's Python has no part in it: not in the lock, not in the app's wheel, not in the bytecode."""
+    found = {version: path for path in pythons() if (version := works(path)) and version != sys.version_info[:2]}
+    if not found:
+        pytest.skip("there is no other Python of at least 3.11 here")
+    python = installed(found[max(found)], root, tmp_path / "venv")
+    project = copy(first[1], tmp_path / "other")
+    (project / "pylock.dpbuild.toml").unlink()
+    (project / "pylock.dpbuild-build.toml").unlink()
+    done = subprocess.run(
+        [python, "-m", "dpbuild", "build", str(project)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DPBUILD_CACHE_DIR": str(tmp_path / "store")},
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("pylock.dpbuild.toml", "pylock.dpbuild-build.toml"):
+        assert (project / name).read_text() == (first[1] / name).read_text()
+    assert digest(done.stdout) == first[0]
+
+
+def installed(python: str, root: Path, venv: Path) -> str:
+    """dpbuild installed for another interpreter; gives the environment's Python."""
+    import uv
+
+    tool = uv.find_uv_bin()
+    subprocess.run([tool, "venv", "-q", "--python", python, str(venv)], check=True)
+    subprocess.run([tool, "pip", "install", "-q", "--python", f"{venv}/bin/python", str(root)], check=True)
+    return f"{venv}/bin/python"
+
+
+def pythons() -> list[str]:
+    """Interpreters on PATH, and those that version managers keep."""
+    names = ("python3.12", "python3.13", "python3.14")
+    kept = Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python3")
+    return [*(path for name in names if (path := shutil.which(name))), *map(str, kept)]
+
+
+def works(path: str) -> tuple[int, int] | None:
+    """The interpreter's version, if it starts and is one that dpbuild is for."""
+    done = subprocess.run(
+        [path, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return None
+    major, minor = map(int, done.stdout.split())
+    return (major, minor) if (major, minor) >= (3, 11) else None
+
+
+def test_the_epoch_changes_the_apps_layer_alone(dpbuild: Callable, first: tuple[str, Path]) -> None:
+    def layers(epoch: str) -> tuple[list[str], str]:
+        dpbuild("build", first[1], env={"SOURCE_DATE_EPOCH": epoch})
+        image = first[1] / ".dpbuild/image"
+        index = json.loads((image / "index.json").read_text())
+        manifest = json.loads((image / "blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
+        config = json.loads((image / "blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
+        return [row["digest"] for row in manifest["layers"]], config["created"]
+
+    (one, early), (two, late) = layers("1000000000"), layers("1700000000")
+    assert (early, late) == ("2001-09-09T01:46:40Z", "2023-11-14T22:13:20Z")
+    assert one[:-1] == two[:-1]
+    assert one[-1] != two[-1]
+
+
+def test_copied_apps(dpbuild: Callable, example: Callable[[str], Path], tmp_path: Path) -> None:
+    project = example("hello")
+    one = dpbuild("build", project).out
+    two = dpbuild(
+        "build", copy(project, tmp_path / "again", backwards=True), env={"DPBUILD_CACHE_DIR": str(tmp_path / "s")}
+    ).out
+    assert digest(one) == digest(two)
