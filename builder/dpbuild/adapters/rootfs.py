@@ -145,7 +145,7 @@ class _Tree:
             links += 1
             if links > _LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            target = os.readlink(here)
+            target = str(Path(here).readlink())
             if target.startswith("/"):
                 done = []
             waiting.extend(target.split("/")[::-1])
@@ -160,7 +160,7 @@ def _plain(raw: BinaryIO, descriptor: Descriptor) -> IO[bytes]:
         case "gzip":
             from zlib_ng import gzip_ng
 
-            return cast(IO[bytes], gzip_ng.GzipFile(fileobj=raw, mode="rb"))
+            return cast("IO[bytes]", gzip_ng.open(raw, "rb"))
         case "zstd":
             return _zstd(raw)
         case _:
@@ -172,7 +172,7 @@ def _zstd(raw: BinaryIO) -> IO[bytes]:
 
     for name in ("compression.zstd", "backports.zstd"):
         with contextlib.suppress(ImportError):
-            return cast(IO[bytes], importlib.import_module(name).ZstdFile(raw))
+            return cast("IO[bytes]", importlib.import_module(name).ZstdFile(raw))
     raise BaseImageError(
         "the image has a layer that is compressed with zstd, which this Python cannot read",
         hint="install backports.zstd beside dpbuild, or run dpbuild with Python 3.14 or newer",
@@ -263,6 +263,6 @@ def _clear(tree: _Tree, path: str, made: Iterable[str]) -> None:
     place = tree.follow(path, make=True)
     prefix = f"{path}/" if path else ""
     own = {name.removeprefix(prefix).partition("/")[0] for name in made if name.startswith(prefix)}
-    for name in os.listdir(place):
-        if name not in own:
-            _discard(tree, f"{place}/{name}")
+    for child in sorted(Path(place).iterdir()):
+        if child.name not in own:
+            _discard(tree, str(child))

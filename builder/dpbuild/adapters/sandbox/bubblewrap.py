@@ -130,7 +130,7 @@ def _directory(rootfs: str, path: str, targets: Sequence[str]) -> Iterator[Seque
             continue
         below = [target for target in targets if target.startswith(f"{here}/")]
         if entry.is_symlink():
-            yield "--symlink", os.readlink(entry.path), here
+            yield "--symlink", str(Path(entry.path).readlink()), here
         elif entry.is_dir() and any(_missing(rootfs, target) for target in below):
             yield "--dir", here
             yield from _directory(rootfs, here, below)

@@ -1,6 +1,5 @@
 """Running an image's programs through the image's own dynamic loader: no privileges, no isolation."""
 
-import mmap
 import os
 import re
 import shlex
@@ -133,11 +132,10 @@ def _command(job: Job, paths: _Paths, folder: str) -> tuple[list[str], dict[str,
 
 def _loader(host: str, paths: _Paths) -> str | None:
     """The loader that a program asks for, on the host; None for a static program."""
-    with Path(host).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            wanted = read(data).interp
-        except ElfError as problem:
-            raise SandboxError(f"the program cannot be read: {problem}", where=host) from None
+    try:
+        wanted = read(Path(host).read_bytes()).interp
+    except ElfError as problem:
+        raise SandboxError(f"the program cannot be read: {problem}", where=host) from None
     if not wanted:
         return None
     found = paths.host(wanted)
