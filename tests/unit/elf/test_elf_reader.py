@@ -142,7 +142,7 @@ def _expected(data: bytes) -> dict[str, object]:
             lists["verneed"] += [(row.name, tuple(aux.name for aux in more)) for row, more in section.iter_versions()]
         if isinstance(section, GNUVerDefSection):
             for row, more in section.iter_versions():
-                first = [aux.name for aux in more][0]
+                first = next(aux.name for aux in more)
                 if not row["vd_flags"] & 1:
                     lists["verdef"].append(first)
     return out | {key: tuple(value) for key, value in lists.items()}
