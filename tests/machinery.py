@@ -1,5 +1,6 @@
 """What tests of the whole program share: the command line, a registry of our own, one store for the run."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -62,16 +63,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def registry(need: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``docker-registry serve`` on loopback; gives host:port."""
-    need("registry")
-    folder = tmp_path_factory.mktemp("registry")
+@contextlib.contextmanager
+def serving(folder: Path, extra: str = "") -> Iterator[str]:
+    """``docker-registry serve`` on loopback with its data below ``folder``; gives host:port."""
     port = free_port()
     config = folder / "config.yml"
     config.write_text(
         f"version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\n"
-        f"  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n"
+        f"  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{extra}"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
@@ -87,6 +86,28 @@ def registry(need: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def registry(need: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An open registry; gives host:port."""
+    need("registry")
+    with serving(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+@pytest.fixture
+def locked_registry(need: Callable[..., None], tmp_path: Path) -> Iterator[str]:
+    """A registry that wants user ``ann`` with password ``s3cret``."""
+    need("registry")
+    if shutil.which("htpasswd") is None:
+        pytest.skip("htpasswd is not installed")
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    line = subprocess.run(["htpasswd", "-Bbn", "ann", "s3cret"], capture_output=True, text=True, check=True).stdout
+    (folder / "htpasswd").write_text(line)
+    with serving(folder, f"auth:\n  htpasswd:\n    realm: test\n    path: {folder}/htpasswd\n") as address:
+        yield address
 
 
 @pytest.fixture
