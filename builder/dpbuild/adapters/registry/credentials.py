@@ -55,7 +55,7 @@ class CredentialProvider(Protocol):
 class NoCredentials:
     """Everything is anonymous."""
 
-    def find(self, registry: str, repository: str) -> Credential | None:  # noqa: ARG002
+    def find(self, registry: str, repository: str) -> Credential | None:
         """None."""
         return None
 
