@@ -1,23 +1,36 @@
-"""Pushing to registries (OCI distribution spec, "Push")."""
+"""Repositories of registries: blobs in parallel, then manifests, then the index, the tags last.
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+What is there already is found out with as few requests as can be: a tag that names the image answers everything
+with one HEAD, and the manifest that a tag names now says, with one GET, which blobs the repository has.
+"""
 
-from dpbuild.model.image import Images, Written
+import io
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, cast
+
+from dpbuild.adapters.registry.errors import BlobUnknown
+from dpbuild.errors import NotFound, RegistryError, UsageError
+from dpbuild.model.image import Image, Images, Written
+from dpbuild.oci.codec import CodecError, decode
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.manifest import Index
 from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.registry import Registry
-from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.reporter import Reporter, Step
 
-_THREADS = 4
+# Blobs sent at a time: enough to fill a line, few enough for a registry on the same machine.
+THREADS = 4
 
 
 class RegistrySink:
-    """Pushes under all ``tags``. ``blob`` opens a layer, fetching it from the base if it is not in the store.
+    """Pushes to every tag; ``blob`` opens a layer, also one of the base.
 
-    Blobs first, then manifests, then the index, tags last: nobody ever sees a tag of an image that is not all
-    there. A tag that names the image already costs one request.
+    Layers of the base are mounted where the base is in the same registry; every other repository of a registry
+    mounts from the first one that was written.
     """
 
     def __init__(
@@ -26,38 +39,44 @@ class RegistrySink:
         tags: tuple[RegistryReference, ...],
         blob: Callable[[Descriptor], BinaryIO],
         reporter: Reporter,
+        threads: int = THREADS,
     ) -> None:
+        # A pushed image gets the digest that it has; a digest in the name could only contradict it.
+        self._tags = tuple(dict.fromkeys(replace(tag, tag=tag.tag or "latest", digest=None) for tag in tags))
         self._registry = registry
-        self._tags = tags
         self._blob = blob
         self._reporter = reporter
+        self._threads = threads
+        self._heads: dict[RegistryReference, Descriptor | None] = {}
 
     def check(self) -> None:
-        """Nothing can be known before something is sent."""
+        """Ask what the tags name now: an unreachable registry or a wrong password shows before anything is built.
+
+        ``write`` uses the answers. Raises UsageError, Unauthorized, RegistryError.
+        """
+        if not self._tags:
+            raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
+        for tag in self._tags:
+            self._heads[tag] = self._registry.head_manifest(tag)
 
     def write(self, images: Images) -> Written:
-        """Push it. Raises Unauthorized, RateLimited, RegistryError."""
+        """Push; a tag moves only when everything is there. Raises the registry errors."""
         sent = present = 0
-        repositories: dict[str, list[RegistryReference]] = {}
+        places: dict[str, list[RegistryReference]] = {}
         for tag in self._tags:
-            repositories.setdefault(tag.name, []).append(tag)
-        done: list[RegistryReference] = []
-        for tags in repositories.values():
-            missing = [tag for tag in tags if not self._names(tag, images)]
-            if len(missing) < len(tags):
-                present += _size(images)
-            else:
-                moved, there = self._push_blobs(tags[0], images, done)
-                sent, present = sent + moved, present + there
-                self._push_children(tags[0], images)
-            data = images.index_bytes or images.images[0].manifest_bytes
-            for tag in missing:
-                self._registry.push_manifest(tag, images.descriptor.media_type, data)
-            done.append(tags[0])
-        first = self._tags[0]
+            places.setdefault(tag.name, []).append(tag)
+        written: list[RegistryReference] = []
+        for name, tags in places.items():
+            with self._reporter.step(f"push {name}", sum(row.size for row in _blobs(images).values())) as step:
+                place = _Place(tags=tuple(tags), siblings=tuple(written), step=step)
+                self._write(images, place)
+                result = f"{_size(place.sent)} sent, {_size(place.present)} there"
+                step.done(result if place.sent else "already there")
+            sent, present = sent + place.sent, present + place.present
+            written.append(tags[0])
         return Written(
             kind="registry",
-            reference=f"{first.name}@{images.descriptor.digest}",
+            reference=str(self._tags[0].at(images.descriptor.digest)),
             tags=tuple(str(tag) for tag in self._tags),
             descriptor=images.descriptor,
             platforms=tuple(image.platform for image in images.images),
@@ -65,65 +84,200 @@ class RegistrySink:
             present=present,
         )
 
-    def _names(self, tag: RegistryReference, images: Images) -> bool:
-        """Whether the tag names the image now."""
-        found = self._registry.head_manifest(tag)
-        return found is not None and found.digest == images.descriptor.digest
+    def _write(self, images: Images, place: "_Place") -> None:
+        heads = {
+            tag: self._heads.pop(tag) if tag in self._heads else self._registry.head_manifest(tag) for tag in place.tags
+        }
+        data = images.index_bytes or images.images[0].manifest_bytes
+        pending = [tag for tag, head in heads.items() if head is None or head.digest != images.descriptor.digest]
+        if len(pending) < len(heads):
+            # A tag of this repository names the image, so the repository has all of it.
+            place.skip(_blobs(images).values())
+        else:
+            known = self._known(images, next((tag for tag in place.tags if heads[tag]), None), place)
+            try:
+                self._content(images, place, known)
+            except BlobUnknown:
+                if not known:
+                    raise
+                # The registry lost a blob of a manifest that it has; ask for every single one.
+                self._content(images, place.again(), frozenset())
+        for tag in pending:
+            try:
+                self._registry.push_manifest(tag, images.descriptor.media_type, data)
+            except BlobUnknown:
+                if not place.trusted:
+                    raise
+                self._content(images, place.again(), frozenset())
+                self._registry.push_manifest(tag, images.descriptor.media_type, data)
 
-    def _push_children(self, repository: RegistryReference, images: Images) -> None:
-        """The manifests that an index names; a single image is pushed under its tags."""
+    def _content(self, images: Images, place: "_Place", known: frozenset[Digest]) -> None:
+        """Everything but the last manifest, whose writing makes the image visible."""
+        place.trusted = bool(known)
+        blobs = _blobs(images)
+        place.skip(row for digest, row in blobs.items() if digest in known)
+        self._send(images, place, [row for digest, row in blobs.items() if digest not in known])
         if images.index_bytes:
             for image in images.images:
-                self._registry.push_manifest(
-                    repository.at(image.descriptor.digest), image.descriptor.media_type, image.manifest_bytes
-                )
+                if image.descriptor.digest not in known:
+                    where = place.reference.at(image.descriptor.digest)
+                    self._registry.push_manifest(where, image.manifest.media_type, image.manifest_bytes)
 
-    def _push_blobs(
-        self, repository: RegistryReference, images: Images, done: list[RegistryReference]
-    ) -> tuple[int, int]:
-        """Layers and configs; returns the bytes that were sent and those that were there."""
-        import io
-
-        jobs: dict[str, tuple[Descriptor, Callable[[], BinaryIO], RegistryReference | None]] = {}
+    def _known(self, images: Images, tag: RegistryReference | None, place: "_Place") -> frozenset[Digest]:
+        """What the repository has, as far as one or two reads can tell."""
+        known: set[Digest] = set()
         for image in images.images:
-            for number, layer in enumerate(image.manifest.layers):
-                origin = done[0] if done and done[0].registry == repository.registry else None
-                base = image.base
-                if (
-                    origin is None
-                    and number < image.base_layers
-                    and isinstance(base, RegistryReference)
-                    and base.registry == repository.registry
-                    and base.repository != repository.repository
-                ):
-                    origin = base
-                jobs[str(layer.digest)] = (layer, _opener(self._blob, layer), origin)
-            config = image.config_bytes
-            jobs[str(image.manifest.config.digest)] = (
-                image.manifest.config,
-                lambda data=config: io.BytesIO(data),  # type: ignore[misc]  # bound now, since the loop goes on
-                None,
-            )
-        total = sum(row.size for row, _, _ in jobs.values())
-        sent = 0
-        with self._reporter.step(f"pushing to {repository.name}", total) as step:
+            if isinstance(image.base, RegistryReference) and image.base.name == place.reference.name:
+                known.update(row.digest for row in image.manifest.layers[: image.base_layers])
+        if tag is None:
+            return frozenset(known)
+        source = self._registry.source(tag)
+        try:
+            descriptor, data = source.resolve()
+            found = decode(data, descriptor.media_type)
+            manifests = [found]
+            if isinstance(found, Index):
+                wanted = {image.platform for image in images.images}
+                rows = [row for row in found.manifests if row.platform in wanted]
+                manifests = [decode(source.manifest(row), row.media_type) for row in rows]
+                known.update(row.digest for row in rows)
+        except (NotFound, CodecError):
+            # It was there a moment ago, or it is no image of ours: nothing is known then.
+            return frozenset(known)
+        for manifest in manifests:
+            if not isinstance(manifest, Index):
+                known.update(row.digest for row in (manifest.config, *manifest.layers))
+        return frozenset(known)
 
-            def push(job: tuple[Descriptor, Callable[[], BinaryIO], RegistryReference | None]) -> int:
-                descriptor, content, origin = job
-                moved = self._registry.push_blob(repository, descriptor, content, origin)
-                step.advance(descriptor.size)
-                return descriptor.size if moved else 0
+    def _send(self, images: Images, place: "_Place", rows: list[Descriptor]) -> None:
+        configs = {image.manifest.config.digest: image.config_bytes for image in images.images}
+        homes = _homes(images, place)
+        # The largest first: the line is full until the end.
+        rows = sorted(rows, key=lambda row: (-row.size, row.digest))
+        with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push") as pool:
+            try:
+                jobs = [
+                    pool.submit(self._send_one, place, row, configs.get(row.digest), homes.get(row.digest))
+                    for row in rows
+                ]
+                wait(jobs, return_when=FIRST_EXCEPTION)
+                failed = _first_error(jobs)
+                if failed is not None:
+                    raise failed
+            except BaseException:
+                place.stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
-            with ThreadPoolExecutor(_THREADS) as pool:
-                sent = sum(pool.map(push, jobs.values()))
-            step.done(f"{sent / 1e6:.1f} MB sent")
-        return sent, total - sent
+    def _send_one(self, place: "_Place", row: Descriptor, data: bytes | None, home: RegistryReference | None) -> None:
+        meter = _Meter(place)
+
+        def content() -> BinaryIO:
+            return cast("BinaryIO", meter.wrap(io.BytesIO(data) if data is not None else self._blob(row)))
+
+        if place.stop.is_set():
+            return
+        sent = self._registry.push_blob(place.reference, row, content, home)
+        place.count(row, sent=sent, shown=meter.shown)
 
 
-def _opener(blob: Callable[[Descriptor], BinaryIO], layer: Descriptor) -> Callable[[], BinaryIO]:
-    return lambda: blob(layer)
+@dataclass(slots=True, kw_only=True)
+class _Place:
+    """One repository while it is written; ``siblings`` are repositories that have the image already."""
+
+    tags: tuple[RegistryReference, ...]
+    siblings: tuple[RegistryReference, ...]
+    step: Step
+    sent: int = 0
+    present: int = 0
+    trusted: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def reference(self) -> RegistryReference:
+        return self.tags[0]
+
+    def skip(self, rows: Iterable[Descriptor]) -> None:
+        for row in rows:
+            self.count(row, sent=False, shown=0)
+
+    def count(self, row: Descriptor, *, sent: bool, shown: int) -> None:
+        with self._lock:
+            if sent:
+                self.sent += row.size
+            else:
+                self.present += row.size
+        self.step.advance(row.size - shown)
+
+    def again(self) -> "_Place":
+        """The same, counted from the beginning; what was sent stays sent."""
+        self.present, self.trusted = 0, False
+        return self
 
 
-def _size(images: Images) -> int:
-    layers = {layer.digest: layer.size for image in images.images for layer in image.manifest.layers}
-    return sum(layers.values()) + sum(len(image.config_bytes) for image in images.images)
+class _Meter:
+    """Shows how far one blob is. A blob that is sent again does not count twice."""
+
+    def __init__(self, place: _Place) -> None:
+        self._place = place
+        self.shown = 0
+
+    def wrap(self, file: BinaryIO) -> "_Metered":
+        return _Metered(self, file)
+
+    def reached(self, position: int) -> None:
+        if self._place.stop.is_set():
+            raise RegistryError("the push was given up because another part of it failed")
+        if position > self.shown:
+            self._place.step.advance(position - self.shown)
+            self.shown = position
+
+
+class _Metered:
+    """What of a file is needed to send it."""
+
+    def __init__(self, meter: _Meter, file: BinaryIO) -> None:
+        self._meter = meter
+        self._file = file
+        self._position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self._position += len(data)
+        self._meter.reached(self._position)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _blobs(images: Images) -> dict[Digest, Descriptor]:
+    """Every layer and config, once."""
+    return {row.digest: row for image in images.images for row in (*image.manifest.layers, image.manifest.config)}
+
+
+def _homes(images: Images, place: _Place) -> dict[Digest, RegistryReference]:
+    """From where a blob can be mounted: another repository of the same registry that has it."""
+    homes: dict[Digest, RegistryReference] = {}
+    sibling = next((row for row in place.siblings if row.registry == place.reference.registry), None)
+    if sibling is not None:
+        homes = dict.fromkeys(_blobs(images), sibling)
+    for image in images.images:
+        homes.update({digest: base for digest, base in _base_homes(image, place) if digest not in homes})
+    return homes
+
+
+def _base_homes(image: Image, place: _Place) -> list[tuple[Digest, RegistryReference]]:
+    base = image.base
+    if not isinstance(base, RegistryReference) or base.registry != place.reference.registry:
+        return []
+    return [(row.digest, base) for row in image.manifest.layers[: image.base_layers]]
+
+
+def _first_error(jobs: list[Future[None]]) -> BaseException | None:
+    return next((job.exception() for job in jobs if job.done() and not job.cancelled() and job.exception()), None)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
