@@ -1,7 +1,9 @@
 """Reading layers: what honest writers make reads as tarfile reads it, everything else is an error."""
 
+import contextlib
 import gzip
 import hashlib
+import importlib
 import io
 import shutil
 import subprocess
@@ -163,18 +165,24 @@ def test_members_may_follow_one_another(pieces: int) -> None:
     assert _read(joined) == _read(data)
 
 
+def _has_zstd() -> bool:
+    for name in ("compression.zstd", "backports.zstd"):
+        with contextlib.suppress(ImportError):
+            return bool(importlib.import_module(name))
+    return False
+
+
 def test_zstd_is_read_or_says_what_it_needs(tmp_path: Path) -> None:
     zstd = shutil.which("zstd")
     if zstd is None:
         pytest.skip("there is no zstd")
     (tmp_path / "x").write_bytes(make_tar({"a": b"x" * 3000}))
     packed = subprocess.run([zstd, "-c", tmp_path / "x"], capture_output=True, check=True).stdout
-    try:
-        found = _entries(packed)
-    except ReadError as problem:
-        assert "backports.zstd" in str(problem)
+    if _has_zstd():
+        assert [row.path for row in _entries(packed)] == ["a"]
     else:
-        assert [row.path for row in found] == ["a"]
+        with pytest.raises(ReadError, match=r"backports\.zstd"):
+            _entries(packed)
 
 
 @pytest.mark.parametrize(
@@ -264,5 +272,5 @@ def test_whatever_is_changed_nothing_but_a_read_error_comes_out(edits: list[tupl
                 data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
     try:
         _read(bytes(data), limit=1 << 20)
-    except ReadError as problem:
-        assert str(problem)
+    except ReadError:
+        return
