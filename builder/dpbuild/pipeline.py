@@ -217,7 +217,8 @@ def _image(
     contents = LayerContents(base.tree, base.manifest.layers, store)
     chosen = select(locked.packages, target(base.facts, platform), where=LOCK)
     artifacts = fetch_all(chosen, project.directory, store, world.fetcher, world.reporter)
-    compiler = bases.compiler(base) if config.bytecode else None
+    # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
+    compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
     replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")
     site = Site(base, compiler, replacing)
     below = standard_library(site, store, contents, world.reporter)
