@@ -8,6 +8,7 @@ from dpbuild.model.image import Image, Images
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import DaemonReference, Reference
+from dpbuild.ports.runner import Runner
 from dpbuild.ports.sandbox import Job
 from dpbuild.ports.world import World
 from dpbuild.stages.base import fetch_layers
@@ -17,23 +18,21 @@ from dpbuild.stages.open_image import OpenImage, open_image
 def run(reference: Reference, platform: Platform, arguments: tuple[str, ...], kind: str, world: World) -> int:
     """Run the image and give the program's exit status. Raises BaseImageError, SandboxError.
 
-    ``kind`` is ``auto``, ``docker``, ``bubblewrap`` or ``none``; ``auto`` takes an engine, else bubblewrap, else
-    the image's own loader.
+    ``kind`` is ``auto``, ``docker``, ``podman``, ``bubblewrap`` or ``none``; ``auto`` takes an engine, else
+    bubblewrap, else the image's own loader.
     """
-    engine = (
-        world.runner(required=kind == "docker" or isinstance(reference, DaemonReference)) if _engine(kind) else None
-    )
+    engine = _engine(kind, world, required=isinstance(reference, DaemonReference))
+    if engine is not None:
+        world.reporter.note(f"running in {engine.name}")
     if isinstance(reference, DaemonReference):
         if engine is None:
             raise SandboxError("an engine's image runs in that engine only", where=str(reference))
-        world.reporter.note("running in the Docker engine")
         return engine.run(reference.name, arguments)
     source = world.source(reference, (platform,))
     image = open_image(reference, source, platform, world.store)
     fetch_layers(source, image.manifest.layers, world.store, world.reporter)
     blob = _opener(world)
     if engine is not None:
-        world.reporter.note("running in the Docker engine")
         return engine.load_and_run(_images(image, platform, reference, source.manifest), blob, arguments)
     sandbox = world.sandbox(kind)
     world.reporter.note(
@@ -54,8 +53,16 @@ def run(reference: Reference, platform: Platform, arguments: tuple[str, ...], ki
     return outcome.status
 
 
-def _engine(kind: str) -> bool:
-    return kind in ("auto", "docker")
+def _engine(kind: str, world: World, *, required: bool) -> Runner | None:
+    match kind:
+        case "docker":
+            return world.runner("docker", required=True)
+        case "podman":
+            return world.runner("podman", required=True)
+        case "auto":
+            return world.runner("auto", required=required)
+        case _:
+            return None
 
 
 def _argv(image: OpenImage, arguments: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from dpbuild import __version__
 from dpbuild.adapters.reporter import Mode, StreamReporter
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dpbuild.adapters.registry.client import RegistryClient
     from dpbuild.adapters.registry.hosts import Proxies
     from dpbuild.adapters.registry.transport import Transport
-    from dpbuild.adapters.runner import DockerRunner
+    from dpbuild.adapters.runner import EngineRunner
     from dpbuild.adapters.uv import UvResolver
 
 _TIMEOUT = 60.0
@@ -263,18 +263,11 @@ class World:
             reporter=self.reporter,
         )
 
-    def engine(self) -> Any:
+    def engine(self, kind: Literal["auto", "docker", "podman"] = "auto") -> Any:
         """The Docker SDK's client of the engine that answers. Raises SandboxError."""
-        import docker
-        import docker.errors
-        import docker.utils
+        from dpbuild.adapters.sandbox.connect import EngineSettings, connect
 
-        try:
-            return docker.APIClient(version="auto", timeout=600, **docker.utils.kwargs_from_env(environment=self._env))
-        except docker.errors.DockerException as problem:
-            raise SandboxError(
-                f"no Docker engine answers: {problem}", hint="start one, set DOCKER_HOST, or write a folder with -o"
-            ) from None
+        return connect(EngineSettings.configured(self._env, self._home), kind)
 
     def rootfs(self, base: Base, blob: Blob) -> str:
         """The base's files, extracted and kept."""
@@ -291,27 +284,35 @@ class World:
         from dpbuild.adapters.backend import SandboxBackend
 
         def start() -> tuple[Sandbox, str]:
-            return self.sandbox(kind), self.rootfs(base, blob)
+            sandbox = self.sandbox(kind)
+            if not sandbox.isolates:
+                self.reporter.note(
+                    f"the build backend is run by {sandbox.name}, without isolation (bubblewrap or an engine isolates)"
+                )
+            return sandbox, self.rootfs(base, blob)
 
         return SandboxBackend(base.facts, start, self.store, self.cache / "logs")
 
     def sandbox(self, kind: str) -> Sandbox:
-        """What runs an extracted image: bubblewrap, else its own loader. Raises SandboxError."""
+        """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""
         from dpbuild.adapters.sandbox.choose import choose
 
-        return choose(kind, self._env.get("PATH", ""))
+        return choose(kind, self._env.get("PATH", ""), self.engine)
 
-    def runner(self, *, required: bool) -> "DockerRunner | None":
+    def runner(self, kind: Literal["auto", "docker", "podman"], *, required: bool) -> "EngineRunner | None":
         """An engine that answers. Raises SandboxError if it is ``required`` and there is none."""
-        from dpbuild.adapters.runner import DockerRunner
+        from dpbuild.adapters.runner import EngineRunner
+        from dpbuild.adapters.sandbox.connect import engine_name
 
         try:
-            self.engine().close()
+            client = self.engine(kind)
         except SandboxError:
             if required:
                 raise
             return None
-        return DockerRunner(self.engine, self.host, self.reporter)
+        name = engine_name(client)
+        client.close()
+        return EngineRunner(lambda: self.engine(kind), name, self.host, self.reporter)
 
     def unpacked(self, layers: Sequence[Descriptor], blob: Blob) -> str:
         """The files that these layers make, extracted and kept."""

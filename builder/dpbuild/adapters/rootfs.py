@@ -5,21 +5,20 @@ stays readable and removable. Layers are hostile input. A name is resolved as in
 entry, link or whiteout reaches anything outside of the folder, and ``..`` in a name is refused.
 """
 
-import contextlib
 import errno
 import hashlib
 import os
 import shutil
 import stat
-import tarfile
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
+from dpbuild.archive.decompress import limit_of
+from dpbuild.archive.entry import Entry, Kind
+from dpbuild.archive.read import ReadError, entries, open_layer
 from dpbuild.errors import BaseImageError, StoreError
 from dpbuild.oci.descriptor import Descriptor
-from dpbuild.oci.mediatype import LAYER_COMPRESSION
 from dpbuild.ports.store import Store
 
 Layers = Sequence[tuple[Descriptor, Callable[[], BinaryIO]]]
@@ -58,17 +57,21 @@ def extract(layers: Layers, folder: str) -> None:
     for descriptor, content in layers:
         where = str(descriptor.digest)
         try:
-            with content() as raw, _plain(raw, descriptor) as stream:
+            with content() as raw:
+                stream, _ = open_layer(raw, limit=limit_of(descriptor.size))
                 _layer(tree, stream)
-                # The digest of what was read is proved by whoever hands it out, at its end.
-                while raw.read(_CHUNK):
-                    pass
-        except (tarfile.TarError, EOFError, zlib.error, UnicodeError, ValueError) as problem:
+        except ValueError as problem:
             raise BaseImageError(f"a layer cannot be unpacked: {problem}", where=where) from None
         except OSError as problem:
-            if problem.errno is None:  # gzip's BadGzipFile
-                raise BaseImageError(f"a layer cannot be unpacked: {problem}", where=where) from None
             raise StoreError(f"an image cannot be unpacked: {problem.strerror}", where=folder) from None
+
+
+def unpack(stream: BinaryIO, folder: str, *, strip: int = 0) -> None:
+    """Unpack one tar into a folder by the same rules, without the first ``strip`` components of its names.
+
+    Raises ValueError for what is broken or not safe, OSError.
+    """
+    _layer(_Tree(folder), stream, strip)
 
 
 def remove(folder: str) -> None:
@@ -139,7 +142,7 @@ class _Tree:
                 continue
             if not stat.S_ISLNK(mode):
                 if make and not stat.S_ISDIR(mode):
-                    raise ValueError(f"{path!r} is below something that is no directory")
+                    raise ReadError(f"{path!r} is below something that is no directory")
                 done.append(part)
                 continue
             links += 1
@@ -152,95 +155,63 @@ class _Tree:
         return "/".join((self.root, *done))
 
 
-def _plain(raw: BinaryIO, descriptor: Descriptor) -> IO[bytes]:
-    """The layer's tar, uncompressed."""
-    match LAYER_COMPRESSION.get(descriptor.media_type):
-        case "none":
-            return raw
-        case "gzip":
-            from zlib_ng import gzip_ng
-
-            return cast("IO[bytes]", gzip_ng.open(raw, "rb"))
-        case "zstd":
-            return _zstd(raw)
-        case _:
-            raise BaseImageError(f"layers of type {descriptor.media_type} cannot be read", where=str(descriptor.digest))
-
-
-def _zstd(raw: BinaryIO) -> IO[bytes]:
-    import importlib
-
-    for name in ("compression.zstd", "backports.zstd"):
-        with contextlib.suppress(ImportError):
-            return cast("IO[bytes]", importlib.import_module(name).ZstdFile(raw))
-    raise BaseImageError(
-        "the image has a layer that is compressed with zstd, which this Python cannot read",
-        hint="install backports.zstd beside dpbuild, or run dpbuild with Python 3.14 or newer",
-    )
-
-
-def _layer(tree: _Tree, stream: IO[bytes]) -> None:
+def _layer(tree: _Tree, stream: BinaryIO, strip: int = 0) -> None:
     made: set[str] = set()
-    with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as archive:
-        for member in archive:
-            path = _clean(member.name)
-            name = path.rpartition("/")[2]
-            if name == OPAQUE:
-                _clear(tree, path.rpartition("/")[0], made)
-            elif name.startswith(WHITEOUT):
-                victim = path.removesuffix(name) + name.removeprefix(WHITEOUT)
-                if name == WHITEOUT or victim.rpartition("/")[2] in (".", ".."):
-                    raise ValueError(f"a whiteout without a name: {member.name!r}")
-                if victim not in made:
-                    _discard(tree, tree.place(victim))
-            else:
-                _entry(tree, archive, member, path)
-                made.add(path)
+    for entry, content in entries(stream):
+        path = _without(entry.path, strip)
+        folder, _, name = path.rpartition("/")
+        if name == OPAQUE:
+            _clear(tree, folder, made)
+        elif name.startswith(WHITEOUT):
+            victim = name.removeprefix(WHITEOUT)
+            if victim in ("", ".", ".."):
+                raise ReadError(f"a whiteout without a name: {path!r}")
+            victim = f"{folder}/{victim}".lstrip("/")
+            if victim not in made:
+                _discard(tree, tree.place(victim))
+        else:
+            _entry(tree, entry, content, path, _without(entry.target, strip))
+            made.add(path)
 
 
-def _clean(name: str) -> str:
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts or "\0" in name:
-        raise ValueError(f"an entry's name is not safe: {name!r}")
-    return "/".join(parts)
+def _without(path: str, strip: int) -> str:
+    return "/".join(path.split("/")[strip:]) if strip else path
 
 
-def _entry(tree: _Tree, archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
+def _entry(tree: _Tree, entry: Entry, content: BinaryIO | None, path: str, link: str) -> None:
     place = tree.place(path)
-    mode = member.mode & 0o777
-    if member.isdir():
-        if not path or (os.path.lexists(place) and stat.S_ISDIR(os.lstat(place).st_mode)):
-            Path(place).chmod(mode | 0o700)
-            return
-        _discard(tree, place)
-        Path(place).mkdir()
-        Path(place).chmod(mode | 0o700)
-    elif not path:
-        raise ValueError("the root of a layer is no directory")
-    elif member.issym():
-        _discard(tree, place)
-        Path(place).symlink_to(member.linkname)
-        tree.forget()
-    elif member.islnk():
-        source = tree.place(_clean(member.linkname))
-        if not os.path.lexists(source):
-            raise ValueError(f"{path!r} is a hard link to {member.linkname!r}, which is not there")
-        if source != place:
+    if not path and entry.kind is not Kind.DIRECTORY:
+        raise ReadError("the root of a layer is no directory")
+    match entry.kind:
+        case Kind.DIRECTORY:
+            if not os.path.lexists(place) or not stat.S_ISDIR(os.lstat(place).st_mode):
+                _discard(tree, place)
+                Path(place).mkdir()
+            Path(place).chmod(entry.mode & 0o777 | 0o700)
+        case Kind.SYMLINK:
             _discard(tree, place)
-            os.link(source, place, follow_symlinks=False)
-    elif member.isfile():
-        _discard(tree, place)
-        content = archive.extractfile(member)
-        time = min(max(0, int(member.mtime)), _LATEST)
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            if content is not None:
-                shutil.copyfileobj(content, out, _CHUNK)
-            os.fchmod(out.fileno(), mode | 0o600)
-            out.flush()
-            # A timestamp bytecode file is valid for the time of its source.
-            os.utime(out.fileno(), (time, time))
-    # Device nodes and pipes are nothing that an interpreter needs.
+            Path(place).symlink_to(entry.target)
+            tree.forget()
+        case Kind.HARDLINK:
+            source = tree.place(link)
+            if not os.path.lexists(source) or Path(source).is_dir():
+                raise ReadError(f"{path!r} is a hard link to {link!r}, which is no file")
+            if source != place:
+                _discard(tree, place)
+                os.link(source, place, follow_symlinks=False)
+        case Kind.FILE:
+            _discard(tree, place)
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as out:
+                if content is not None:
+                    shutil.copyfileobj(content, out, _CHUNK)
+                os.fchmod(out.fileno(), entry.mode & 0o777 | 0o600)
+                out.flush()
+                # A timestamp bytecode file is valid for the time of its source.
+                time = min(max(0, entry.mtime), _LATEST)
+                os.utime(out.fileno(), (time, time))
+        case _:
+            pass  # device nodes and pipes are nothing that an interpreter needs
 
 
 def _discard(tree: _Tree, place: str) -> None:

@@ -1,4 +1,4 @@
-"""The Docker engine as a runner of images."""
+"""An engine as a runner of images."""
 
 import contextlib
 from collections.abc import Callable
@@ -12,10 +12,11 @@ from dpbuild.oci.platform import Platform
 from dpbuild.ports.reporter import Reporter
 
 
-class DockerRunner:
+class EngineRunner:
     """Implements ``ports.runner.Runner``. ``connect`` gives a ``docker.APIClient`` or raises SandboxError."""
 
-    def __init__(self, connect: Callable[[], Any], host: Platform, reporter: Reporter) -> None:
+    def __init__(self, connect: Callable[[], Any], name: str, host: Platform, reporter: Reporter) -> None:
+        self.name = name
         self._connect = connect
         self._host = host
         self._reporter = reporter

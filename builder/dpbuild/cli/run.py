@@ -14,7 +14,7 @@ from dpbuild.oci.platform import Platform
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--builder",
-    type=click.Choice(["auto", "docker", "bubblewrap", "none"]),
+    type=click.Choice(["auto", "docker", "podman", "bubblewrap", "none"]),
     default="auto",
     envvar="DPBUILD_BUILDER",
     help="What runs it; none is the image's own interpreter, without isolation.",

@@ -10,6 +10,10 @@ from dpbuild.oci.descriptor import Descriptor
 class Runner(Protocol):
     """Raises SandboxError."""
 
+    @property
+    def name(self) -> str:
+        """What the user reads: ``docker`` or ``podman``."""
+
     def run(self, image: str, arguments: tuple[str, ...]) -> int:
         """Run an image that the engine has; the program's exit status."""
 

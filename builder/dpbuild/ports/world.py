@@ -1,7 +1,7 @@
 """Everything that the pipeline asks of the world, in one place."""
 
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
@@ -57,9 +57,9 @@ class World(Protocol):
         """Where an image is read from; ``pinned`` are a composed base's packages as the lock has them."""
 
     def sandbox(self, kind: str) -> Sandbox:
-        """What runs an extracted image: bubblewrap, else its own loader. Raises SandboxError."""
+        """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""
 
-    def runner(self, *, required: bool) -> Runner | None:
+    def runner(self, kind: Literal["auto", "docker", "podman"], *, required: bool) -> Runner | None:
         """An engine that answers; None without one, unless it is ``required``. Raises SandboxError."""
 
     def unpacked(self, layers: Sequence[Descriptor], blob: Blob) -> str:

@@ -1,14 +1,15 @@
 """Running in bubblewrap: namespaces without an engine and without privileges."""
 
 import ctypes
+import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from dpbuild.adapters.rootfs import inside
-from dpbuild.adapters.sandbox.process import attached, captured, read_line
+from dpbuild.adapters.sandbox.process import FOREIGN, attached, captured, read_line
 from dpbuild.adapters.sandbox.users import resolve_user
 from dpbuild.errors import SandboxError
 from dpbuild.ports.sandbox import Job, Outcome
@@ -24,9 +25,10 @@ _RESOLVE: Final = ("/etc/resolv.conf", "/etc/hosts")
 class BubblewrapSandbox:
     """``bwrap`` at the given path.
 
-    The image is read-only, ``/tmp``, ``/run`` and ``/dev/shm`` are empty and writable; mounts may be below
-    directories that the image does not have. There is no other process, no network unless the job asks, and one
-    user: the files of the image belong to it, whoever that is. Ending dpbuild ends what runs in it.
+    The image is read-only, ``/tmp``, ``/run`` and ``/dev/shm`` are empty and writable. Mounts may be below
+    directories that the image does not have, and a working directory that it lacks is made. There is no other
+    process, no network unless the job asks, and one user: the files of the image belong to it, whoever that is.
+    Ending dpbuild ends what runs in it.
     """
 
     name = NAME
@@ -88,7 +90,8 @@ _NAMESPACES: Final = ("--unshare-all", "--unshare-user")
 def _checked(outcome: Outcome) -> Outcome:
     """Tell bwrap's own failure from the program's; bwrap prefixes what it says."""
     if outcome.status == 1 and not outcome.stdout and outcome.stderr.startswith(b"bwrap: "):
-        raise SandboxError(f"{NAME} failed: {outcome.stderr.decode(errors='replace').strip().removeprefix('bwrap: ')}")
+        said = outcome.stderr.decode(errors="replace").strip().removeprefix("bwrap: ")
+        raise SandboxError(f"{NAME} failed: {said}", hint=FOREIGN if os.strerror(errno.ENOEXEC) in said else None)
     return outcome
 
 
@@ -100,14 +103,33 @@ def _layout(job: Job) -> Iterator[Sequence[str]]:
     targets = [*mounts]
     if job.network:
         targets += [path for path in _RESOLVE if Path(path).exists() and path not in mounts]
+    fresh = os.path.normpath(job.working_dir)
+    scratch = not _within(fresh, (*targets, *(f"/{name}" for name in _OWN))) and _scratch(job, fresh)
+    if scratch:
+        targets.append(fresh)
     yield from _directory(job.rootfs, "", targets)
     for target in sorted(targets, key=lambda path: path.count("/")):
         mount = mounts.get(target)
-        if mount is None:
+        if scratch and target == fresh:
+            yield "--tmpfs", target
+        elif mount is None:
             yield "--ro-bind", target, target
         else:
             yield "--bind" if mount.writable else "--ro-bind", mount.source, target
     yield "--remount-ro", "/"
+
+
+def _within(path: str, folders: Iterable[str]) -> bool:
+    return path == "/" or any(path == row or path.startswith(f"{row}/") for row in folders)
+
+
+def _scratch(job: Job, path: str) -> bool:
+    """Whether the working directory is a fresh one: the image lacks it, or a program is run that finds it empty."""
+    try:
+        folder = Path(inside(job.rootfs, path))
+        return not folder.exists() or (not job.capture and not any(folder.iterdir()))
+    except OSError:
+        return True
 
 
 def _absolute(path: str) -> str:

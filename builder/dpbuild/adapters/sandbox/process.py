@@ -1,6 +1,7 @@
 """Starting a program on the host, and never leaving it behind."""
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -12,6 +13,10 @@ from types import FrameType
 from dpbuild.errors import SandboxError
 from dpbuild.ports.sandbox import Outcome
 
+FOREIGN = (
+    "the image is for another machine than this one: install qemu-user-static and binfmt-support, "
+    "or set bytecode = false"
+)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -64,7 +69,10 @@ def captured(
 
 def cannot_start(problem: OSError, argv: Sequence[str], name: str) -> SandboxError:
     """The error for a program that the kernel does not start."""
-    return SandboxError(f"{name} cannot start {argv[0]}: {problem.strerror or problem}")
+    return SandboxError(
+        f"{name} cannot start {argv[0]}: {problem.strerror or problem}",
+        hint=FOREIGN if problem.errno == errno.ENOEXEC else None,
+    )
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

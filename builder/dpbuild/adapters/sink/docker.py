@@ -50,7 +50,8 @@ class DockerSink:
             one = Images(descriptor=image.descriptor, images=(image,))
             size = sum(layer.size for layer in image.manifest.layers)
             found = self._known(client, one)
-            if found is None:
+            loaded = found is None
+            if loaded:
                 with self._reporter.step("loading into the engine", size):
                     self._load(client, one, host)
                 found = self._known(client, one)
@@ -70,7 +71,8 @@ class DockerSink:
             tags=tuple(named(tag) for tag in self._tags),
             descriptor=image.descriptor,
             platforms=(image.platform,),
-            sent=size,
+            sent=size if loaded else 0,
+            present=0 if loaded else size,
         )
 
     def _engine_platform(self, client: Any) -> Platform:
