@@ -22,17 +22,17 @@ def run(reference: Reference, platform: Platform, arguments: tuple[str, ...], ki
     bubblewrap, else the image's own loader.
     """
     engine = _engine(kind, world, required=isinstance(reference, DaemonReference))
-    if engine is not None:
-        world.reporter.note(f"running in {engine.name}")
     if isinstance(reference, DaemonReference):
         if engine is None:
             raise SandboxError("an engine's image runs in that engine only", where=str(reference))
+        world.reporter.note(f"running in {engine.name}")
         return engine.run(reference.name, arguments)
     source = world.source(reference, (platform,))
     image = open_image(reference, source, platform, world.store)
     fetch_layers(source, image.manifest.layers, world.store, world.reporter)
     blob = _opener(world)
     if engine is not None:
+        world.reporter.note(f"running in {engine.name}")
         return engine.load_and_run(_images(image, platform, reference, source.manifest), blob, arguments)
     sandbox = world.sandbox(kind)
     world.reporter.note(

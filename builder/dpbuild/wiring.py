@@ -302,17 +302,13 @@ class World:
     def runner(self, kind: Literal["auto", "docker", "podman"], *, required: bool) -> "EngineRunner | None":
         """An engine that answers. Raises SandboxError if it is ``required`` and there is none."""
         from dpbuild.adapters.runner import EngineRunner
-        from dpbuild.adapters.sandbox.connect import engine_name
 
         try:
-            client = self.engine(kind)
+            return EngineRunner(lambda: self.engine(kind), self.host, self.reporter)
         except SandboxError:
             if required:
                 raise
             return None
-        name = engine_name(client)
-        client.close()
-        return EngineRunner(lambda: self.engine(kind), name, self.host, self.reporter)
 
     def unpacked(self, layers: Sequence[Descriptor], blob: Blob) -> str:
         """The files that these layers make, extracted and kept."""

@@ -7,7 +7,11 @@ import pytest
 
 pytestmark = [pytest.mark.network]
 
-WAYS = {"docker": "running in docker", "bubblewrap": "running in bubblewrap", "none": "the base's own loader, without isolation"}
+WAYS = {
+    "docker": "running in docker",
+    "bubblewrap": "running in bubblewrap",
+    "none": "the base's own loader, without isolation",
+}
 
 
 @pytest.fixture(params=WAYS)

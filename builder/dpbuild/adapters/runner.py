@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from dpbuild.adapters.sandbox.connect import engine_name
 from dpbuild.adapters.sandbox.engine import run_image
 from dpbuild.adapters.sink.docker import DockerSink
 from dpbuild.model.image import Images
@@ -13,10 +14,12 @@ from dpbuild.ports.reporter import Reporter
 
 
 class EngineRunner:
-    """Implements ``ports.runner.Runner``. ``connect`` gives a ``docker.APIClient`` or raises SandboxError."""
+    """Implements ``ports.runner.Runner``. ``connect`` gives a ``docker.APIClient`` or raises SandboxError, here too."""
 
-    def __init__(self, connect: Callable[[], Any], name: str, host: Platform, reporter: Reporter) -> None:
-        self.name = name
+    def __init__(self, connect: Callable[[], Any], host: Platform, reporter: Reporter) -> None:
+        client = connect()
+        self.name = engine_name(client)
+        client.close()
         self._connect = connect
         self._host = host
         self._reporter = reporter
