@@ -10,13 +10,12 @@ from typing import Final
 from dpbuild.adapters.debian import DebianArchive
 from dpbuild.adapters.source.compose_images import KIND, Composition, Images, Pin, loaded
 from dpbuild.adapters.source.compose_layers import Layers, LostLayer, Made, key_of
-from dpbuild.debian import version as versions
+from dpbuild.debian import image
 from dpbuild.debian.indices import Package, timestamp
 from dpbuild.debian.suites import ARCHITECTURES, SUITES, VARIANTS, Suite
 from dpbuild.errors import BaseImageError, NotFound, StoreError
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_config, encode_index, encode_manifest
-from dpbuild.oci.config import History, ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.manifest import Index, Manifest
@@ -29,9 +28,6 @@ __all__ = ["ComposeSource", "Composition", "Pin"]
 
 _THREADS: Final = 4
 _CHUNK: Final = 1 << 20
-_EPOCH: Final = "1970-01-01T00:00:00Z"
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SOURCE: Final = "https://github.com/GoogleContainerTools/distroless"
 # No package of these sets comes near; a pool's file that no index names any more has no other limit.
 _LARGEST: Final = 256 << 20
 
@@ -82,6 +78,7 @@ class ComposeSource:
         self._lock = threading.Lock()
         self._resolved: tuple[Descriptor, bytes] | None = None
         self._compositions: tuple[Composition, ...] = ()
+        self._selections: dict[str, bytes] = {}
 
     @property
     def composition(self) -> tuple[Composition, ...]:
@@ -140,6 +137,9 @@ class ComposeSource:
             descriptor, data = made[at]
             self._compositions = (self._compositions[at],)
         descriptor = replace(descriptor, platform=None)
+        # Nothing that an index said is kept before everything that it named turned out to be true.
+        for key, value in self._selections.items():
+            self._store.put(KIND, key, value)
         self._images.keep(descriptor, self._compositions)
         self._images.set_last(suite.name, self._reference.variant, self._platforms, descriptor.digest)
         return descriptor, data
@@ -192,16 +192,15 @@ class ComposeSource:
             except LostLayer:
                 # The store has thrown the damaged one away, so it is now made again.
                 layers = self._made(suite, platform, chosen, step)
-            config = self._put(encode_config(self._config(suite, platform, chosen, layers)), mediatype.OCI_CONFIG)
+            found = {row.name: row.version for row in chosen.values()}
+            diff_ids = tuple(row.diff_id for row in layers)
+            config = image.config(suite, self._reference.variant, platform, found, diff_ids)
             data = encode_manifest(
                 Manifest(
                     media_type=mediatype.OCI_MANIFEST,
-                    config=config,
+                    config=self._put(encode_config(config), mediatype.OCI_CONFIG),
                     layers=tuple(row.descriptor for row in layers),
-                    annotations=(
-                        ("com.google.distroless.python.version", versions.upstream(_python(suite, chosen).version)),
-                        ("org.opencontainers.image.source", _SOURCE),
-                    ),
+                    annotations=image.annotations(suite, found),
                 )
             )
             descriptor = replace(self._put(data, mediatype.OCI_MANIFEST), platform=platform)
@@ -252,7 +251,7 @@ class ComposeSource:
                 return [Package(**row) for row in kept], date
         found = archive.select(suite.codename, architecture, frozenset(names))
         rows = [found[name] for name in names if name in found]
-        self._store.put(KIND, key, canonical({"packages": [asdict(row) for row in rows]}))
+        self._selections[key] = canonical({"packages": [asdict(row) for row in rows]})
         return rows, date
 
     def _made(
@@ -315,34 +314,3 @@ class ComposeSource:
             blob.write(data)
             digest, size = blob.commit(Digest.of(data))
         return Descriptor(media_type=media_type, digest=digest, size=size)
-
-    def _config(
-        self, suite: Suite, platform: Platform, chosen: dict[str, _Chosen], layers: tuple[Made, ...]
-    ) -> ImageConfig:
-        variant = self._reference.variant
-        nonroot = variant.endswith("nonroot")
-        items = suite.layers(variant)
-        return ImageConfig(
-            platform=platform,
-            diff_ids=tuple(row.diff_id for row in layers),
-            history=tuple(
-                History(
-                    created=_EPOCH,
-                    created_by=f"{item.label} {chosen[item.package].version}" if item.package else item.label,
-                )
-                for item in items
-            ),
-            created=_EPOCH,
-            user="65532" if nonroot else "0",
-            env=(
-                f"PATH={_PATH}{':/busybox' if variant.startswith('debug') else ''}",
-                "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
-                "LANG=C.UTF-8",
-            ),
-            entrypoint=(f"/usr/bin/python{suite.python}",),
-            working_dir="/home/nonroot" if nonroot else "/",
-        )
-
-
-def _python(suite: Suite, chosen: dict[str, _Chosen]) -> _Chosen:
-    return chosen[f"python{suite.python}-minimal"]
