@@ -160,9 +160,8 @@ def main() -> None:
             seconds, sizes[name] = way(wheels)
             times[name].append(seconds)
     unpacked = sum(info.file_size for path in wheels for info in zipfile.ZipFile(path).infolist())
-    print(
-        f"{len(wheels)} wheels, {sum(path.stat().st_size for path in wheels) / 1e6:.0f} MB, {unpacked / 1e6:.0f} MB unpacked;"
-    )
+    packed = sum(path.stat().st_size for path in wheels)
+    print(f"{len(wheels)} wheels, {packed / 1e6:.0f} MB, {unpacked / 1e6:.0f} MB unpacked;")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("dpbuild", "zlib-ng"))
     print(f"Python {platform.python_version()}, {versions}; median of {runs} runs in turn\n")
     print("| way | seconds (min-max) | ratio to joined, pair by pair | layers, MB |\n|---|---|---|---|")
