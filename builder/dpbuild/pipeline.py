@@ -145,12 +145,13 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     config = config_stage.load(project.directory, project.read, flags)
     if options.push and not config.tags:
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
+    kind = app_stage.decide(project, config)
     platforms = config.platforms or (Platform("linux", world.host.architecture, world.host.variant).normalized(),)
     locked, bases = _lock_for_build(project, config, platforms, options, world)
     sinks = world.sinks(config, bases.blob, push=options.push, load=options.load, outputs=options.outputs)
     for sink in sinks:
         sink.check()
-    app = _app(project, config, bases, platforms, options, world)
+    app = _app(project, config, bases, platforms, kind, options, world)
     epoch = app_stage.file_time(project, options.epoch, world.reporter) if app.layers else 0
     made = [_image(project, config, bases, platform, locked, app, epoch, options, world) for platform in platforms]
     images = combine([image for image, _ in made])
@@ -167,11 +168,11 @@ def _app(
     config: Config,
     bases: Bases,
     platforms: Sequence[Platform],
+    kind: app_stage.Kind,
     options: BuildOptions,
     world: World,
 ) -> app_stage.App:
     """The app, its wheel built if it is one: once, with the interpreter of the first platform's base."""
-    kind = app_stage.kind_of(config, () if config.project.has_build_system else project.app_files((), ()))
     artifact = None
     if kind == "wheel":
         base = bases.get(platforms[0])

@@ -338,3 +338,10 @@ def test_interrupted_builds_leave_nothing(bench: Bench) -> None:
     assert "Traceback" not in err
     assert not list((bench.cache / "tmp").iterdir())
     assert bench.build().status == 0
+
+
+def test_nothing_is_fetched_for_a_project_that_cannot_start(bench: Bench) -> None:
+    (bench.project / "other.py").write_text("print('other')\n")
+    said = bench.fails(10, "there are several scripts to start: main.py, other.py")
+    assert "entrypoint" in said
+    assert bench.index.requests == []

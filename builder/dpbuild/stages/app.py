@@ -17,7 +17,7 @@ from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
 from dpbuild.stages.app_files import copied, mains, placed
 from dpbuild.stages.contents import Contents
-from dpbuild.stages.image import APP, BUNDLE
+from dpbuild.stages.image import APP, BUNDLE, find_starter
 from dpbuild.stages.layers.bytecode import compile_planned
 from dpbuild.stages.layers.kept import find
 from dpbuild.stages.layers.own import make_own, own_key, planned_data
@@ -52,6 +52,19 @@ def kind_of(config: Config, files: Sequence[ProjectFile]) -> Kind:
     if config.project.has_build_system:
         return "wheel"
     return "copy" if any(file.path.endswith(".py") for file in files) else "none"
+
+
+def decide(project: ProjectFolder, config: Config) -> Kind:
+    """What the app is. What it starts with is looked at before anything is locked or fetched, where that can be.
+
+    Raises ConfigError (10).
+    """
+    files = () if config.project.has_build_system else project.app_files(config.include, config.exclude)
+    kind = kind_of(config, files)
+    if kind != "wheel" and not config.entrypoint and not config.script:
+        packages, scripts = mains(files if kind == "copy" else ())
+        find_starter(config, app=kind, mains=packages, files=scripts)
+    return kind
 
 
 def collect(project: ProjectFolder, config: Config, artifact: Artifact | None, kind: Kind) -> App:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from dpbuild.errors import ConfigError
 from dpbuild.model.base import Base
@@ -156,24 +156,34 @@ def choose_entrypoint(
             f"script = {config.script!r}: no wheel and no [project.scripts] entry has a script of this name",
             hint=_near(config.script, scripts | own.keys()),
         )
-    for what, found in (
-        ("[project.scripts] entries", sorted(own)),
-        ("packages with __main__", mains),
-        ("scripts", files),
-    ):
+    kind, name = find_starter(config, app=app, mains=mains, files=files)
+    if kind == "script":
+        return (python, f"{base.facts.scripts}/{name}") if app == "wheel" else _call(python, own[name])
+    if kind == "package":
+        return (python, "-m", name)
+    return (python, f"{APP}/{name}") if kind == "file" else (python,)
+
+
+def find_starter(
+    config: Config, *, app: str, mains: Sequence[str], files: Sequence[str]
+) -> tuple[Literal["script", "package", "file", "none"], str]:
+    """What the project has to start where the configuration names nothing. Raises ConfigError (10)."""
+    levels: tuple[tuple[Literal["script", "package", "file"], str, Sequence[str]], ...] = (
+        ("script", "[project.scripts] entries", sorted(dict(config.project.scripts))),
+        ("package", "packages with __main__", mains),
+        ("file", "scripts", files),
+    )
+    for kind, words, found in levels:
         if len(found) > 1:
             raise ConfigError(
-                f"there are several {what} to start: {', '.join(found)}",
+                f"there are several {words} to start: {', '.join(found)}",
+                where=config.directory,
                 hint='say which in [tool.dpbuild]: script = "…" or entrypoint = ["-m", "…"]',
             )
-        if found and what.startswith("[project"):
-            return (python, f"{base.facts.scripts}/{found[0]}") if app == "wheel" else _call(python, own[found[0]])
-        if found and what.startswith("packages"):
-            return (python, "-m", found[0])
         if found:
-            return (python, f"{APP}/{found[0]}")
+            return kind, found[0]
     if app == "none":
-        return (python,)
+        return "none", ""
     raise ConfigError(
         "there is nothing to start: no [project.scripts] entry, no package with __main__, no script at the top",
         where=config.directory,
