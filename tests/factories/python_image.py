@@ -45,6 +45,11 @@ def hex_version(version: str, machine: str = "x86_64") -> bytes:
     return (major << 24 | minor << 16 | patch << 8 | 0xF0).to_bytes(size, "little")
 
 
+def _stable(minor: str, machine: str, debian: bool) -> tuple[str, ...]:
+    """What the program's table of suffixes says of stable ABIs."""
+    return ("abi3", f"abi3-{TRIPLES[machine]}") if debian else ("abi3",)
+
+
 def python(
     version: str = "3.13.5",
     *,
@@ -59,6 +64,7 @@ def python(
     dynload: bool = True,
     export: bool = True,
     text: bytes = b"",
+    stable: tuple[str, ...] = (),
 ) -> Files:
     """An interpreter with its standard library under ``prefix``; ``shared``: it is in a libpython."""
     minor = ".".join(version.split(".")[:2])
@@ -66,6 +72,7 @@ def python(
     soabi = f"cpython-{minor.replace('.', '')}{threads}-{TRIPLES[machine]}"
     symbols = {"Py_Version": hex_version(version, machine)} if export and int(minor.split(".")[1]) >= 11 else {}
     words = b"\0site-packages\0" + (b"dist-packages\0" if debian else b"") + text
+    words += b"\0".join(f".{name}.so".encode() for name in (*(stable or _stable(minor, machine, debian)), "x")) + b"\0"
     loader = f"/{LOADERS[machine]}" if interp is None else interp
     stdlib = f"{prefix}/lib/{name}"
     files: Files = {}

@@ -28,9 +28,19 @@ class Contents(Protocol):
 
 
 class LayerContents:
-    """Reads from layers; ``layers`` are the manifest's, lowest first, and in the store."""
+    """Reads from layers; ``layers`` are the manifest's, lowest first.
 
-    def __init__(self, tree: FileTree, layers: tuple[Descriptor, ...], store: Store) -> None:
+    They are in the store, or ``fetch`` brings one there: facts outlive the layers that they were read from.
+    """
+
+    def __init__(
+        self,
+        tree: FileTree,
+        layers: tuple[Descriptor, ...],
+        store: Store,
+        fetch: Callable[[Descriptor], object] | None = None,
+    ) -> None:
+        self._fetch = fetch
         self._tree = tree
         self._layers = layers
         self._store = store
@@ -67,6 +77,8 @@ class LayerContents:
     def _read(self, layer: int, ordinals: set[int]) -> None:
         descriptor = self._layers[layer]
         left = set(ordinals)
+        if self._fetch is not None and not self._store.has(descriptor.digest):
+            self._fetch(descriptor)
         with opened(self._store, descriptor) as stream:
             try:
                 tar, _ = open_layer(stream, limit=limit_of(descriptor.size))

@@ -62,7 +62,7 @@ def read_facts(
         version=_version(python, shared, config, annotations),
         implementation=soabi.partition("-")[0],
         soabi=soabi,
-        extension_suffixes=_suffixes(python, build, free_threaded=free_threaded),
+        extension_suffixes=_suffixes(python, shared, build, free_threaded=free_threaded),
         gil_disabled=free_threaded,
         debug=bool(build.get("Py_DEBUG")),
         machine={"v6": "armv6l"}.get(platform.variant, "armv7l") if machine == "arm" else machine,
@@ -72,7 +72,7 @@ def read_facts(
         purelib=purelib,
         scripts="/usr/local/bin",
         data=f"{python.prefix}/local" if debian else python.prefix or "/",
-        headers=f"{python.prefix}{'/local' if debian else ''}/include/python{python.version}{python.threads}",
+        headers=f"{python.prefix}/include/python{python.version}{python.threads}",
         site_directories=sites,
         distributor=facts_packages.distributor(contents),
         packages=facts_packages.packages(tree, contents),
@@ -112,11 +112,9 @@ def _version(python: Interpreter, shared: bytes, config: ImageConfig, annotation
         version = _from_hex(number)
         found = {version}
     else:
-        text = re.compile(rb"\0(" + re.escape(python.version.encode()) + rb"\.\d{1,3}(?:(?:a|b|rc)\d+)?)\+?(?=\0)")
-        found = {match[1].decode() for data in (shared, python.data) for match in text.finditer(data)}
+        found = _spelled(python, shared)
         said = {dict(annotations).get(_ANNOTATION), config.variable(_VARIABLE)}
         if len(found) != 1:
-            # Shared tails of strings hide it, or there are more of its kind: then somebody else has to say it.
             found = {row for row in said if row and row.startswith(python.version + ".")} & (found or said)
     if len(found) != 1:
         raise BaseImageError("the patch level of the interpreter cannot be told from its files", where=python.path)
@@ -127,6 +125,21 @@ def _version(python: Interpreter, shared: bytes, config: ImageConfig, annotation
             where=python.path,
         )
     return version
+
+
+def _spelled(python: Interpreter, shared: bytes) -> set[str]:
+    """The versions that stand in the program as strings of their own.
+
+    If there are none, those at the end of a longer string: linkers let a string share the tail of another.
+    """
+    found: set[str] = set()
+    for before in (rb"\0", rb"(?<![0-9.])"):
+        form = re.escape(python.version.encode()) + rb"\.\d{1,3}(?:(?:a|b|rc)\d+)?"
+        text = re.compile(before + rb"(" + form + rb")\+?(?=\0)")
+        found = {match[1].decode() for data in (shared, python.data) for match in text.finditer(data)}
+        if found:
+            break
+    return found
 
 
 def _from_hex(number: int) -> str:
@@ -192,20 +205,25 @@ def _variables(data: bytes, path: str) -> dict[str, Any]:
     return {}
 
 
-def _suffixes(python: Interpreter, build: dict[str, Any], *, free_threaded: bool) -> tuple[str, ...]:
-    """``importlib.machinery.EXTENSION_SUFFIXES``, as Python/dynload_shlib.c makes them."""
-    rows = [f".{build['SOABI']}.so"]
+def _suffixes(python: Interpreter, shared: bytes, build: dict[str, Any], *, free_threaded: bool) -> tuple[str, ...]:
+    """``importlib.machinery.EXTENSION_SUFFIXES``: Python/dynload_shlib.c's table, whose strings are in the program.
+
+    From 3.15 on (PEP 803) there are two stable ABIs, and the platform may be in their names, which comes first;
+    Debian had it before, but second.
+    """
+    own = [f".{build['SOABI']}.so"]
     if isinstance(build.get("ALT_SOABI"), str) and build["ALT_SOABI"]:
-        rows.append(f".{build['ALT_SOABI'].strip(chr(34))}.so")
-    minor = int(python.version.split(".")[1])
+        own.append(f".{build['ALT_SOABI'].strip(chr(34))}.so")
+    late = int(python.version.split(".")[1]) >= 15
+    abis = ["abi3"] if not late else ["abi3t"] if free_threaded else ["abi3", "abi3t"]
     multiarch = build.get("MULTIARCH")
-    # From 3.15 on (PEP 803) there are two stable ABIs, also with the platform in their names.
-    abis = ["abi3"] if minor < 15 else ["abi3t"] if free_threaded else ["abi3", "abi3t"]
+    rows: list[str] = []
     for abi in abis:
-        if minor >= 15 and isinstance(multiarch, str) and multiarch:
-            rows.append(f".{abi}-{multiarch}.so")
-        rows.append(f".{abi}.so")
-    return (*rows, ".so")
+        names = [f".{abi}.so"]
+        if isinstance(multiarch, str) and multiarch:
+            names.insert(0 if late else 1, f".{abi}-{multiarch}.so")
+        rows += [name for name in names if f"{name}\0".encode() in (shared or python.data)]
+    return (*own, *rows, ".so")
 
 
 def _is_debian(contents: Contents, python: Interpreter, shared: bytes) -> bool:

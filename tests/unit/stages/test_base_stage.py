@@ -350,3 +350,18 @@ def test_contents_are_those_of_the_winning_layer(tmp_path: Path, store: DiskStor
         b"new", b"new", b"old", b"old", b"c", None]  # fmt: skip
     with pytest.raises(BaseImageError, match="at most 2 were expected"):
         contents.get("a", 2)
+
+
+def test_contents_fetch_a_layer_that_is_gone(image: MadeImage, store: DiskStore) -> None:
+    found = read(image.path, store)
+    for row in image.layers:
+        (store.path / "blobs" / "sha256" / row.digest.hex).unlink()
+    source = LayoutSource(found.reference)  # type: ignore[arg-type]
+
+    with pytest.raises(BaseImageError, match="missing in the store"):
+        LayerContents(found.tree, image.layers, store).get("etc/os-release")
+    contents = LayerContents(
+        found.tree, image.layers, store, lambda row: stage.fetch_layers(source, (row,), store, Notes())
+    )
+    assert b"Distroless" in (contents.get("etc/os-release") or b"")
+    assert [store.has(row.digest) for row in image.layers] == [True, False, False]

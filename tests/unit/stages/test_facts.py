@@ -58,7 +58,12 @@ def test_a_debian_base_to_the_last_field() -> None:
         version="3.13.5",
         implementation="cpython",
         soabi="cpython-313-x86_64-linux-gnu",
-        extension_suffixes=(".cpython-313-x86_64-linux-gnu.so", ".abi3.so", ".so"),
+        extension_suffixes=(
+            ".cpython-313-x86_64-linux-gnu.so",
+            ".abi3.so",
+            ".abi3-x86_64-linux-gnu.so",
+            ".so",
+        ),
         gil_disabled=False,
         debug=False,
         machine="x86_64",
@@ -68,7 +73,7 @@ def test_a_debian_base_to_the_last_field() -> None:
         purelib="/usr/local/lib/python3.13/dist-packages",
         scripts="/usr/local/bin",
         data="/usr/local",
-        headers="/usr/local/include/python3.13",
+        headers="/usr/include/python3.13",
         site_directories=(
             "/usr/local/lib/python3.13/dist-packages",
             "/usr/lib/python3/dist-packages",
@@ -158,14 +163,15 @@ def test_free_threaded() -> None:
 @pytest.mark.parametrize(
     ("threads", "stable"),
     [
-        ("", (".abi3-x86_64-linux-gnu.so", ".abi3.so", ".abi3t-x86_64-linux-gnu.so", ".abi3t.so")),
-        ("t", (".abi3t-x86_64-linux-gnu.so", ".abi3t.so")),
+        ("", ("abi3-x86_64-linux-gnu", "abi3", "abi3t-x86_64-linux-gnu", "abi3t")),
+        ("t", ("abi3t-x86_64-linux-gnu", "abi3t")),
     ],
 )
 def test_the_two_stable_abis_since_3_15(threads: str, stable: tuple[str, ...]) -> None:
-    found = facts(glibc(), python("3.15.0", threads=threads))
+    found = facts(glibc(), python("3.15.0", threads=threads, stable=stable))
 
-    assert found.extension_suffixes == (f".cpython-315{threads}-x86_64-linux-gnu.so", *stable, ".so")
+    names = tuple(f".{name}.so" for name in stable)
+    assert found.extension_suffixes == (f".cpython-315{threads}-x86_64-linux-gnu.so", *names, ".so")
 
 
 def test_lib64_as_the_platform_library() -> None:
@@ -282,6 +288,10 @@ def test_a_decoy_is_no_version() -> None:
 
 def test_before_3_11_the_version_is_a_string() -> None:
     assert facts(glibc(), python("3.10.14", text=b"\x003.2.0\x003.10.14\0")).version == "3.10.14"
+
+
+def test_a_version_that_shares_the_tail_of_a_path() -> None:
+    assert facts(glibc(), python("3.10.14", text=b"\0/versions/3.10.14\0/x/13.10.1\0")).version == "3.10.14"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,186 @@
+"""Facts against the truth: what the very interpreter says of itself when it is run."""
+
+import importlib.machinery
+import io
+import json
+import platform
+import re
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from factories.image import File, Files, Link, make_tar
+from factories.python_image import PATH
+
+from dpbuild.archive.overlay import FileTree
+from dpbuild.archive.read import entries, open_layer
+from dpbuild.elf.reader import read
+from dpbuild.model.facts import Facts, Libc
+from dpbuild.oci import reference as references
+from dpbuild.oci.config import ImageConfig
+from dpbuild.oci.platform import Platform
+from dpbuild.stages.base import read_base
+from dpbuild.stages.contents import MappedContents
+from dpbuild.stages.facts import read_facts
+
+AMD64 = Platform("linux", "amd64")
+SAY = """
+import importlib.machinery, json, platform, site, sys, sysconfig
+print(json.dumps({
+    "version": platform.python_version(),
+    "soabi": sysconfig.get_config_var("SOABI"),
+    "extension_suffixes": importlib.machinery.EXTENSION_SUFFIXES,
+    "site_directories": site.getsitepackages(),
+    "libc": platform.libc_ver(),
+    "stdlib": sysconfig.get_path("stdlib"),
+    "purelib": sysconfig.get_path("purelib", "posix_local"),
+    "data": sysconfig.get_path("data", "posix_local"),
+    "scripts": sysconfig.get_path("scripts", "posix_local"),
+    "headers": sysconfig.get_path("include", "posix_local"),
+    "machine": platform.machine(),
+    "executable": sys.executable,
+}))
+"""
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("variant", ["latest", "nonroot"])
+@pytest.mark.parametrize(
+    ("suite", "expected"),
+    [
+        (
+            "debian12",
+            {
+                "interpreter": "/usr/bin/python3.11",
+                "version": "3.11.2",
+                "soabi": "cpython-311-x86_64-linux-gnu",
+                "extension_suffixes": (".cpython-311-x86_64-linux-gnu.so", ".abi3.so", ".so"),
+                "libc": Libc(kind="glibc", version=(2, 36), loader="/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
+                "glibcxx": "3.4.30",
+                "distributor": "debian:12",
+            },
+        ),
+        (
+            "debian13",
+            {
+                "interpreter": "/usr/bin/python3.13",
+                "version": "3.13.5",
+                "soabi": "cpython-313-x86_64-linux-gnu",
+                "extension_suffixes": (
+                    ".cpython-313-x86_64-linux-gnu.so",
+                    ".abi3.so",
+                    ".abi3-x86_64-linux-gnu.so",
+                    ".so",
+                ),
+                "libc": Libc(kind="glibc", version=(2, 41), loader="/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
+                "glibcxx": "3.4.33",
+                "distributor": "debian:13",
+            },
+        ),
+    ],
+)
+def test_debians_bases(suite: str, variant: str, expected: dict[str, object], shared_cache: Path) -> None:
+    from dpbuild.wiring import Settings, World
+
+    world = World(Settings(cache_dir=shared_cache, progress="none"))
+    reference = references.parse(f"compose:{suite}:{variant}")
+    base = read_base(reference, world.source(reference, (AMD64,)), AMD64, world.store, world.reporter)
+
+    facts = base.facts
+    assert {name: getattr(facts, name) for name in expected} == expected
+    minor = ".".join(facts.version.split(".")[:2])
+    assert facts.purelib == f"/usr/local/lib/python{minor}/dist-packages"
+    assert {row.name for row in facts.packages} >= {"libc6", "libstdc++6", f"python{minor}-minimal", "ca-certificates"}
+    assert base.config.user == ("65532" if variant == "nonroot" else "0")
+    assert not base.tree.is_directory("/usr/local")
+
+
+@pytest.mark.network
+@pytest.mark.bubblewrap
+@pytest.mark.parametrize("suite", ["debian12", "debian13"])
+def test_the_interpreter_says_the_same_of_itself(suite: str, shared_cache: Path) -> None:
+    import shutil
+
+    from dpbuild.adapters.sandbox.bubblewrap import BubblewrapSandbox
+    from dpbuild.ports.sandbox import Job
+    from dpbuild.wiring import Settings, World
+
+    world = World(Settings(cache_dir=shared_cache, progress="none"))
+    reference = references.parse(f"compose:{suite}:nonroot")
+    base = read_base(reference, world.source(reference, (AMD64,)), AMD64, world.store, world.reporter)
+    facts = base.facts
+    rootfs = world.rootfs(base, lambda row: world.store.open(row.digest))
+    job = Job(rootfs=rootfs, argv=(facts.interpreter, "-I", "-c", SAY))
+
+    said = json.loads(BubblewrapSandbox(str(shutil.which("bwrap"))).run(job).stdout)
+
+    assert said == {
+        "version": facts.version,
+        "soabi": facts.soabi,
+        "extension_suffixes": list(facts.extension_suffixes),
+        "site_directories": list(facts.site_directories),
+        "libc": [facts.libc.kind, ".".join(map(str, facts.libc.version))],
+        "stdlib": facts.stdlib,
+        "purelib": facts.purelib,
+        "data": facts.data,
+        "scripts": facts.scripts,
+        "headers": facts.headers,
+        "machine": facts.machine,
+        "executable": facts.interpreter,
+    }
+
+
+def host_files(prefix: str) -> Files:
+    """The Python that runs this test, moved to ``prefix``, with the libraries that it is linked to."""
+    minor = sysconfig.get_config_var("py_version_short")
+    threads = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    name = f"python{minor}{threads}"
+    program = Path(sys.executable).resolve().read_bytes()
+    interp = read(program).interp
+    files: Files = {f"{prefix}/bin/{name}": program, f"{prefix}/bin/python3": Link(name)}
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    for path in (*stdlib.glob("_sysconfigdata_*.py"), stdlib / "site.py", stdlib / "os.py"):
+        files[f"{prefix}/lib/{name}/{path.name}"] = File(path.read_bytes())
+    for path in (stdlib / "lib-dynload").glob("*.so"):
+        files[f"{prefix}/lib/{name}/lib-dynload/{path.name}"] = File(b"")
+    maps = Path("/proc/self/maps").read_text()
+    for path in map(Path, sorted(set(re.findall(r"/\S+\.so[.\d]*$", maps, re.M)))):
+        if path.name.startswith("libpython"):
+            files[f"{prefix}/lib/{path.name}"] = path.read_bytes()
+        elif path.name == "libc.so.6":
+            files[f"lib64/{path.name}"] = path.read_bytes()
+    files[interp.lstrip("/")] = Path(interp).read_bytes()
+    return files
+
+
+def host_facts(prefix: str) -> Facts:
+    stream, _ = open_layer(io.BytesIO(make_tar(host_files(prefix))), limit=1 << 30)
+    rows, data = [], {}
+    for ordinal, (entry, content) in enumerate(entries(stream)):
+        rows.append(entry)
+        data[ordinal] = content.read() if content else b""
+    tree = FileTree.of([rows])
+    contents = MappedContents(tree, lambda path: data[tree.origin(path)[1]])
+    config = ImageConfig(
+        platform=AMD64, env=(PATH, f"LD_LIBRARY_PATH=/{prefix}/lib"), entrypoint=(f"/{prefix}/bin/python3",)
+    )
+    found = Platform.parse(f"linux/{platform.machine()}")
+    return read_facts(tree, contents, config, found)
+
+
+@pytest.mark.parametrize("prefix", ["usr/local", "opt/python"])
+def test_the_python_that_runs_this_test_packed_as_an_image(prefix: str) -> None:
+    """Moved to another prefix, as python-build-standalone and pyenv allow; what it says of itself stays true."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("this test knows only where glibc is")
+    facts = host_facts(prefix)
+
+    assert facts.version == platform.python_version().rstrip("+")
+    assert facts.soabi == sysconfig.get_config_var("SOABI")
+    assert list(facts.extension_suffixes) == importlib.machinery.EXTENSION_SUFFIXES
+    assert facts.machine == platform.machine()
+    assert ".".join(map(str, facts.libc.version)) == platform.libc_ver()[1]
+    assert facts.interpreter.startswith(f"/{prefix}/bin/python3.")
+    assert facts.purelib.startswith(f"/{prefix}/")
+    assert facts.stdlib == f"/{prefix}/lib/{Path(sysconfig.get_path('stdlib')).name}"
