@@ -26,7 +26,7 @@ class HttpFetcher:
     """Fetches locked files.
 
     ``logins`` maps a host[:port] to user and password; they go to that host alone, never along a redirect to
-    another one. ``offline`` refuses every request.
+    another one or from https to http. ``offline`` refuses every request.
     """
 
     def __init__(
@@ -73,16 +73,20 @@ class HttpFetcher:
 
     def _download(self, file: LockedFile) -> int:
         url = file.url
-        host = urlsplit(url).netloc
-        login = self._login(host.rpartition("@")[2])
+        first = _origin(file, url)
+        login = self._login(first[1].rpartition("@")[2])
         for _ in range(_REDIRECTS):
             headers = {}
-            if login is not None and urlsplit(url).netloc == host:
+            # Neither to another host nor, in clear, to the same one.
+            if login is not None and _origin(file, url) == first:
                 headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
             answer = self._transport.send("GET", url, headers)
             if answer.status in (301, 302, 303, 307, 308) and answer.header("Location"):
-                url = urljoin(url, answer.header("Location"))
                 answer.close()
+                try:
+                    url = urljoin(url, answer.header("Location"))
+                except ValueError:
+                    raise _no_address(file) from None
                 continue
             if answer.status != 200:
                 answer.close()
@@ -129,6 +133,18 @@ class HttpFetcher:
                 f"{file.name} is not the file that was locked: {problem.what}",
                 hint="the index serves other bytes than when it was locked; find out why before you lock again",
             ) from None
+
+
+def _origin(file: LockedFile, url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _no_address(file) from None
+    return parts.scheme, parts.netloc
+
+
+def _no_address(file: LockedFile) -> ArtifactError:
+    return ArtifactError(f"cannot download {file.name}: not an address that can be asked")
 
 
 class _Busy(Exception):

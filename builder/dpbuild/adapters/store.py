@@ -21,7 +21,8 @@ from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import DamagedEntry
 
 _MARKER = "dpbuild-store-1"
-_CHUNK = 1 << 20
+# Parents first: only then has each of them the mode that it is given.
+_FOLDERS = ("blobs", "blobs/sha256", "maps", "trees", "tmp")
 
 
 class DiskStore:
@@ -34,19 +35,10 @@ class DiskStore:
         self._lock = threading.Lock()
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found = path.stat()
-            if found.st_uid != os.geteuid():
-                raise StoreError(
-                    "the store belongs to another user", where=str(path), hint="choose another --cache-dir"
-                )
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise StoreError(
-                    "the store may be written by other users",
-                    where=str(path),
-                    hint=f"chmod go-w {path}, or choose another --cache-dir",
-                )
-            for name in ("blobs/sha256", "maps", "trees", "tmp"):
-                (path / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            _ours(path)
+            for name in _FOLDERS:
+                (path / name).mkdir(exist_ok=True, mode=0o700)
+                _ours(path / name)
             (path / _MARKER).touch()
         except OSError as problem:
             self._fail(problem, path)
@@ -219,6 +211,19 @@ class DiskWriter:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None
+
+
+def _ours(path: Path) -> None:
+    """Raises StoreError if another user owns the folder or may write to it."""
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        raise StoreError("the store belongs to another user", where=str(path), hint="choose another --cache-dir")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreError(
+            "the store may be written by other users",
+            where=str(path),
+            hint=f"chmod go-w {path}, or choose another --cache-dir",
+        )
 
 
 def remove_tree(path: Path) -> None:
