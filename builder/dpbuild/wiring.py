@@ -224,11 +224,15 @@ class World:
                 from dpbuild.adapters.source.layout import LayoutSource
 
                 return LayoutSource(reference)
-            case ArchiveReference() | DaemonReference():
+            case ArchiveReference():
+                from dpbuild.adapters.source.archive import archive_source
+
+                return archive_source(reference)
+            case DaemonReference():
                 raise BaseImageError(
-                    f"this version does not read {str(reference).partition(':')[0]}: references",
+                    "this version does not read images out of an engine",
                     where=str(reference),
-                    hint="skopeo copy can turn it into an OCI layout (oci:PATH)",
+                    hint="docker save can turn it into an archive (docker-archive:FILE)",
                 )
 
     def _compose(

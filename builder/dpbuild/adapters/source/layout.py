@@ -1,9 +1,9 @@
-"""An image in an OCI layout folder (OCI image spec, image-layout.md), for reading."""
+"""An image in an OCI layout (OCI image spec, image-layout.md), for reading: a folder, or the same in a tar."""
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, Protocol
 
 from dpbuild.errors import BaseImageError, NotFound
 from dpbuild.oci import mediatype
@@ -11,7 +11,7 @@ from dpbuild.oci.codec import CodecError, decode, decode_object
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.manifest import Index
-from dpbuild.oci.reference import LayoutReference
+from dpbuild.oci.reference import ArchiveReference, LayoutReference
 
 # OCI image spec, annotations.md.
 REF_NAME: Final = "org.opencontainers.image.ref.name"
@@ -19,13 +19,42 @@ _CHUNK: Final = 1 << 20
 _LARGEST_DOCUMENT: Final = 16 << 20
 
 
-class LayoutSource:
-    """The ImageSource port on a folder. Raises NotFound (92) for what is not there, BaseImageError (20)."""
+class Files(Protocol):
+    """Where a layout's files are."""
 
-    def __init__(self, reference: LayoutReference) -> None:
+    def open(self, name: str) -> BinaryIO:
+        """Open one for reading. Raises FileNotFoundError or NotADirectoryError, and other OSErrors."""
+
+    def size(self, name: str) -> int:
+        """Its size in bytes. Raises as ``open``."""
+
+
+class Folder:
+    """A layout's files in a folder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def open(self, name: str) -> BinaryIO:
+        """As ``Files``."""
+        return (self._path / name).open("rb")
+
+    def size(self, name: str) -> int:
+        """As ``Files``."""
+        return (self._path / name).stat().st_size
+
+
+class LayoutSource:
+    """The ImageSource port on a layout. Raises NotFound (92) for what is not there, BaseImageError (20).
+
+    ``files`` is the reference's folder where nothing else is said.
+    """
+
+    def __init__(self, reference: LayoutReference | ArchiveReference, files: Files | None = None) -> None:
         self._reference = reference
         self._where = str(reference)
-        self._path = Path(reference.path)
+        self._files = files or Folder(reference.path)
+        self._tag = reference.tag if isinstance(reference, LayoutReference) else None
         self._resolved: tuple[Descriptor, bytes] | None = None
 
     def resolve(self) -> tuple[Descriptor, bytes]:
@@ -48,11 +77,10 @@ class LayoutSource:
 
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """The bytes of a blob, in chunks; behind the last one, an error if they are not what they should be."""
-        path = self._path / "blobs" / "sha256" / descriptor.digest.hex
         found = hashlib.sha256()
         size = 0
         try:
-            with path.open("rb") as file:
+            with self._files.open(f"blobs/sha256/{descriptor.digest.hex}") as file:
                 while chunk := file.read(_CHUNK):
                     found.update(chunk)
                     size += len(chunk)
@@ -62,7 +90,7 @@ class LayoutSource:
         except FileNotFoundError:
             raise NotFound(f"the layout lacks the blob {descriptor.digest}", where=self._where) from None
         except OSError as problem:
-            raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=str(path)) from None
+            raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=self._where) from None
         if size != descriptor.size:
             raise BaseImageError(
                 f"the blob {descriptor.digest} should have {descriptor.size} bytes, but has"
@@ -76,16 +104,15 @@ class LayoutSource:
             )
 
     def _file(self, name: str) -> bytes:
-        path = self._path / name
         try:
-            with path.open("rb") as file:
+            with self._files.open(name) as file:
                 data = file.read(_LARGEST_DOCUMENT + 1)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"there is no OCI layout: {name} is missing", where=self._where) from None
         except OSError as problem:
-            raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=str(path)) from None
+            raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=self._where) from None
         if len(data) > _LARGEST_DOCUMENT:
-            raise BaseImageError(f"{name} is too large", where=str(path))
+            raise BaseImageError(f"{name} is too large", where=self._where)
         return data
 
     def _resolve(self) -> tuple[Descriptor, bytes]:
@@ -107,13 +134,13 @@ class LayoutSource:
 
     def _choose(self, index: Index) -> Descriptor | None:
         """The row of ``index.json`` that is meant; None for all of it, as the platforms of one image."""
-        wanted = self._reference
+        wanted, tag = self._reference, self._tag
         rows = index.manifests
-        if wanted.tag is not None:
-            rows = tuple(row for row in rows if wanted.tag in _names(row))
+        if tag is not None:
+            rows = tuple(row for row in rows if tag in _names(row))
             if not rows:
                 there = ", ".join(sorted({name for row in index.manifests for name in _names(row)})) or "no tags"
-                raise NotFound(f"the layout has no {wanted.tag!r}, but {there}", where=self._where)
+                raise NotFound(f"the layout has no {tag!r}, but {there}", where=self._where)
         if wanted.digest is not None:
             return self._by_digest(wanted.digest, rows)
         if len({row.digest for row in rows}) == 1:
@@ -121,13 +148,15 @@ class LayoutSource:
         if not rows:
             raise NotFound("the layout is empty", where=self._where)
         platforms = [row.platform for row in rows]
-        if wanted.tag is None and None not in platforms and len(set(platforms)) == len(platforms):
+        if tag is None and None not in platforms and len(set(platforms)) == len(platforms):
             return None
         names = ", ".join(sorted({name for row in rows for name in _names(row)})) or "none of them has a tag"
         raise BaseImageError(
             f"the layout has {len(rows)} images ({names})",
             where=self._where,
-            hint=f"say which: oci:{wanted.path}:TAG or oci:{wanted.path}@sha256:…",
+            hint="say which, by :TAG or @sha256:… behind the path"
+            if isinstance(wanted, LayoutReference)
+            else "say which, by @sha256:… behind the path",
         )
 
     def _by_digest(self, digest: Digest, rows: tuple[Descriptor, ...]) -> Descriptor:
@@ -135,9 +164,8 @@ class LayoutSource:
             if row.digest == digest:
                 return row
         # A child of an index, or the layout's index.json itself, as a build without tags leaves it.
-        path = self._path / "blobs" / "sha256" / digest.hex
         try:
-            size = path.stat().st_size
+            size = self._files.size(f"blobs/sha256/{digest.hex}")
         except OSError:
             raise NotFound(f"the layout has no {digest}", where=self._where) from None
         if size > _LARGEST_DOCUMENT:
