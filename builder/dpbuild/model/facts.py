@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Libc:
-    """The C library: its kind, its version, and the path of its dynamic loader in the image."""
+    """The C library: its kind, its version, and the path of its dynamic loader in the image, links resolved."""
 
     kind: Literal["glibc", "musl"]
     version: tuple[int, int]
@@ -33,7 +33,8 @@ class Facts:
     ``interpreter`` is the path that the image's entrypoint or search found with all symbolic links resolved,
     ``version`` is to the patch level (``3.13.5``), ``soabi`` for example ``cpython-313-x86_64-linux-gnu``,
     ``machine`` the word of ``platform.machine()`` (``x86_64``, ``aarch64``).
-    ``purelib``, ``scripts``, ``data`` and ``headers`` are where wheels are installed.
+    ``purelib``, ``scripts``, ``data`` and ``headers`` are where wheels are installed; each distribution has a
+    folder of its own below ``headers``. ``glibcxx`` is libstdc++'s newest GLIBCXX version (``3.4.33``), or "".
     ``distributor`` is ID and VERSION_ID of os-release joined by a colon (``debian:13``), or "".
     """
 
