@@ -1,6 +1,7 @@
 """What tests of the whole program share: the command line, a registry of our own, one store for the run."""
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from dpbuild.model.base import Base
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -21,6 +24,14 @@ class Ran:
     status: int
     out: str
     err: str
+
+
+@dataclass(frozen=True)
+class ComposedBase:
+    """A composed base, and the folder that its files were unpacked to."""
+
+    rootfs: str
+    base: Base
 
 
 @pytest.fixture(scope="session")
@@ -119,3 +130,26 @@ def example(root: Path, tmp_path: Path) -> Callable[[str], Path]:
         return Path(shutil.copytree(root / "examples" / name, tmp_path / name, ignore=left))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def composed_base(need: Callable[..., None], shared_cache: Path) -> Callable[[str], ComposedBase]:
+    """``composed_base("debian13")``: the composed base in the run's store, read and unpacked."""
+    need("network")
+
+    @functools.cache
+    def get(suite: str) -> ComposedBase:
+        from dpbuild.oci.platform import Platform
+        from dpbuild.oci.reference import ComposeReference
+        from dpbuild.stages.base import fetch_layers, read_base
+        from dpbuild.wiring import Settings, World
+
+        world = World(Settings(cache_dir=shared_cache, progress="none"))
+        reference, platform = ComposeReference(suite=suite, variant="nonroot"), Platform("linux", "amd64")
+        source = world.source(reference, (platform,))
+        base = read_base(reference, source, platform, world.store, world.reporter)
+        fetch_layers(source, base.manifest.layers, world.store, world.reporter)
+        folder = world.unpacked(base.manifest.layers, lambda row: world.store.open(row.digest))
+        return ComposedBase(folder, base)
+
+    return get

@@ -146,6 +146,8 @@ class _Tree:
                 done.append(part)
                 continue
             links += 1
+            if links > _LINKS and make:
+                raise ReadError(f"{path!r} is below links that go in a circle")
             if links > _LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             target = str(Path(here).readlink())

@@ -33,6 +33,7 @@ class EngineSandbox:
 
     def run(self, job: Job) -> Outcome:
         """Run to the end. Raises SandboxError; interrupting leaves nothing running."""
+        owner = resolve_user(job.rootfs, job.user)
         client = self._connect()
         try:
             with _problems(), _empty_image(client) as image:
@@ -49,12 +50,11 @@ class EngineSandbox:
                     host_config=client.create_host_config(network_mode="default" if job.network else "none"),
                 )
                 with container as name:
-                    return self._run(client, name, job)
+                    return self._run(client, name, job, owner)
         finally:
             client.close()
 
-    def _run(self, client: Any, container: str, job: Job) -> Outcome:
-        owner = resolve_user(job.rootfs, job.user)
+    def _run(self, client: Any, container: str, job: Job, owner: tuple[int, int]) -> Outcome:
         client.put_archive(container, "/", packed(job.rootfs, ""))
         for mount in job.mounts:
             client.put_archive(container, "/", packed(mount.source, mount.target, owner if mount.writable else (0, 0)))
@@ -152,7 +152,8 @@ def _attached(client: Any, container: str, job: Job | None) -> Outcome:
         target.flush()
 
     with contextlib.ExitStack() as stack:
-        stack.callback(raw.close)
+        for part in (raw, host, getattr(host, "_response", host)):
+            stack.callback(part.close)
         if not capture:
             stack.enter_context(signals_to(kill, terminal=False))
         client.start(container)
