@@ -229,11 +229,8 @@ class World:
 
                 return archive_source(reference)
             case DaemonReference():
-                raise BaseImageError(
-                    "this version does not read images out of an engine",
-                    where=str(reference),
-                    hint="docker save can turn it into an archive (docker-archive:FILE)",
-                )
+                hint = "docker save can turn it into an archive (docker-archive:FILE)"
+                raise BaseImageError("images are not read out of an engine", where=str(reference), hint=hint)
 
     def _compose(
         self,
