@@ -1,21 +1,25 @@
 """The project's folder: which of its files belong to the app.
 
 Left out are what ``.gitignore`` and ``.dockerignore`` exclude, what tools leave behind, and what holds
-secrets; ``include`` brings back what it names, ``exclude`` has the last word.
+secrets; ``include`` brings back what it names (secrets only by a pattern with their own name in it), ``exclude`` has
+the last word.
 """
 
+import fnmatch
 import hashlib
 import os
+import posixpath
 import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
-from pathspec import GitIgnoreSpec, PathSpec
+from pathspec import GitIgnoreSpec
 
+from dpbuild.adapters.dockerignore import DockerIgnore
 from dpbuild.errors import ConfigError
 from dpbuild.model.files import ProjectFile
 
@@ -45,8 +49,9 @@ class _Opener:
 @dataclass(frozen=True, slots=True)
 class _Rules:
     fixed: GitIgnoreSpec
-    docker: PathSpec[Any]
+    docker: DockerIgnore
     include: GitIgnoreSpec
+    wanted: tuple[str, ...]
     exclude: GitIgnoreSpec
 
 
@@ -104,7 +109,9 @@ class DiskProject:
 
     def commit_time(self) -> int | None:
         """When the checked-out commit was made, if the folder is exactly what it holds."""
-        status = self._git("status", "--porcelain", "--", ".")
+        # What dpbuild itself writes is no part of the app, and must not make the next build another one.
+        own = (f":(exclude){name}" for name in (".dpbuild", "pylock.dpbuild.toml", "pylock.dpbuild-build.toml"))
+        status = self._git("status", "--porcelain", "--", ".", *own)
         if status is None or status.strip():
             return None
         time = self._git("log", "-1", "--format=%ct", "--", ".")
@@ -130,8 +137,9 @@ def collect(directory: Path, include: tuple[str, ...] = (), exclude: tuple[str, 
     """The app's files, sorted by path, each hashed. Raises ConfigError for links out of the project."""
     rules = _Rules(
         fixed=GitIgnoreSpec.from_lines((*_LEFT_BEHIND, *_SECRETS)),
-        docker=_docker_rules(directory),
+        docker=DockerIgnore(_lines(directory / ".dockerignore")),
         include=GitIgnoreSpec.from_lines(include),
+        wanted=tuple(row.strip() for row in include if row.strip() and not row.startswith(("#", "!"))),
         exclude=GitIgnoreSpec.from_lines(exclude),
     )
     return tuple(sorted(_walk(directory, directory.resolve(), "", (), rules), key=lambda file: file.path))
@@ -141,7 +149,7 @@ def build_tree(directory: Path) -> tuple[ProjectFile, ...]:
     """What a build backend gets to see: everything but what was left behind; its own rules choose among it."""
     nothing = GitIgnoreSpec.from_lines(())
     kept = tuple(row for row in _LEFT_BEHIND if row not in (".gitignore", ".gitattributes"))
-    rules = _Rules(GitIgnoreSpec.from_lines((*kept, *_SECRETS)), PathSpec([]), nothing, nothing)
+    rules = _Rules(GitIgnoreSpec.from_lines((*kept, *_SECRETS)), DockerIgnore(()), nothing, (), nothing)
     found = _walk(directory, directory.resolve(), "", None, rules)
     return tuple(sorted(found, key=lambda file: file.path))
 
@@ -151,7 +159,7 @@ def named(directory: Path, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
     found: dict[str, ProjectFile] = {}
     root = directory.resolve()
     nothing = GitIgnoreSpec.from_lines(())
-    rules = _Rules(GitIgnoreSpec.from_lines((".git", "__pycache__/")), PathSpec([]), nothing, nothing)
+    rules = _Rules(GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing)
     for source in sources:
         path = PurePosixPath(source)
         if path.is_absolute() or ".." in path.parts:
@@ -167,20 +175,6 @@ def named(directory: Path, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         else:
             raise ConfigError(f"{source} does not exist", where=str(directory))
     return tuple(found[path] for path in sorted(found))
-
-
-def _docker_rules(directory: Path) -> PathSpec[Any]:
-    """Docker's patterns are anchored at the top and the last match wins (Docker docs, ".dockerignore files")."""
-    lines = []
-    for line in _lines(directory / ".dockerignore"):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        bang = "!" if text.startswith("!") else ""
-        pattern = text.removeprefix("!").strip().lstrip("/").rstrip("/")
-        if pattern and pattern != ".":
-            lines.append(f"{bang}/{pattern}")
-    return PathSpec.from_lines("gitwildmatch", lines)
 
 
 def _lines(path: Path) -> list[str]:
@@ -227,11 +221,14 @@ def _left_out(path: str, *, is_folder: bool, ignores: _Stack | None, rules: _Rul
     name = path + "/" if is_folder else path
     if rules.exclude.match_file(name):
         return True
-    if rules.include.match_file(name):
-        return False
+    included = rules.include.match_file(name)
     if rules.fixed.match_file(name):
+        if not _named_by_include(path, is_folder=is_folder, rules=rules):
+            return True
         # What an include pattern names may lie below; folders stay open for it.
-        return not (is_folder and _leads_to_include(path, rules))
+        return not included and not (is_folder and _leads_to_include(path, rules))
+    if included:
+        return False
     verdict = None
     for base, spec in ignores or ():
         inner = name[len(base) + 1 :] if base else name
@@ -241,13 +238,39 @@ def _left_out(path: str, *, is_folder: bool, ignores: _Stack | None, rules: _Rul
     if verdict:
         return not (is_folder and _leads_to_include(path, rules))
     # Docker lets a later pattern bring back what lies in an excluded folder, so folders stay open.
-    return not is_folder and rules.docker.match_file(name)
+    return not is_folder and rules.docker.leaves_out(path)
+
+
+def _named_by_include(path: str, *, is_folder: bool, rules: _Rules) -> bool:
+    """Whether an include pattern says more than ``*`` of what makes the path one that is left out."""
+    parts = path.split("/")
+    for count, part in enumerate(parts, 1):
+        name = "/".join(parts[:count]) + ("/" if is_folder or count < len(parts) else "")
+        if rules.fixed.match_file(name):
+            return any(
+                segment.strip("*?") and fnmatch.fnmatchcase(part, segment)
+                for row in rules.wanted
+                for segment in row.split("/")
+            )
+    return False
 
 
 def _leads_to_include(path: str, rules: _Rules) -> bool:
-    return any(
-        str(getattr(pattern, "pattern", "")).lstrip("/").startswith(path + "/") for pattern in rules.include.patterns
-    )
+    """Whether an include pattern may match something below this folder (gitignore's rules for slashes)."""
+    parts = path.split("/")
+    for row in rules.wanted:
+        segments = row.strip("/").split("/")
+        if len(segments) == 1 and not row.startswith("/"):
+            return True
+        for part, segment in zip(parts, segments, strict=False):
+            if segment == "**":
+                return True
+            if not fnmatch.fnmatchcase(part, segment):
+                break
+        else:
+            if len(segments) > len(parts):
+                return True
+    return False
 
 
 def _file(directory: Path, root: Path, path: str, found: os.stat_result) -> ProjectFile | None:
@@ -255,7 +278,9 @@ def _file(directory: Path, root: Path, path: str, found: os.stat_result) -> Proj
     if stat.S_ISLNK(found.st_mode):
         target = str(full.readlink())
         real = Path(os.path.realpath(full))
-        if target.startswith("/") or not real.is_relative_to(root):
+        # By its words too: one that leaves and comes back names the folder that the project happens to be in.
+        words = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        if target.startswith("/") or words.split("/")[0] == ".." or not real.is_relative_to(root):
             raise ConfigError(
                 f"the symbolic link {path} leads out of the project, to {target}",
                 where=str(directory),
