@@ -215,7 +215,7 @@ def _image(
     world: World,
 ) -> tuple[Image, tuple[Layer, ...]]:
     base, store = bases.get(platform), world.store
-    contents = LayerContents(base.tree, base.manifest.layers, store)
+    contents = LayerContents(base.tree, base.manifest.layers, store, bases.fetch)
     chosen = select(locked.packages, target(base.facts, platform), where=LOCK)
     artifacts = fetch_all(chosen, project.directory, store, world.fetcher, world.reporter)
     # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.

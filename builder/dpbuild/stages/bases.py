@@ -61,6 +61,10 @@ class Bases:
             base.facts, lambda: (self.world.interpreter(base), self.world.rootfs(base, self.blob)), level
         )
 
+    def fetch(self, descriptor: Descriptor) -> None:
+        """Bring a layer of a base into the store, if it is not there."""
+        self.blob(descriptor).close()
+
     def blob(self, descriptor: Descriptor) -> BinaryIO:
         """A layer: from the store, or fetched into it from the base. Raises DamagedEntry for one of our own."""
         store = self.world.store
