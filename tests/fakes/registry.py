@@ -129,6 +129,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     registry: FakeRegistry
     timeout = 20
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass

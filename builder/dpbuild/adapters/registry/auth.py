@@ -133,7 +133,10 @@ class RegistryAuth:
             raise RegistryError(f"{self._registry} wants a login of a kind that is not known here", where=bare(url))
         with self._lock:
             credential = self._find(repository)
-            self._tokens = [row for row in self._tokens if f"Bearer {row.value}" != sent]
+            if any(f"Bearer {row.value}" == sent for row in self._tokens):
+                # Whatever ended this one (a restart, a clock) has ended the others; if it is gone from the list,
+                # another thread was here first and the tokens are new.
+                self._tokens.clear()
             if best.scheme == "basic" and credential is None:
                 raise unauthorized(f"{self._registry} wants a login", bare(url), self._registry, "")
             self._challenge = best

@@ -59,7 +59,10 @@ def read(
 
 
 def head(session: Session, reference: RegistryReference) -> Descriptor | None:
-    """What a tag or digest names, or None. A registry that does not tell in a HEAD is asked with a GET."""
+    """What a tag or digest names, or None. A registry that does not tell in a HEAD is asked with a GET.
+
+    The media type is the registry's own word: what is there may be no image at all.
+    """
     answer = session.call(
         Request(
             registry=reference.registry,
@@ -81,7 +84,7 @@ def head(session: Session, reference: RegistryReference) -> Descriptor | None:
         digest = reference.digest or Digest.parse(answer.header("Docker-Content-Digest"))
     except ValueError:
         digest = None
-    if answer.status != 200 or digest is None or not size.isdigit() or media_type not in TYPES:
+    if answer.status != 200 or digest is None or not size.isdigit():
         return read(session, reference)[0]
     return Descriptor(media_type=media_type, digest=digest, size=int(size))
 

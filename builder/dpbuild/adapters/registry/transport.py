@@ -249,7 +249,8 @@ def _reason(problem: BaseException) -> str:
     """The innermost cause in words: urllib3 wraps it in the names of its own objects."""
     seen = {id(problem)}
     while True:
-        inner = problem.__cause__ or problem.__context__
+        # Not __context__: while a failure is being handled, that is the failure before this one.
+        inner = problem.__cause__
         reason = getattr(problem, "reason", None)
         if isinstance(reason, BaseException):
             inner = reason

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 from dpbuild.adapters.registry.errors import BlobUnknown
 from dpbuild.errors import NotFound, RegistryError, UsageError
 from dpbuild.model.image import Image, Images, Written
+from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, decode
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
@@ -94,7 +95,7 @@ class RegistrySink:
             # A tag of this repository names the image, so the repository has all of it.
             place.skip(_blobs(images).values())
         else:
-            known = self._known(images, next((tag for tag in place.tags if heads[tag]), None), place)
+            known = self._known(images, next((tag for tag, head in heads.items() if _is_image(head)), None), place)
             try:
                 self._content(images, place, known)
             except BlobUnknown:
@@ -250,6 +251,10 @@ class _Metered:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _is_image(head: Descriptor | None) -> bool:
+    return head is not None and head.media_type in mediatype.MANIFESTS | mediatype.INDEXES
 
 
 def _blobs(images: Images) -> dict[Digest, Descriptor]:

@@ -1,0 +1,383 @@
+"""Pushing: in the right order, with no request that could be saved, and nothing visible before all is there."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import BinaryIO
+
+import pytest
+from fakes.registry import FakeRegistry, fake_registry
+
+from dpbuild.adapters.registry.client import RegistryClient
+from dpbuild.adapters.registry.credentials import Credential
+from dpbuild.adapters.sink.registry import RegistrySink
+from dpbuild.errors import RegistryError, StoreError, Unauthorized, UsageError
+from dpbuild.model.image import Image, Images
+from dpbuild.oci import mediatype
+from dpbuild.oci.codec import encode_index, encode_manifest
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.manifest import Index, Manifest
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import ComposeReference, Reference, RegistryReference, parse_registry
+from dpbuild.ports.reporter import Step
+
+BASE = (b"base one", b"base two")
+APP = (b"wheels", b"app")
+
+
+class Recorder:
+    """A Reporter that adds up."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self.totals: list[int | None] = []
+        self.amounts: list[int] = []
+        self.results: list[str] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def step(self, title: str, total: int | None = None) -> Iterator[Step]:
+        self.titles.append(title)
+        self.totals.append(total)
+        self.amounts.append(0)
+        yield self
+
+    def advance(self, amount: int) -> None:
+        with self._lock:
+            self.amounts[-1] += amount
+
+    def done(self, result: str) -> None:
+        self.results.append(result)
+
+    def note(self, text: str) -> None:
+        pass
+
+
+def blob(data: bytes, media_type: str = mediatype.OCI_LAYER_GZIP) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=Digest.of(data), size=len(data))
+
+
+class World:
+    """Layers by digest, one registry, one client."""
+
+    def __init__(self, fake: FakeRegistry) -> None:
+        self.fake = fake
+        self.layers: dict[Digest, bytes] = {}
+        self.opened: list[bytes] = []
+        self.reporter = Recorder()
+        self.base: Reference = ComposeReference(suite="debian13")
+
+    def image(self, *layers: bytes, architecture: str = "amd64") -> Image:
+        self.layers.update({Digest.of(data): data for data in layers})
+        config = json.dumps({"architecture": architecture, "os": "linux", "n": len(layers)}).encode()
+        manifest = Manifest(
+            media_type=mediatype.OCI_MANIFEST,
+            config=blob(config, mediatype.OCI_CONFIG),
+            layers=tuple(blob(data) for data in layers),
+        )
+        data = encode_manifest(manifest)
+        platform = Platform("linux", architecture)
+        return Image(
+            platform=platform,
+            descriptor=replace(blob(data, mediatype.OCI_MANIFEST), platform=platform),
+            manifest=manifest,
+            manifest_bytes=data,
+            config_bytes=config,
+            base=self.base,
+            base_layers=len(BASE),
+        )
+
+    def single(self, *layers: bytes) -> Images:
+        image = self.image(*(layers or BASE + APP))
+        return Images(descriptor=replace(image.descriptor, platform=None), images=(image,))
+
+    def double(self, *layers: bytes) -> Images:
+        images = tuple(self.image(*(layers or BASE + APP), architecture=name) for name in ("amd64", "arm64"))
+        index = Index(media_type=mediatype.OCI_INDEX, manifests=tuple(row.descriptor for row in images))
+        data = encode_index(index)
+        return Images(descriptor=blob(data, mediatype.OCI_INDEX), images=images, index_bytes=data)
+
+    def open(self, descriptor: Descriptor) -> BinaryIO:
+        data = self.layers[descriptor.digest]
+        self.opened.append(data)
+        return io.BytesIO(data)
+
+    def tags(self, *names: str) -> tuple[RegistryReference, ...]:
+        return tuple(parse_registry(f"{self.fake.host}/{name}") for name in names)
+
+    def sink(self, *names: str, client: RegistryClient | None = None, threads: int = 4) -> RegistrySink:
+        client = client or RegistryClient(sleep=lambda _: None)
+        return RegistrySink(client, self.tags(*names), self.open, self.reporter, threads)
+
+    def asked(self) -> list[str]:
+        """Methods and what they were for, sorted: blobs go in parallel."""
+        rows = []
+        for row in self.fake.seen:
+            kind = next((word for word in ("uploads", "blobs", "manifests", "token") if f"/{word}" in row.path), "")
+            rows.append(f"{row.method} {kind}{' mount' if 'mount=' in row.query else ''}")
+        self.fake.forget()
+        return sorted(rows)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with fake_registry() as fake:
+        yield World(fake)
+
+
+def times(**counts: int) -> list[str]:
+    names = {
+        "find": "HEAD manifests",
+        "look": "HEAD blobs",
+        "begin": "POST uploads",
+        "mount": "POST uploads mount",
+        "send": "PUT uploads",
+        "tag": "PUT manifests",
+        "read": "GET manifests",
+    }
+    return sorted(names[key] for key, count in counts.items() for _ in range(count))
+
+
+def test_a_new_image(world: World) -> None:
+    images = world.single()
+    written = world.sink("team/app:1").write(images)
+    assert world.fake.manifests["team/app"]["1"] == (mediatype.OCI_MANIFEST, images.images[0].manifest_bytes)
+    assert set(world.fake.blobs["team/app"].values()) == {*BASE, *APP, images.images[0].config_bytes}
+    assert world.asked() == times(find=1, look=5, begin=5, send=5, tag=1)
+    assert written.kind == "registry"
+    assert written.reference == f"{world.fake.host}/team/app@{images.descriptor.digest}"
+    assert written.tags == (f"{world.fake.host}/team/app:1",)
+    total = sum(map(len, (*BASE, *APP, images.images[0].config_bytes)))
+    assert (written.sent, written.present) == (total, 0)
+    assert (world.reporter.totals, world.reporter.amounts) == ([total], [total])
+
+
+def test_an_image_that_is_there_costs_one_request_for_each_tag(world: World) -> None:
+    images = world.single()
+    world.sink("team/app:1", "team/app:2").write(images)
+    world.asked()
+    world.opened.clear()
+    written = world.sink("team/app:1", "team/app:2").write(images)
+    assert world.asked() == times(find=2)
+    assert world.opened == []
+    assert written.sent == 0
+    assert written.present == world.reporter.amounts[-1] > 0
+    assert world.reporter.results[-1] == "already there"
+
+
+def test_check_costs_nothing_more(world: World) -> None:
+    images = world.single()
+    for expected in (times(find=1, look=5, begin=5, send=5, tag=1), times(find=1)):
+        sink = world.sink("team/app:1")
+        sink.check()
+        assert world.fake.count("HEAD") == len(world.fake.requests) == 1
+        sink.write(images)
+        assert world.asked() == expected
+
+
+def test_another_tag_of_what_is_there_is_one_put(world: World) -> None:
+    images = world.double()
+    world.sink("team/app:1").write(images)
+    world.asked()
+    world.sink("team/app:1", "team/app:2").write(images)
+    assert world.asked() == times(find=2, tag=1)
+    assert world.fake.manifests["team/app"]["2"] == (mediatype.OCI_INDEX, images.index_bytes)
+
+
+def test_several_tags_send_everything_once(world: World) -> None:
+    world.sink("team/app:1", "team/app:2", "team/app:1").write(world.single())
+    assert world.asked() == times(find=2, look=5, begin=5, send=5, tag=2)
+
+
+def test_one_changed_layer(world: World) -> None:
+    """What the tag names now says what is there, so only what is new is asked for."""
+    world.sink("team/app:1").write(world.single())
+    world.asked()
+    world.opened.clear()
+    changed = world.single(*BASE, APP[0], b"another app")
+    world.sink("team/app:1").write(changed)
+    # The config of these images is the same; the manifest is not.
+    assert world.asked() == times(find=1, read=1, look=1, begin=1, send=1, tag=1)
+    assert world.opened == [b"another app"]
+
+
+def test_one_changed_layer_of_two_platforms(world: World) -> None:
+    world.sink("team/app:1").write(world.double())
+    world.asked()
+    world.sink("team/app:1").write(world.double(*BASE, APP[0], b"another app"))
+    assert world.asked() == times(find=1, read=3, look=1, begin=1, send=1, tag=3)
+
+
+def test_an_index(world: World) -> None:
+    images = world.double()
+    world.sink("team/app:1").write(images)
+    # Layers that both platforms share are sent once; children go by digest, before the index.
+    assert world.asked() == times(find=1, look=6, begin=6, send=6, tag=3)
+    names = world.fake.manifests["team/app"]
+    assert names["1"] == (mediatype.OCI_INDEX, images.index_bytes)
+    assert all(str(image.descriptor.digest) in names for image in images.images)
+
+
+def test_the_base_is_mounted(world: World) -> None:
+    for data in BASE:
+        world.fake.add_blob("distroless/python", data)
+    world.base = parse_registry(f"{world.fake.host}/distroless/python:latest@sha256:{'0' * 64}")
+    written = world.sink("team/app:1").write(world.single())
+    assert world.asked() == times(find=1, mount=2, look=3, begin=3, send=3, tag=1)
+    assert written.present == sum(map(len, BASE))
+    assert not set(world.opened) & set(BASE)
+
+
+def test_a_base_in_the_same_repository_is_not_asked_for(world: World) -> None:
+    for data in BASE:
+        world.fake.add_blob("team/app", data)
+    world.base = parse_registry(f"{world.fake.host}/team/app:base")
+    world.sink("team/app:1").write(world.single())
+    assert world.asked() == times(find=1, look=3, begin=3, send=3, tag=1)
+
+
+def test_a_base_elsewhere_is_sent(world: World) -> None:
+    world.base = parse_registry("r.example.org/distroless/python:latest")
+    world.sink("team/app:1").write(world.single())
+    assert set(BASE) <= set(world.opened)
+
+
+def test_a_second_repository_mounts_from_the_first(world: World) -> None:
+    images = world.single()
+    world.sink("team/app:1", "team/copy:1").write(images)
+    assert world.asked() == times(find=2, look=5, begin=5, send=5, mount=5, tag=2)
+    assert world.fake.blobs["team/app"] == world.fake.blobs["team/copy"]
+    assert len(world.opened) == 4
+    assert world.reporter.titles == [f"push {world.fake.host}/team/app", f"push {world.fake.host}/team/copy"]
+
+
+def test_a_registry_that_lost_a_blob(world: World) -> None:
+    """It has the manifest that a tag names, but not all of its blobs: found out when the new one is refused."""
+    world.sink("team/app:1").write(world.single())
+    del world.fake.blobs["team/app"][str(Digest.of(BASE[0]))]
+    world.asked()
+    images = world.single(*BASE, APP[0], b"another app")
+    world.sink("team/app:1").write(images)
+    assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
+    assert world.fake.blobs["team/app"][str(Digest.of(BASE[0]))] == BASE[0]
+    assert world.fake.count("PUT", "/manifests/") == 2
+
+
+def test_a_registry_that_lost_a_blob_of_an_index(world: World) -> None:
+    world.sink("team/app:1").write(world.double())
+    del world.fake.blobs["team/app"][str(Digest.of(BASE[0]))]
+    images = world.double(*BASE, APP[0], b"another app")
+    world.sink("team/app:1").write(images)
+    assert world.fake.manifests["team/app"]["1"][1] == images.index_bytes
+
+
+def test_what_is_tagged_there_may_be_anything(world: World) -> None:
+    world.fake.add_manifest("team/app", "1", "application/json", b'{"schemaVersion": 1}')
+    images = world.single()
+    world.sink("team/app:1").write(images)
+    assert world.asked() == times(find=1, look=5, begin=5, send=5, tag=1)
+    assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
+
+
+def test_what_calls_itself_an_image_may_be_broken(world: World) -> None:
+    world.fake.add_manifest("team/app", "1", mediatype.OCI_MANIFEST, b'{"schemaVersion": 2}')
+    images = world.single()
+    world.sink("team/app:1").write(images)
+    assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
+
+
+def test_the_tag_moves_last(world: World) -> None:
+    world.fake.trouble("PUT", "/uploads/", status=400, times=99)
+    with pytest.raises(RegistryError):
+        world.sink("team/app:1").write(world.double())
+    assert world.fake.manifests == {}
+    assert world.fake.count("PUT", "/manifests/") == 0
+
+
+def test_the_first_failure_ends_everything(world: World) -> None:
+    """A layer that cannot be opened: its own error comes out, and not every other layer is still sent."""
+    layers = [f"layer {number}".encode() for number in range(60)]
+    images = world.single(*layers)
+
+    def fail(descriptor: Descriptor) -> BinaryIO:
+        raise StoreError("the disk is gone")
+
+    world.open = fail  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="disk is gone"):
+        world.sink("team/app:1", threads=1).write(images)
+    assert world.fake.count("POST") < 10
+
+
+def test_a_big_layer_under_way_is_given_up(world: World) -> None:
+    big, bad = b"b" * 50_000_000, b"bad"
+    images = world.single(big, bad)
+    started = threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            started.set()
+            failed.wait(5)
+            return super().read(size)
+
+    failed = threading.Event()
+
+    def opened(descriptor: Descriptor) -> BinaryIO:
+        if descriptor.size > 1000:
+            return Slow(big)
+        started.wait(5)
+        threading.Timer(0.2, failed.set).start()
+        raise StoreError("the disk is gone")
+
+    world.open = opened  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        world.sink("team/app:1").write(images)
+    assert str(Digest.of(big)) not in world.fake.blobs.get("team/app", {})
+
+
+def test_progress_does_not_count_twice(world: World) -> None:
+    world.fake.trouble("PUT", "/uploads/", status=503, times=2)
+    world.sink("team/app:1").write(world.single())
+    assert world.reporter.amounts == world.reporter.totals
+
+
+def test_no_tag_is_named(world: World) -> None:
+    with pytest.raises(UsageError):
+        world.sink().check()
+
+
+def test_a_name_without_a_tag_is_latest(world: World) -> None:
+    written = world.sink("team/app").write(world.single())
+    assert written.tags == (f"{world.fake.host}/team/app:latest",)
+    assert "latest" in world.fake.manifests["team/app"]
+
+
+def test_a_wrong_password_shows_before_anything_is_built() -> None:
+    class Wrong:
+        def find(self, registry: str, repository: str) -> Credential | None:
+            return Credential(origin="the test", username="ann", password="hunter2")
+
+    with fake_registry(auth="basic", users={"ann": "s3cret"}) as fake:
+        world = World(fake)
+        with pytest.raises(Unauthorized):
+            world.sink("team/app:1", client=RegistryClient(credentials=Wrong())).check()
+        assert len(fake.requests) == 2
+
+
+def test_tokens_are_few() -> None:
+    class Ann:
+        def find(self, registry: str, repository: str) -> Credential | None:
+            return Credential(origin="the test", username="ann", password="s3cret")
+
+    with fake_registry(auth="token", users={"ann": "s3cret"}) as fake:
+        world = World(fake)
+        images = world.single()
+        world.sink("team/app:1", client=RegistryClient(credentials=Ann())).write(images)
+        # One to look, one to write, whatever the number of threads; and one refusal that told how.
+        assert fake.count("GET", "/token") == 2
+        fake.forget()
+        world.sink("team/app:1", client=RegistryClient(credentials=Ann())).write(images)
+        assert world.asked() == ["GET token", "HEAD manifests", "HEAD manifests"]
