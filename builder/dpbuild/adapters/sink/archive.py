@@ -4,6 +4,7 @@ It is an OCI layout (OCI image spec, image-layout.md) with Docker's ``manifest.j
 it, which points at the same blobs.
 """
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -37,9 +38,7 @@ def for_host(images: Images, host: Platform) -> Image:
     return next((image for image in images.images if host.matches(image.platform)), images.images[0])
 
 
-def archive_chunks(
-    images: Images, blob: Blob, tags: tuple[RegistryReference, ...], host: Platform
-) -> Iterator[bytes]:
+def archive_chunks(images: Images, blob: Blob, tags: tuple[RegistryReference, ...], host: Platform) -> Iterator[bytes]:
     """The archive, piece by piece; the same bytes for the same images and tags.
 
     ``index.json`` has all platforms, ``manifest.json`` the host's. ``blob`` opens a layer.
@@ -110,12 +109,12 @@ class ArchiveSink:
 
     def check(self) -> None:
         """Refuse early. Raises OutputError."""
-        if self._path.is_dir():
-            raise OutputError("the output archive is a folder", where=str(self._path), hint="choose another name")
-        probe = self._path.parent
-        while not probe.exists():
-            probe = probe.parent
         try:
+            if self._path.is_dir():
+                raise OutputError("the output archive is a folder", where=str(self._path), hint="choose another name")
+            probe = self._path.parent
+            while not probe.exists():
+                probe = probe.parent
             with tempfile.TemporaryFile(dir=probe):
                 pass
         except OSError as problem:
@@ -125,6 +124,7 @@ class ArchiveSink:
         """Write it. Raises OutputError (80), StoreError (110) when the disk is full."""
         self.check()
         size = 0
+        folders = [path for path in self._path.parents if not path.exists()]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
@@ -139,8 +139,13 @@ class ArchiveSink:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
-        except OSError as problem:
-            self._fail(problem)
+        except BaseException as problem:
+            with contextlib.suppress(OSError):
+                for path in folders:
+                    path.rmdir()
+            if isinstance(problem, OSError):
+                self._fail(problem)
+            raise
         return Written(
             kind="oci-archive",
             reference=f"oci-archive:{self._path}@{images.descriptor.digest}",

@@ -1,6 +1,8 @@
 """An OCI layout folder (OCI image spec, image-layout.md)."""
 
+import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -36,21 +38,21 @@ class LayoutSink:
     def check(self) -> None:
         """Refuse a folder that is not ours to replace, or that cannot be written. Raises OutputError."""
         path = self._path
-        if path.is_dir():
-            if any(path.iterdir()) and not (path / "oci-layout").is_file():
-                raise OutputError(
-                    "the output folder is neither empty nor an OCI layout",
-                    where=str(path),
-                    hint="choose another folder, or empty this one",
-                )
-            probe = path
-        elif path.exists() or path.is_symlink():
-            raise OutputError("the output is there and is no folder", where=str(path), hint="choose another path")
-        else:
-            probe = path.parent
-            while not probe.exists():
-                probe = probe.parent
         try:
+            if path.is_dir():
+                if any(path.iterdir()) and not (path / "oci-layout").is_file():
+                    raise OutputError(
+                        "the output folder is neither empty nor an OCI layout",
+                        where=str(path),
+                        hint="choose another folder, or empty this one",
+                    )
+                probe = path
+            elif path.exists() or path.is_symlink():
+                raise OutputError("the output is there and is no folder", where=str(path), hint="choose another path")
+            else:
+                probe = path.parent
+                while not probe.exists():
+                    probe = probe.parent
             with tempfile.TemporaryFile(dir=probe):
                 pass
         except OSError as problem:
@@ -59,46 +61,50 @@ class LayoutSink:
     def write(self, images: Images) -> Written:
         """Write all of it. Raises OutputError (80), StoreError (110) when the disk is full."""
         self.check()
-        fresh = not self._path.exists()
-        made = _missing_parents(self._path)
+        root = self._path
+        blobs = root / "blobs" / "sha256"
+        folders = [path for path in (blobs, *blobs.parents) if not path.exists()]
+        # What would be left of a write that fails; what was there before stays as it was.
+        fresh: list[Path] = []
+        wanted: set[str] = set()
+        sent = present = 0
         try:
-            root = self._path
-            blobs = root / "blobs" / "sha256"
             blobs.mkdir(parents=True, exist_ok=True)
-            sent = present = 0
-            wanted: set[str] = set()
             for descriptor, data in _documents(images):
                 wanted.add(descriptor.digest.hex)
-                if not (blobs / descriptor.digest.hex).is_file():
-                    _put(blobs / descriptor.digest.hex, data)
-            for image in images.images:
-                for layer in image.manifest.layers:
-                    wanted.add(layer.digest.hex)
-                    target = blobs / layer.digest.hex
-                    if target.is_file() and target.stat().st_size == layer.size:
-                        present += layer.size
-                        continue
-                    self._copy(layer, target)
-                    sent += layer.size
+                _note_fresh(blobs / descriptor.digest.hex, fresh)
+                _put(blobs / descriptor.digest.hex, data)
+            for layer in dict.fromkeys(layer for image in images.images for layer in image.manifest.layers):
+                wanted.add(layer.digest.hex)
+                target = blobs / layer.digest.hex
+                if _holds(target, layer):
+                    present += layer.size
+                    continue
+                _note_fresh(target, fresh)
+                self._copy(layer, target)
+                sent += layer.size
             rows = tuple(
                 replace(images.descriptor, annotations=((_REF_NAME, tag),))
                 for tag in dict.fromkeys(reference.tag or "latest" for reference in self._tags)
             )
             index = Index(media_type=mediatype.OCI_INDEX, manifests=rows or (images.descriptor,))
+            _note_fresh(root / "oci-layout", fresh)
             _put(root / "oci-layout", _VERSION)
             _put(root / "index.json", encode_index(index))
-            for stale in blobs.iterdir():
-                if stale.name not in wanted:
-                    stale.unlink()
         except BaseException as problem:
-            if fresh:
-                shutil.rmtree(self._path, ignore_errors=True)
-                for folder in made:
-                    if folder.is_dir() and not any(folder.iterdir()):
-                        folder.rmdir()
+            with contextlib.suppress(OSError):
+                for path in fresh:
+                    path.unlink(missing_ok=True)
+                for path in folders:
+                    path.rmdir()
             if isinstance(problem, OSError):
                 self._fail(problem)
             raise
+        # The image is whole by now, whatever becomes of the old one's blobs.
+        with contextlib.suppress(OSError):
+            for stale in blobs.iterdir():
+                if stale.name not in wanted:
+                    stale.unlink()
         return Written(
             kind="oci",
             reference=f"oci:{self._path}@{images.descriptor.digest}",
@@ -153,5 +159,14 @@ def _put(path: Path, data: bytes) -> None:
         raise
 
 
-def _missing_parents(path: Path) -> list[Path]:
-    return [folder for folder in path.parents if not folder.exists()]
+def _note_fresh(path: Path, fresh: list[Path]) -> None:
+    if not path.exists():
+        fresh.append(path)
+
+
+def _holds(path: Path, descriptor: Descriptor) -> bool:
+    """Whether the file is this blob; one that a crash left half-written or that was changed is not."""
+    if not path.is_file() or path.stat().st_size != descriptor.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == descriptor.digest.hex
