@@ -28,14 +28,35 @@ def canonical(value: object) -> bytes:
 
 
 def decode_object(data: bytes, what: str) -> Json:
-    """Parse ``data``, which must be a JSON object; ``what`` names it in errors. Raises CodecError."""
+    """Parse ``data``, which must be a JSON object; ``what`` names it in errors. Raises CodecError.
+
+    What two readers could understand differently is refused: keys that are there twice (Go's readers do not even
+    tell upper from lower case in the outermost object), encodings other than UTF-8, numbers that JSON lacks.
+    """
     try:
-        value = json.loads(data)
+        text = data.decode()
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        if "\\ud" in text.lower():
+            # An escaped half of a surrogate pair has no UTF-8 form and could never be written again.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as problem:
         raise CodecError(f"{what} is not JSON: {problem}") from None
     if not isinstance(value, dict):
         raise CodecError(f"{what} is not a JSON object")
+    if len({key.lower() for key in value}) < len(value):
+        raise CodecError(f"{what} has a key twice, in upper and lower case")
     return value
+
+
+def _object(rows: list[tuple[str, Any]]) -> Json:
+    value = dict(rows)
+    if len(value) < len(rows):
+        raise ValueError("an object has a key twice")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _field(value: Json, key: str, kind: type[T], path: str, default: T | None = None) -> T:
@@ -69,10 +90,9 @@ def _digest(value: Json, key: str, path: str) -> Digest:
         raise CodecError(f"{path}.{key}: {problem}") from None
 
 
-def _platform(value: Json) -> Platform:
-    return Platform(
-        str(value.get("os", "")), str(value.get("architecture", "")), str(value.get("variant") or "")
-    ).normalized()
+def _platform(value: Json, path: str) -> Platform:
+    words = [_field(value, key, str, path, "") for key in ("os", "architecture", "variant")]
+    return Platform(*words).normalized()
 
 
 def decode_descriptor(value: object, path: str) -> Descriptor:
@@ -87,7 +107,7 @@ def decode_descriptor(value: object, path: str) -> Descriptor:
         media_type=_field(value, "mediaType", str, path),
         digest=_digest(value, "digest", path),
         size=size,
-        platform=_platform(platform) if isinstance(platform, dict) else None,
+        platform=_platform(platform, f"{path}.platform") if isinstance(platform, dict) else None,
         annotations=_pairs(value, "annotations", path),
     )
 
@@ -112,7 +132,12 @@ def encode_platform(value: Platform) -> Json:
 def decode(data: bytes, media_type: str = "") -> Manifest | Index:
     """A manifest or an index; ``media_type`` is what the transport said it is. Raises CodecError."""
     value = decode_object(data, "manifest")
-    kind = str(value.get("mediaType") or media_type)
+    if value.get("schemaVersion", 2) != 2:
+        raise CodecError(f"$.schemaVersion is {value['schemaVersion']!r}, only 2 is read")
+    if "manifests" in value and ("layers" in value or "config" in value):
+        # OCI image spec, manifest.md: such a document is an image to one reader and an index to another.
+        raise CodecError("both an image manifest and an index")
+    kind = _field(value, "mediaType", str, "$", "") or media_type
     if kind in mediatype.INDEXES or (not kind and "manifests" in value):
         rows = _field(value, "manifests", list, "$")
         return Index(
@@ -171,7 +196,7 @@ def decode_config(data: bytes) -> ImageConfig:
             raise CodecError(f"$.rootfs.diff_ids: {problem}") from None
     health = inner.get("Healthcheck")
     return ImageConfig(
-        platform=_platform(value),
+        platform=_platform(value, "$"),
         diff_ids=tuple(diff_ids),
         history=tuple(
             History(

@@ -126,7 +126,8 @@ def parse_registry(text: str) -> RegistryReference:
     """Read ``registry/repo[:tag][@digest]``; Docker's short names expand as in Docker. Raises ValueError."""
     rest, digest = _split_digest(text, text)
     first, slash, remainder = rest.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost" or first.startswith("[")):
+    # As distribution/reference does it: no repository has upper case in it, so such a word is a host.
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
         registry, path = first, remainder
     else:
         registry, path = DOCKER_HUB, rest
