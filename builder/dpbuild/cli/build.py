@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from dpbuild.cli import options
+from dpbuild.errors import OutputError, UsageError
+from dpbuild.oci.digest import Digest
 
 
 @click.command("build")
@@ -56,6 +58,7 @@ def command(path: Path, **given: Any) -> None:
     """
     from dpbuild.pipeline import BuildOptions, build
 
+    _check(given["metadata_file"], given["expect_digest"])
     world = options.world(**given)
     folder = options.directory(path)
     flags: dict[str, object] = {}
@@ -83,3 +86,16 @@ def command(path: Path, **given: Any) -> None:
     if given["metadata_file"]:
         world.write_json(given["metadata_file"], built.metadata())
     click.echo(built.written[0].reference)
+
+
+def _check(metadata: Path | None, digest: str | None) -> None:
+    """What would otherwise fail when all the work is done. Raises UsageError, OutputError."""
+    if digest:
+        try:
+            Digest.parse(digest)
+        except ValueError as problem:
+            raise UsageError(
+                f"--expect-digest: {problem}", hint="a digest is sha256: and 64 hexadecimal digits"
+            ) from None
+    if metadata is not None and not metadata.absolute().parent.is_dir():
+        raise OutputError("there is no folder for --metadata-file", where=str(metadata), hint="make the folder first")

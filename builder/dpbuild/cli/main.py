@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from dpbuild import __version__
-from dpbuild.errors import DpbuildError
+from dpbuild.errors import DpbuildError, UsageError
 
 # One line each, so that --help need not import every verb.
 VERBS: Final = {
@@ -66,21 +66,32 @@ def show(error: DpbuildError) -> str:
     return "\n".join(lines)
 
 
+def _usage(problem: click.ClickException) -> UsageError:
+    """The same, in the form that all errors have."""
+    text = problem.format_message().rstrip(".")
+    context = problem.ctx if isinstance(problem, click.UsageError) else None
+    hint = f"{context.command_path} --help lists what there is" if context is not None else None
+    return UsageError(text[:1].lower() + text[1:], hint=hint)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns. Exit codes are those of ``errors.py``."""
     # A terminated dpbuild cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, _interrupt)
-    verbose = "-v" in (arguments if arguments is not None else sys.argv)
+    said: dict[str, bool] = {}
     try:
-        status = cli.main(args=arguments, prog_name="dpbuild", standalone_mode=False)
+        status = cli.main(args=arguments, prog_name="dpbuild", standalone_mode=False, obj=said)
         code = status if isinstance(status, int) else 0
     except click.exceptions.Exit as done:
         code = done.exit_code
-    except click.ClickException as problem:
+    except click.exceptions.NoArgsIsHelpError as problem:
         problem.show()
         code = problem.exit_code
+    except click.ClickException as problem:
+        print(show(_usage(problem)), file=sys.stderr)  # noqa: T201
+        code = problem.exit_code
     except DpbuildError as problem:
-        if verbose:
+        if said.get("verbose"):
             traceback.print_exc()
         print(show(problem), file=sys.stderr)  # noqa: T201
         code = problem.exit_code

@@ -65,7 +65,10 @@ def split(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def world(**options: Any) -> World:
-    """The world, as the common options want it."""
+    """The world, as the common options want it; what else they say is noted for ``main``."""
+    context = click.get_current_context(silent=True)
+    if context is not None and isinstance(context.obj, dict):
+        context.obj["verbose"] = options["verbose"]
     return World(
         Settings(
             cache_dir=options["cache_dir"],
