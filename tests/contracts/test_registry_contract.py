@@ -4,8 +4,10 @@ import hashlib
 import io
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 import pytest
 from fakes.registry import fake_registry
@@ -248,3 +250,36 @@ def test_wrong_logins(case: Case, repository: RegistryReference, credentials: Lo
         assert ("the test" in text) == (credentials is not None)
     assert waited == []
     client.close()
+
+
+class Zeros(io.RawIOBase):
+    """A file of so many zero bytes that is nowhere."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = bytes(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+@pytest.mark.registry
+def test_memory_does_not_grow_with_a_blob(real: str) -> None:
+    size = 64 << 20
+    hasher = hashlib.sha256()
+    for _ in range(64):
+        hasher.update(bytes(1 << 20))
+    row = Descriptor(media_type=mediatype.OCI_LAYER_GZIP, digest=Digest(hasher.hexdigest()), size=size)
+    where = RegistryReference(registry=real, repository="contract/big", tag="1")
+    client = RegistryClient()
+    client.has_blob(where, row.digest)
+    tracemalloc.start()
+    try:
+        assert client.push_blob(where, row, lambda: cast("BinaryIO", Zeros(size)))
+        assert sum(len(chunk) for chunk in client.read_blob(where, row)) == size
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        client.close()
+    assert peak < 4 << 20

@@ -85,6 +85,8 @@ class FakeRegistry:
         self.corrupt: dict[str, bytes] = {}
         # where GETs of blobs are redirected to, "" for not at all
         self.redirect = ""
+        # how many connections were opened
+        self.connections = 0
         self.host = ""
         self.scheme = "http"
         self.lock = threading.RLock()
@@ -130,6 +132,11 @@ class Handler(BaseHTTPRequestHandler):
     registry: FakeRegistry
     timeout = 20
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        with self.registry.lock:
+            self.registry.connections += 1
 
     def log_message(self, *_: object) -> None:
         pass

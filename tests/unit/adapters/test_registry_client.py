@@ -369,6 +369,20 @@ def test_an_upload_without_an_address(fake: FakeRegistry, client: RegistryClient
         client.push_blob(ref, blob(), content)
 
 
+def test_a_connection_is_used_again(fake: FakeRegistry, client: RegistryClient, ref: RegistryReference) -> None:
+    """Whatever the answer: found, absent, sent, read, refused."""
+    fake.add_manifest("team/app", "1", mediatype.OCI_MANIFEST, MANIFEST)
+    client.head_manifest(ref)
+    client.source(ref).resolve()
+    client.push_blob(ref, blob(), content)
+    list(client.read_blob(ref, blob()))
+    with pytest.raises(NotFound):
+        client.read_manifest(ref.at(Digest.of(b"absent")))
+    client.push_manifest(ref, mediatype.OCI_INDEX, b'{"manifests":[]}')
+    assert len(fake.requests) == 8
+    assert fake.connections == 1
+
+
 # busy and unreachable registries
 
 
