@@ -203,7 +203,7 @@ class World:
         def login(host: str) -> tuple[str, str] | None:
             return self._indexes.logins.get(host)
 
-        return HttpFetcher(self.store, self._transport, login, offline=self._settings.offline)
+        return HttpFetcher(self.store, lambda: self._transport, login, offline=self._settings.offline)
 
     # images
 

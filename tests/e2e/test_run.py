@@ -1,5 +1,11 @@
 """``dpbuild run``: the same program, the same output and the same status, whatever runs it."""
 
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +66,96 @@ def test_nothing_is_left_in_the_engine(dpbuild: Callable, image: str) -> None:
     after = {row.id for row in client.images.list(all=True)}, {row.id for row in client.containers.list(all=True)}
     client.close()
     assert after == before
+
+
+SIGNALLED = """
+import os, signal, sys, time
+def stop(number, frame):
+    os.write(1, b"got %s\\n" % signal.Signals(number).name.encode())
+    sys.exit(40 + number)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
+print("ready", sys.stdin.isatty(), sys.stdout.isatty(), flush=True)
+while True:
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def waiting(dpbuild: Callable, example: Callable[[str], Path]) -> str:
+    """An image whose program waits for a signal."""
+    project = example("hello")
+    (project / "hello/__main__.py").write_text(SIGNALLED)
+    return str(dpbuild("build", project).out.strip())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_go_to_the_program(waiting: str, way: str, number: signal.Signals, shared_cache: Path) -> None:
+    command = [sys.executable, "-m", "dpbuild", "run", "--builder", way, waiting]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DPBUILD_CACHE_DIR": str(shared_cache)},
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready False False\n"
+        process.send_signal(number)
+        assert process.stdout.read() == f"got {number.name}\n"
+        assert process.wait(30) == 40 + number
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_terminal_is_the_programs_terminal(waiting: str, way: str, shared_cache: Path) -> None:
+    """Typed Ctrl-C reaches the program, once, and dpbuild waits for what it does about it."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["DPBUILD_CACHE_DIR"] = str(shared_cache)
+        os.execv(sys.executable, [sys.executable, "-m", "dpbuild", "run", "--builder", way, waiting])
+    seen = ""
+    try:
+        with contextlib.suppress(OSError):  # EIO: the other side has gone
+            while chunk := os.read(terminal, 4096).decode():
+                seen += chunk
+                if "ready True True" in seen and "[typed]" not in seen:
+                    os.write(terminal, b"\x03")
+                    seen += "[typed]"
+    finally:
+        os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 40 + signal.SIGINT, seen
+    assert seen.count("got SIGINT") == 1
+    assert "Traceback" not in seen
+
+
+@pytest.mark.bubblewrap
+def test_bubblewrap_gives_an_empty_working_directory_to_write_to(dpbuild: Callable, example: Callable) -> None:
+    project = example("hello")
+    with (project / "pyproject.toml").open("a") as file:
+        program = "import os; open('here', 'w').close(); print(os.getcwd(), os.listdir('.'))"
+        file.write(f'workdir = "/home/nonroot"\nentrypoint = ["-c", "{program}"]\n')
+    image = dpbuild("build", project).out.strip()
+    assert dpbuild("run", "--builder", "bubblewrap", image).out == "/home/nonroot ['here']\n"
+    assert dpbuild("run", "--builder", "bubblewrap", image).out == "/home/nonroot ['here']\n"
+
+
+@pytest.mark.docker
+def test_an_image_that_the_engine_had_stays_there(dpbuild: Callable, example: Callable, tmp_path: Path) -> None:
+    import docker
+
+    tag = f"dpbuild.example/kept:{tmp_path.name.replace('_', '-')}"
+    output = tmp_path / "image"
+    loaded = dpbuild("build", example("hello"), "-t", tag, "--load").out.strip()
+    dpbuild("build", tmp_path / "hello", "-o", output)
+    client = docker.from_env()
+    try:
+        assert "Hello" in dpbuild("run", "--builder", "docker", f"oci:{output}", "--", "you").out
+        assert "Hello" in dpbuild("run", "--builder", "docker", loaded, "--", "you").out
+        assert client.images.get(tag).id == loaded.partition(":")[2]
+    finally:
+        client.images.remove(tag, force=True)
+        client.close()

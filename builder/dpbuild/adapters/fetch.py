@@ -4,14 +4,17 @@ import base64
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
-from dpbuild.adapters.registry.transport import ConnectionFailed, Transport
 from dpbuild.errors import ArtifactError, HashMismatch, RegistryError
 from dpbuild.model.lock import LockedFile
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import Store
+
+if TYPE_CHECKING:
+    from dpbuild.adapters.registry.transport import Transport
 
 _REDIRECTS = 5
 _ATTEMPTS = 4
@@ -23,7 +26,7 @@ Login = tuple[str, str]
 
 
 class HttpFetcher:
-    """Fetches locked files.
+    """Fetches locked files. ``transport`` is called when something is fetched: a build that has all needs none.
 
     ``logins`` maps a host[:port] to user and password; they go to that host alone, never along a redirect to
     another one or from https to http. ``offline`` refuses every request.
@@ -32,7 +35,7 @@ class HttpFetcher:
     def __init__(
         self,
         store: Store,
-        transport: Transport,
+        transport: Callable[[], "Transport"],
         logins: Callable[[str], Login | None] | Mapping[str, Login],
         *,
         offline: bool = False,
@@ -54,6 +57,8 @@ class HttpFetcher:
             raise ArtifactError(
                 f"{file.name} is not in the store, and dpbuild is offline", hint="build once without --offline"
             )
+        from dpbuild.adapters.registry.transport import ConnectionFailed
+
         problem: RegistryError | None = None
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -80,7 +85,7 @@ class HttpFetcher:
             # Neither to another host nor, in clear, to the same one.
             if login is not None and _origin(file, url) == first:
                 headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
-            answer = self._transport.send("GET", url, headers)
+            answer = self._transport().send("GET", url, headers)
             if answer.status in (301, 302, 303, 307, 308) and answer.header("Location"):
                 answer.close()
                 try:

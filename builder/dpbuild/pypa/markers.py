@@ -55,9 +55,7 @@ def kernel_variable(marker: str) -> str:
     return f"platform_{found[1]}" if found else ""
 
 
-def evaluate(
-    marker: str, environment: Environment, *, extras: Iterable[str] = (), groups: Iterable[str] = ()
-) -> bool:
+def evaluate(marker: str, environment: Environment, *, extras: Iterable[str] = (), groups: Iterable[str] = ()) -> bool:
     """Whether a lock file's marker holds ("" always does).
 
     Raises ValueError for text that is no marker, or for one that asks for what only a kernel knows.
@@ -75,6 +73,4 @@ def evaluate(
     try:
         return Marker(marker).evaluate(cast("dict[str, str]", values), context="lock_file")
     except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName) as error:
-        raise ValueError(
-            f"not a marker that can be evaluated: {marker!r} ({str(error).splitlines()[0]})"
-        ) from None
+        raise ValueError(f"not a marker that can be evaluated: {marker!r} ({str(error).splitlines()[0]})") from None

@@ -32,9 +32,7 @@ def target(facts: Facts, platform: Platform) -> Target:
     """The target that ``facts`` describe. Raises TargetError, naming the fact that gives none."""
     where = facts.interpreter
     if facts.implementation.lower() != "cpython":
-        raise TargetError(
-            f"the interpreter is {facts.implementation}; only CPython is supported", where=where
-        )
+        raise TargetError(f"the interpreter is {facts.implementation}; only CPython is supported", where=where)
     if not re.fullmatch(r"3\.\d+\.\d+(?:(?:a|b|rc)\d+|\+)?", facts.version):
         raise TargetError(f"the interpreter's version {facts.version!r} is not one of CPython 3", where=where)
     if facts.minor < _OLDEST:
@@ -69,9 +67,7 @@ def _check_soabi(facts: Facts, where: str) -> None:
     flags = ("t" if facts.gil_disabled else "") + ("d" if facts.debug else "")
     wanted = f"cpython-{number}{flags}"
     if facts.soabi and facts.soabi.split("-linux", maxsplit=1)[0].rpartition("-")[0] not in ("", wanted):
-        raise TargetError(
-            f"the interpreter's SOABI is {facts.soabi}, but the other facts say {wanted}", where=where
-        )
+        raise TargetError(f"the interpreter's SOABI is {facts.soabi}, but the other facts say {wanted}", where=where)
 
 
 def _uv_platform(libc: str, minor: int, machine: str) -> str:

@@ -124,7 +124,7 @@ def waits() -> Waits:
 
 @pytest.fixture
 def fetcher(store: DiskStore, transport: Transport, waits: Waits, host: Host) -> HttpFetcher:
-    return HttpFetcher(store, transport, {host.name: ("ann", "s3cret")}, sleep=waits)
+    return HttpFetcher(store, lambda: transport, {host.name: ("ann", "s3cret")}, sleep=waits)
 
 
 def nothing_kept(store: DiskStore) -> bool:
@@ -284,7 +284,7 @@ class _Scripted:
 
 def test_credentials_do_not_follow_from_https_to_http(store: DiskStore) -> None:
     transport = _Scripted("http://index.example.org/demo.whl")
-    fetcher = HttpFetcher(store, transport, {"index.example.org": ("ann", "s3cret")})  # type: ignore[arg-type]
+    fetcher = HttpFetcher(store, lambda: transport, {"index.example.org": ("ann", "s3cret")})  # type: ignore[arg-type, return-value]
     with pytest.raises(ArtifactError):
         fetcher.fetch(locked("https://index.example.org/demo.whl"), "/")
     assert transport.sent == [
@@ -313,7 +313,7 @@ def test_redirects_lead_to_http_only(location: str, host: Host, fetcher: HttpFet
 
 def test_offline_asks_nobody(host: Host, store: DiskStore, transport: Transport) -> None:
     host.answers = [sends()]
-    offline = HttpFetcher(store, transport, {}, offline=True)
+    offline = HttpFetcher(store, lambda: transport, {}, offline=True)
     with pytest.raises(ArtifactError, match="offline"):
         offline.fetch(locked(f"{host.url}/demo.whl"), "/")
     assert host.asked == []
@@ -326,7 +326,7 @@ def test_files_on_this_machine(tmp_path: Path, fetcher: HttpFetcher, store: Disk
     fetcher.fetch(locked(path="demo.whl"), str(folder))
     assert kept(store) == DATA
     fresh = DiskStore(tmp_path / "other")
-    HttpFetcher(fresh, None, {}, offline=True).fetch(  # type: ignore[arg-type]
+    HttpFetcher(fresh, lambda: None, {}, offline=True).fetch(  # type: ignore[arg-type]
         locked(f"{(folder / 'demo.whl').as_uri()}"), "/"
     )
     assert kept(fresh) == DATA

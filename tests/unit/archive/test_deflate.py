@@ -17,7 +17,9 @@ from dpbuild.archive.gzip import LAST, Member, compress
 LIBRARIES = [deflate.bundled, deflate.system]
 
 
-def squeeze(data: bytes, level: int = 6, window: int = -15, memory: int = 8, strategy: int = 0, flush: int = 0) -> bytes:
+def squeeze(
+    data: bytes, level: int = 6, window: int = -15, memory: int = 8, strategy: int = 0, flush: int = 0
+) -> bytes:
     engine = zlib.compressobj(level, zlib.DEFLATED, window, memory, strategy)
     out = b""
     step = flush or len(data) or 1
@@ -28,11 +30,17 @@ def squeeze(data: bytes, level: int = 6, window: int = -15, memory: int = 8, str
     return out + engine.flush()
 
 
-def splice(splicer: Splicer, raw: bytes, size: int, chunk: int = 1 << 18, limit: int | None = None) -> tuple[bytes, bytes]:
+def splice(
+    splicer: Splicer, raw: bytes, size: int, chunk: int = 1 << 18, limit: int | None = None
+) -> tuple[bytes, bytes]:
     file = io.BytesIO(raw)
     plain, joined = bytearray(), bytearray()
     splicer.splice(
-        lambda want: file.read(min(want, chunk)), len(raw) if limit is None else limit, size, plain.extend, joined.extend
+        lambda want: file.read(min(want, chunk)),
+        len(raw) if limit is None else limit,
+        size,
+        plain.extend,
+        joined.extend,
     )
     return bytes(plain), bytes(joined)
 

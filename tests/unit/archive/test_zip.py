@@ -16,7 +16,9 @@ def reading(data: bytes) -> tuple[Member, ...]:
     return members(lambda offset, size: data[offset : offset + size], len(data))
 
 
-def make(files: dict[str, bytes], *, method: int = zipfile.ZIP_DEFLATED, mode: int = 0o100644, stream: bool = False) -> bytes:
+def make(
+    files: dict[str, bytes], *, method: int = zipfile.ZIP_DEFLATED, mode: int = 0o100644, stream: bool = False
+) -> bytes:
     class Unseekable(io.BytesIO):
         def seekable(self) -> bool:
             return not stream
@@ -128,9 +130,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "trailing data": (lambda: ONE + b"x", "behind its end record"),
     "prefix": (lambda: b"#!/bin/sh\n" + ONE, "malformed|gap|follow|outside|local header"),
     "prefix with offsets put right": (
-        lambda: poke(
-            poke(b"PREFIX" + ONE, 6 + end(ONE) + 16, "<L", central(ONE) + 6), 6 + central(ONE) + 42, "<L", 6
-        ),
+        lambda: poke(poke(b"PREFIX" + ONE, 6 + end(ONE) + 16, "<L", central(ONE) + 6), 6 + central(ONE) + 42, "<L", 6),
         "members",
     ),
     "second end record": (

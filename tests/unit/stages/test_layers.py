@@ -47,7 +47,11 @@ def file(path: str, size: int = 0) -> Entry:
     return Entry(path=path, kind=Kind.FILE, mode=0o644, size=size)
 
 
-BASE = [folder("usr", uid=7, gid=8, mtime=1234, xattrs=(("user.x", b"1"),)), folder("usr/bin"), file("usr/bin/python3.13")]
+BASE = [
+    folder("usr", uid=7, gid=8, mtime=1234, xattrs=(("user.x", b"1"),)),
+    folder("usr/bin"),
+    file("usr/bin/python3.13"),
+]
 
 
 def base(entries: Iterable[Entry] = BASE) -> Base:
@@ -143,7 +147,9 @@ def test_record_lists_every_file_with_its_hash(store: DiskStore) -> None:
                 assert int(size) == len(data)
                 import base64
 
-                assert digest == "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+                assert (
+                    digest == "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+                )
         assert listed == set(files)
 
 
@@ -158,7 +164,12 @@ def test_the_base_keeps_its_folders(store: DiskStore) -> None:
 
 
 def test_symbolic_links_of_the_base_are_followed(store: DiskStore) -> None:
-    linked = [*BASE, folder("opt"), folder("opt/local"), Entry(path="usr/local", kind=Kind.SYMLINK, mode=0o777, target="/opt/local")]
+    linked = [
+        *BASE,
+        folder("opt"),
+        folder("opt/local"),
+        Entry(path="usr/local", kind=Kind.SYMLINK, mode=0o777, target="/opt/local"),
+    ]
     (layer,) = make(store, [put(store, DEMO)], Site(base(linked))).layers
     with unpack(store, layer) as tar:
         assert "opt/local/bin/demo" in tar.getnames()
@@ -289,7 +300,9 @@ def test_two_wheels_with_one_path(store: DiskStore) -> None:
     one = make_wheel("one", "1.0", files={"shared/a.py": "1", "one.py": ""})
     two = make_wheel("two", "1.0", files={"shared/a.py": "2", "two.py": ""})
     same = make_wheel("three", "1.0", files={"shared/a.py": "1"})
-    with pytest.raises(PathConflict, match=r"one 1\.0 and two 1\.0 both have the file /usr/local/lib.*/shared/a\.py") as error:
+    with pytest.raises(
+        PathConflict, match=r"one 1\.0 and two 1\.0 both have the file /usr/local/lib.*/shared/a\.py"
+    ) as error:
         make(store, [put(store, one), put(store, two)])
     assert error.value.exit_code == 61
     assert len(make(store, [put(store, one), put(store, same)]).layers) >= 1
@@ -303,7 +316,13 @@ def test_a_file_where_another_wheel_has_a_folder(store: DiskStore) -> None:
 
 
 def test_the_base_is_never_overwritten(store: DiskStore) -> None:
-    taken = [*BASE, folder("usr/local"), folder("usr/local/share"), folder("usr/local/share/demo"), file("usr/local/share/demo/about.txt")]
+    taken = [
+        *BASE,
+        folder("usr/local"),
+        folder("usr/local/share"),
+        folder("usr/local/share/demo"),
+        file("usr/local/share/demo/about.txt"),
+    ]
     with pytest.raises(PathConflict, match=r"/usr/local/share/demo/about\.txt, which the base has too"):
         make(store, [put(store, DEMO)], Site(base(taken)))
 

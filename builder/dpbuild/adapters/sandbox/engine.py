@@ -1,10 +1,11 @@
 """Running in an engine, through the Docker SDK (Podman's socket speaks the same)."""
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from dpbuild.adapters.sandbox.copying import packed, replace
 from dpbuild.adapters.sandbox.process import signals_to
@@ -181,8 +182,9 @@ def _send(raw: Any, given: bytes | None) -> None:
         if given is not None:
             raw.sendall(given)
         else:
-            source: BinaryIO = sys.stdin.buffer
-            while chunk := source.read1(_CHUNK):  # type: ignore[attr-defined]
+            # Not through the buffer: its lock would be held when dpbuild ends before its input does.
+            source = sys.stdin.fileno()
+            while chunk := os.read(source, _CHUNK):
                 raw.sendall(chunk)
         raw.shutdown(socket.SHUT_WR)
 
