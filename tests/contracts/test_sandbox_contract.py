@@ -118,12 +118,12 @@ def test_mounts_and_the_working_directory(run: Callable[..., Outcome], sandbox: 
             print(problem.strerror)
         """,
         "/usr/share/deep/in/data",
-        "/work/out",
-        env=(*ENV, ("WHERE", "/work/out")),
-        working_dir="/work/out",
+        "/job/out",
+        env=(*ENV, ("WHERE", "/job/out")),
+        working_dir="/job/out",
         mounts=(
             Mount(source=str(tmp_path / "in"), target="/usr/share/deep/in"),
-            Mount(source=str(tmp_path / "out"), target="/work/out", writable=True),
+            Mount(source=str(tmp_path / "out"), target="/job/out", writable=True),
         ),
     )
     lines = done.stdout.decode().splitlines()
