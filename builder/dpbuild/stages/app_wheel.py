@@ -62,86 +62,85 @@ def build_app(
     ``previous`` is the lock that is there; with ``locked`` it has to be right. Raises LockStale (42),
     NoCompatibleWheel (52) for a wheel that is not for every platform, SdistBuildFailed (54).
     """
-    project = config.project
-    static = requires(project)
-    content = files_key(files)
-    lock = previous
-    if lock is not None:
-        dynamic = _dynamic(project, files, content, lock, facts, backend, fetch, store)
-        reason = build_stale(lock, tuple(dict.fromkeys((*static, *dynamic))), target, config.find_links)
+    work = _Work(
+        project=config.project,
+        files=files,
+        content=files_key(files),
+        facts=facts,
+        backend=backend,
+        fetch=fetch,
+        store=store,
+        reporter=reporter,
+    )
+    static = requires(config.project)
+    if previous is not None:
+        every = tuple(dict.fromkeys((*static, *work.requires(previous))))
+        reason = build_stale(previous, every, target, config.find_links)
         if reason is not None and locked:
             raise LockStale(f"the lock of build requirements is stale: {reason}", where=NAME, hint="run dpbuild build")
         if reason is None:
-            return Built(artifact=_wheel(project, files, content, lock, facts, backend, fetch, store, reporter))
+            return Built(artifact=work.wheel(previous))
     elif locked:
         raise LockStale("there is no lock of build requirements", where=NAME, hint="run dpbuild build without --locked")
-    new = make_build_lock(
-        static, target, resolver, find_links=config.find_links, directory=config.directory, previous=previous
-    )
-    dynamic = _dynamic(project, files, content, new, facts, backend, fetch, store)
-    every = tuple(dict.fromkeys((*static, *dynamic)))
+
+    def lock(lines: tuple[str, ...], before: Lock | None) -> Lock:
+        return make_build_lock(
+            lines, target, resolver, find_links=config.find_links, directory=config.directory, previous=before
+        )
+
+    new = lock(static, previous)
+    every = tuple(dict.fromkeys((*static, *work.requires(new))))
     if set(every) != set(static):
-        new = make_build_lock(
-            every, target, resolver, find_links=config.find_links, directory=config.directory, previous=new
-        )
-    wheel = _wheel(project, files, content, new, facts, backend, fetch, store, reporter)
-    return Built(artifact=wheel, lock=new)
+        new = lock(every, new)
+    return Built(artifact=work.wheel(new), lock=new)
 
 
-def _key(project: Project, content: str, lock: Lock, facts: Facts) -> str:
-    wheels = sorted(wheel.sha256 for package in lock.packages for wheel in package.wheels)
-    backend = [project.build_backend, list(project.backend_path)]
-    value = [VERSION, content, backend, wheels, facts.interpreter_sha256, facts.interpreter]
-    return hashlib.sha256(canonical(value)).hexdigest()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """The project and what builds it; its answers are kept by everything that they depend on."""
 
+    project: Project
+    files: Sequence[ProjectFile]
+    content: str
+    facts: Facts
+    backend: Backend
+    fetch: Fetch
+    store: Store
+    reporter: Reporter
 
-def _dynamic(
-    project: Project,
-    files: Sequence[ProjectFile],
-    content: str,
-    lock: Lock,
-    facts: Facts,
-    backend: Backend,
-    fetch: Fetch,
-    store: Store,
-) -> tuple[str, ...]:
-    """What the backend itself asks for, kept by what it was asked with."""
-    key = "requires " + _key(project, content, lock, facts)
-    kept = store.get("app", key)
-    if kept is not None:
-        return tuple(json.loads(kept))
-    found = backend.requires(project, files, fetch(lock))
-    store.put("app", key, canonical(list(found)))
-    return found
+    def key(self, what: str, lock: Lock) -> str:
+        wheels = sorted(wheel.sha256 for package in lock.packages for wheel in package.wheels)
+        backend = [self.project.build_backend, list(self.project.backend_path)]
+        value = [VERSION, self.content, backend, wheels, self.facts.interpreter_sha256, self.facts.interpreter]
+        return f"{what} {hashlib.sha256(canonical(value)).hexdigest()}"
 
+    def requires(self, lock: Lock) -> tuple[str, ...]:
+        """What the backend itself asks for, on top of what the project names."""
+        key = self.key("requires", lock)
+        kept = self.store.get("app", key)
+        if kept is not None:
+            return tuple(json.loads(kept))
+        found = self.backend.requires(self.project, self.files, self.fetch(lock))
+        self.store.put("app", key, canonical(list(found)))
+        return found
 
-def _wheel(
-    project: Project,
-    files: Sequence[ProjectFile],
-    content: str,
-    lock: Lock,
-    facts: Facts,
-    backend: Backend,
-    fetch: Fetch,
-    store: Store,
-    reporter: Reporter,
-) -> Artifact:
-    key = "wheel " + _key(project, content, lock, facts)
-    kept = store.get("app", key)
-    if kept is not None:
-        name, version, filename, digest, size = json.loads(kept)
-        if store.has(Digest(digest)):
-            return Artifact(
-                name=name, version=version, filename=filename, digest=Digest(digest), size=size, locked=False
+    def wheel(self, lock: Lock) -> Artifact:
+        """The wheel, built unless the store has it."""
+        key = self.key("wheel", lock)
+        kept = self.store.get("app", key)
+        if kept is not None:
+            name, version, filename, digest, size = json.loads(kept)
+            if self.store.has(Digest(digest)):
+                return Artifact(
+                    name=name, version=version, filename=filename, digest=Digest(digest), size=size, locked=False
+                )
+        with self.reporter.step("building the app's wheel") as step:
+            filename, made = self.backend.build(self.project, self.files, self.fetch(lock))
+            step.done(filename)
+        if not made.filename.endswith("-none-any.whl"):
+            raise NoCompatibleWheel(
+                f"the project makes {made.filename}, which is for one platform",
+                hint="this version builds projects that are pure Python; for C code, put a wheel into find-links",
             )
-    with reporter.step("building the app's wheel") as step:
-        filename, artifact = backend.build(project, files, fetch(lock))
-        step.done(filename)
-    if not artifact.filename.endswith("-none-any.whl"):
-        raise NoCompatibleWheel(
-            f"the project makes {artifact.filename}, which is for one platform",
-            hint="this version builds projects that are pure Python; for C code, put a wheel into find-links",
-        )
-    row = [artifact.name, artifact.version, artifact.filename, artifact.digest.hex, artifact.size]
-    store.put("app", key, canonical(row))
-    return artifact
+        self.store.put("app", key, canonical([made.name, made.version, made.filename, made.digest.hex, made.size]))
+        return made
