@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def connect(settings: EngineSettings, kind: Literal["auto", "docker", "podman"] 
             tls: Any = False
             folder = endpoint.certificates
             try:
+                _knock(endpoint.url)
                 if folder:
                     tls = docker.tls.TLSConfig(
                         client_cert=(f"{folder}/cert.pem", f"{folder}/key.pem"),
@@ -159,6 +161,15 @@ def _context(settings: EngineSettings, name: str) -> Endpoint:
         ) from None
     folder = Path(settings.config, "contexts", "tls", key, "docker")
     return Endpoint(host, str(folder) if folder.is_dir() else "", verify)
+
+
+def _knock(url: str) -> None:
+    """Whether anybody listens at a local socket; the SDK would leave its own end open. Raises OSError."""
+    path = url.removeprefix("unix://")
+    if path != url:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_HELLO)
+            probe.connect(path)
 
 
 def _short(problem: Exception) -> str:

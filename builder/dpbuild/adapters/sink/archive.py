@@ -19,7 +19,7 @@ from dpbuild.errors import OutputError, StoreError
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_index
-from dpbuild.oci.descriptor import Descriptor, Pairs
+from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.manifest import Index
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import RegistryReference
@@ -83,11 +83,10 @@ def named(tag: RegistryReference) -> str:
 
 
 def _index(images: Images, tags: tuple[RegistryReference, ...]) -> Index:
-    def annotations(tag: RegistryReference) -> Pairs:
-        return tuple(sorted({_REF_NAME: tag.tag or "latest", _CONTAINERD_NAME: named(tag)}.items()))
-
-    rows = tuple(replace(images.descriptor, annotations=annotations(tag)) for tag in tags)
-    return Index(media_type=mediatype.OCI_INDEX, manifests=rows or (images.descriptor,))
+    """One row, named by the first tag: of several, skopeo wants to be told which. ``manifest.json`` has every name."""
+    rows = {_REF_NAME: tags[0].tag or "latest", _CONTAINERD_NAME: named(tags[0])} if tags else {}
+    row = replace(images.descriptor, annotations=tuple(sorted(rows.items())))
+    return Index(media_type=mediatype.OCI_INDEX, manifests=(row,))
 
 
 def _header(name: str, size: int) -> bytes:
