@@ -342,6 +342,7 @@ def _summary(
         )
     for row in written:
         names = f" as {', '.join(row.tags)}" if row.tags else ""
-        moved = f", {row.sent / 1e6:.1f} MB sent, {row.present / 1e6:.1f} MB were there"
+        verb = "sent" if row.kind == "registry" else "written"
+        moved = f", {row.sent / 1e6:.1f} MB {verb}, {row.present / 1e6:.1f} MB were there"
         world.reporter.result(f"{row.kind}: {row.descriptor.digest}{names}{moved}")
     world.reporter.result(f"done in {world.clock() - started:.1f} s")
