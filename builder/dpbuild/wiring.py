@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from dpbuild import __version__
 from dpbuild.adapters.reporter import Mode, StreamReporter
 from dpbuild.adapters.store import DiskStore
-from dpbuild.errors import BaseImageError, ConfigError, OutputError, SandboxError, UsageError
+from dpbuild.errors import BaseImageError, ConfigError, OutputError, SandboxError
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.oci.descriptor import Descriptor
@@ -323,7 +323,7 @@ class World:
     def sinks(
         self, config: Config, blob: Blob, *, push: bool, load: bool, outputs: tuple[str, ...]
     ) -> tuple[ImageSink, ...]:
-        """The destinations that were asked for, registries first. Raises UsageError."""
+        """The destinations that were asked for, registries first."""
         sinks: list[ImageSink] = []
         if push:
             from dpbuild.adapters.sink.registry import RegistrySink
@@ -335,8 +335,6 @@ class World:
                 from dpbuild.adapters.sink.archive import ArchiveSink
 
                 sinks.append(ArchiveSink(path, blob, config.tags, self.host))
-            elif output.endswith((".tar.gz", ".tgz", ".tar.zst")):
-                raise UsageError(f"an archive is not compressed as a whole: {output}", hint="name it *.tar")
             else:
                 from dpbuild.adapters.sink.layout import LayoutSink
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dpbuild.adapters import uv_errors
-from dpbuild.errors import LockError
+from dpbuild.errors import LockError, StoreError
 from dpbuild.model.target import Target
 from dpbuild.ports.resolver import ResolveRequest
 from dpbuild.pypa import pylock
@@ -148,7 +148,7 @@ class UvResolver:
         if self._offline and "--offline" not in arguments:
             command.append("--offline")
         try:
-            return subprocess.run(
+            done = subprocess.run(
                 command,
                 cwd=directory,
                 env=self._environment,
@@ -160,6 +160,11 @@ class UvResolver:
             )
         except OSError as error:
             raise LockError(f"uv cannot be started: {error.strerror}", where=self._uv) from None
+        if done.returncode and uv_errors.disk_full(done.stderr):
+            raise StoreError(
+                "the disk is full", where=self._cache, hint="free some room, or choose another --cache-dir"
+            )
+        return done
 
 
 def _preferences(rows: tuple[str, ...]) -> str:

@@ -40,6 +40,11 @@ def sdist_only(text: str) -> set[str]:
     return {re.sub(r"[-_.]+", "-", name).lower() for name in _SDIST.findall(text)}
 
 
+def disk_full(text: str) -> bool:
+    """Whether uv failed for want of room (ENOSPC, EDQUOT)."""
+    return re.search(r"\(os error (?:28|122)\)", text) is not None
+
+
 def translate(text: str, target: Target) -> LockError | NoCompatibleWheel:
     """The error for a resolution that failed."""
     said = clean(text)

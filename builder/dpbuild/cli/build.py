@@ -58,7 +58,8 @@ def command(path: Path, **given: Any) -> None:
     """
     from dpbuild.pipeline import BuildOptions, build
 
-    _check(given["metadata_file"], given["expect_digest"])
+    outputs = tuple(part for value in given["outputs"] for part in value.split("\n") if part)
+    _check(outputs, given["metadata_file"], given["expect_digest"])
     world = options.world(**given)
     folder = options.directory(path)
     flags: dict[str, object] = {}
@@ -74,7 +75,7 @@ def command(path: Path, **given: Any) -> None:
         BuildOptions(
             push=given["push"],
             load=given["load"],
-            outputs=tuple(part for value in given["outputs"] for part in value.split("\n") if part),
+            outputs=outputs,
             locked=given["locked"],
             frozen=given["frozen"],
             builder=given["builder"],
@@ -88,8 +89,11 @@ def command(path: Path, **given: Any) -> None:
     click.echo(built.written[0].reference)
 
 
-def _check(metadata: Path | None, digest: str | None) -> None:
-    """What would otherwise fail when all the work is done. Raises UsageError, OutputError."""
+def _check(outputs: tuple[str, ...], metadata: Path | None, digest: str | None) -> None:
+    """What would otherwise fail when much of the work is done. Raises UsageError, OutputError."""
+    for output in outputs:
+        if output.endswith((".tar.gz", ".tgz", ".tar.zst")):
+            raise UsageError(f"an archive is not compressed as a whole: {output}", hint="name it *.tar")
     if digest:
         try:
             Digest.parse(digest)

@@ -111,6 +111,8 @@ def read(filename: str, names: Mapping[str, int], metadata: Mapping[str, bytes])
     try:
         rows = record.parse(metadata[f"{dist_info}/RECORD"].decode())
         text = points.decode()
+    except UnicodeDecodeError:
+        raise WheelError("its RECORD or entry_points.txt is not UTF-8") from None
     except ValueError as problem:
         raise WheelError(str(problem)) from None
     return Wheel(

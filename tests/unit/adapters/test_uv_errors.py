@@ -1,7 +1,7 @@
 import pytest
 from factories.facts import make_target
 
-from dpbuild.adapters.uv_errors import clean, sdist_only, translate
+from dpbuild.adapters.uv_errors import clean, disk_full, sdist_only, translate
 
 HEAD = "error: No solution found when resolving dependencies\n  cause: "
 WORDS = "cp313 manylinux_2_41_x86_64"
@@ -81,3 +81,10 @@ def test_warnings_are_not_part_of_an_explanation():
 def test_sdists_are_found_by_their_normalised_name():
     text = "hint: Wheels are required for `Foo_Bar` because building from source is disabled for all packages"
     assert sdist_only(text) == {"foo-bar"}
+
+
+def test_a_full_disk() -> None:
+    assert disk_full("failed to write to file `/x`: No space left on device (os error 28)")
+    assert disk_full("Disk quota exceeded (os error 122)")
+    assert not disk_full("Permission denied (os error 13)")
+    assert not disk_full("")
