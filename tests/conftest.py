@@ -3,8 +3,10 @@
 ``DPBUILD_TEST_REQUIRE=docker,registry,…`` turns a skip for want of one of these into a failure.
 """
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,11 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["machinery"]
+
+# A shell ignores SIGINT in what it starts in the background, and programs pass that on to those that they start;
+# what is interrupted in the tests has to take notice.
+with contextlib.suppress(ValueError):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 REQUIRED = {word.strip() for word in os.environ.get("DPBUILD_TEST_REQUIRE", "").split(",") if word.strip()}
