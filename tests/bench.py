@@ -1,16 +1,22 @@
 """A small project, an index on loopback that serves what it needs, and a way to see what a failure leaves."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from factories.wheel import make_wheel
 from fakes.index import Index, serve_index
 from machinery import Ran
+
+from dpbuild.cli.main import main
 
 BASE = "compose:debian13:nonroot"
 DEMO = make_wheel("demo", "1.0", files={"demo.py": "x = 1\n" * 200})
@@ -23,7 +29,6 @@ class Bench:
     project: Path
     index: Index
     tmp: Path
-    start: Callable[..., Ran]
 
     @property
     def cache(self) -> Path:
@@ -48,7 +53,26 @@ class Bench:
         )
 
     def run(self, *arguments: object, env: dict[str, str] | None = None, check: bool = False) -> Ran:
-        return self.start(*arguments, check=check, env={**self.environment, **(env or {})})
+        """In this process, which saves starting one; the e2e tests start them."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("DPBUILD_")}
+        clean.pop("SOURCE_DATE_EPOCH", None)
+        out, err = io.StringIO(), io.StringIO()
+        handler = signal.getsignal(signal.SIGTERM)
+        with (
+            mock.patch.dict(os.environ, {**clean, **self.environment, **(env or {})}, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main([str(word) for word in arguments])
+            except SystemExit as done:
+                status = done.code
+            finally:
+                signal.signal(signal.SIGTERM, handler)
+        assert isinstance(status, int)
+        if check and status:
+            pytest.fail(f"dpbuild {' '.join(map(str, arguments))} ended with {status}:\n{err.getvalue()}")
+        return Ran(status, out.getvalue(), err.getvalue())
 
     def build(self, *arguments: object, env: dict[str, str] | None = None, check: bool = False) -> Ran:
         return self.run("build", self.project, "-o", self.output, *arguments, env=env, check=check)
@@ -106,14 +130,14 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def bare(tmp_path: Path, dpbuild: Callable[..., Ran]) -> Iterator[Bench]:
+def bare(tmp_path: Path) -> Iterator[Bench]:
     """For what goes wrong before any base is read."""
     project = tmp_path / "project"
     project.mkdir()
     (project / "main.py").write_text("print('hello')\n")
     with serve_index() as index:
         index.add(DEMO)
-        bench = Bench(project, index, tmp_path, dpbuild)
+        bench = Bench(project, index, tmp_path)
         bench.configure()
         yield bench
 

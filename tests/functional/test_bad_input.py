@@ -17,10 +17,16 @@ from factories.image import make_image
 from factories.wheel import make_wheel
 
 
-def test_the_bench_itself_builds(bench: Bench) -> None:
+def test_the_bench_itself_builds(bench: Bench, dpbuild: Callable) -> None:
+    """In a process of its own too, which is what all the others stand for."""
     done = bench.build()
     assert done.status == 0, done.err
     assert re.fullmatch(rf"oci:{bench.tmp}/output@sha256:[0-9a-f]{{64}}\n", done.out)
+    real = dpbuild("build", bench.project, "-o", bench.output, env=bench.environment)
+    assert real.out == done.out
+    failed = dpbuild("build", bench.project, "--base", "compose:debian99", env=bench.environment, check=False)
+    assert (failed.status, failed.out) == (20, "")
+    assert failed.err.startswith("error: ")
 
 
 # bases
