@@ -9,26 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bench import Bench
 
 pytestmark = [pytest.mark.network]
-
-ROWS = {
-    "another folder": {},
-    "time zone": {"TZ": "Asia/Tokyo"},
-    "locale": {"LANG": "tr_TR.UTF-8", "LC_ALL": "C"},
-    "hash seed": {"PYTHONHASHSEED": "42"},
-    "home": {"HOME": "/nonexistent"},
-}
 
 
 def digest(line: str) -> str:
     return line.strip().rpartition("@")[2]
 
 
-@pytest.fixture
-def first(dpbuild: Callable, root: Path, tmp_path: Path) -> tuple[str, Path]:
+@pytest.fixture(scope="module")
+def first(dpbuild: Callable, root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A wheel app and its digest; its lock is used by all others."""
-    project = tmp_path / "first"
+    project = tmp_path_factory.mktemp("first") / "first"
     shutil.copytree(root / "examples/web", project, ignore=shutil.ignore_patterns(".dpbuild", "pylock.*"))
     return digest(dpbuild("build", project).out), project
 
@@ -44,12 +37,20 @@ def copy(project: Path, target: Path, *, backwards: bool = False) -> Path:
     return target
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_environments(name: str, dpbuild: Callable, first: tuple[str, Path], tmp_path: Path) -> None:
+def test_environments(dpbuild: Callable, first: tuple[str, Path], tmp_path: Path) -> None:
+    """Another folder, order of files, zone, locale, hash seed and home, and a store in which nothing is found."""
     project = copy(first[1], tmp_path / "a folder with another name", backwards=True)
-    # Another store, so that everything is made again and nothing is found.
-    env = {"DPBUILD_CACHE_DIR": str(tmp_path / "store"), **ROWS[name]}
+    env = {
+        "DPBUILD_CACHE_DIR": str(tmp_path / "store"),
+        "TZ": "Asia/Tokyo",
+        "LANG": "tr_TR.UTF-8",
+        "LC_ALL": "C",
+        "PYTHONHASHSEED": "42",
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": "",
+    }
     assert digest(dpbuild("build", project, "--locked", env=env).out) == first[0]
+    assert digest(dpbuild("build", project, "--locked", "--offline", env=env).out) == first[0]
 
 
 def test_umask_and_user(first: tuple[str, Path], root: Path, tmp_path: Path) -> None:
@@ -75,16 +76,30 @@ def test_umask_and_user(first: tuple[str, Path], root: Path, tmp_path: Path) -> 
         'umask 077; exec "$@"',
         "sh",
     ]
-    done = subprocess.run(
-        [*somebody, python, "-m", "dpbuild", "build", str(project), "--locked"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-        env={**os.environ, "HOME": str(tmp_path / "nobody"), "DPBUILD_CACHE_DIR": str(tmp_path / "nobody/store")},
-    )
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o755)
+
+    def build(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*somebody, python, "-m", "dpbuild", "build", str(project), "--locked", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env={**os.environ, "HOME": str(tmp_path / "nobody"), "DPBUILD_CACHE_DIR": str(tmp_path / "nobody/store")},
+        )
+
+    done = build()
     assert done.returncode == 0, done.stderr
     assert digest(done.stdout) == first[0]
+    # Root may write anywhere, so this can be seen only here.
+    for name in ("image", "image.tar"):
+        refused = build("-o", str(closed / name))
+        assert refused.returncode == 80, refused.stderr
+        assert "error: cannot write the output: Permission denied" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert refused.stdout == ""
+    assert not any(closed.iterdir())
 
 
 def test_a_host_with_another_python(first: tuple[str, Path], root: Path, tmp_path: Path) -> None:
@@ -137,25 +152,57 @@ def works(path: str) -> tuple[int, int] | None:
     return (major, minor) if (major, minor) >= (3, 11) else None
 
 
-def test_the_epoch_changes_the_apps_layer_alone(dpbuild: Callable, first: tuple[str, Path]) -> None:
-    def layers(epoch: str) -> tuple[list[str], str]:
-        dpbuild("build", first[1], env={"SOURCE_DATE_EPOCH": epoch})
-        image = first[1] / ".dpbuild/image"
-        index = json.loads((image / "index.json").read_text())
-        manifest = json.loads((image / "blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
-        config = json.loads((image / "blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
-        return [row["digest"] for row in manifest["layers"]], config["created"]
+def parts(image: Path) -> tuple[list[str], dict]:
+    """Digests of the layers, and the config."""
+    index = json.loads((image / "index.json").read_text())
+    manifest = json.loads((image / "blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
+    config = json.loads((image / "blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
+    return [row["digest"] for row in manifest["layers"]], config
 
-    (one, early), (two, late) = layers("1000000000"), layers("1700000000")
-    assert (early, late) == ("2001-09-09T01:46:40Z", "2023-11-14T22:13:20Z")
+
+def test_the_epoch_changes_the_apps_layer_alone(dpbuild: Callable, first: tuple[str, Path], tmp_path: Path) -> None:
+    def build(name: str, epoch: str) -> tuple[list[str], dict]:
+        dpbuild("build", first[1], "-o", tmp_path / name, env={"SOURCE_DATE_EPOCH": epoch})
+        return parts(tmp_path / name)
+
+    (one, early), (two, late) = build("one", "1000000000"), build("two", "1700000000")
+    assert (early["created"], late["created"]) == ("2001-09-09T01:46:40Z", "2023-11-14T22:13:20Z")
     assert one[:-1] == two[:-1]
     assert one[-1] != two[-1]
+    for config in (early, late):
+        del config["created"], config["rootfs"]["diff_ids"][-1]
+        config["history"] = [{name: row[name] for name in row if name != "created"} for row in config["history"]]
+    assert early == late
 
 
-def test_copied_apps(dpbuild: Callable, example: Callable[[str], Path], tmp_path: Path) -> None:
-    project = example("hello")
-    one = dpbuild("build", project).out
-    two = dpbuild(
-        "build", copy(project, tmp_path / "again", backwards=True), env={"DPBUILD_CACHE_DIR": str(tmp_path / "s")}
-    ).out
-    assert digest(one) == digest(two)
+def test_copied_apps(bench: Bench) -> None:
+    """Another folder, order of files, times, umask and modes, and a store that has only the base."""
+    for name, text in (("a/z.py", "1"), ("a/b.py", "2"), ("a-b.txt", "3"), ("run.sh", "#!")):
+        path = bench.project / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (bench.project / "run.sh").chmod(0o755)
+    shutil.copytree(bench.cache, bench.tmp / "other store")
+    one = bench.run("build", bench.project, "--epoch", "5", check=True)
+    target = bench.tmp / "elsewhere" / "again"
+    before = os.umask(0o077)
+    try:
+        copy(bench.project, target, backwards=True)
+        (target / "run.sh").chmod(0o700)
+        env = {"DPBUILD_CACHE_DIR": str(bench.tmp / "other store"), "TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8"}
+        (bench.tmp / "other store").chmod(0o700)
+        two = bench.run("build", target, "--epoch", "5", env=env, check=True)
+        archive = bench.run("build", target, "--epoch", "5", "-o", bench.tmp / "x.tar", env=env, check=True)
+    finally:
+        os.umask(before)
+    assert digest(one.out) == digest(two.out) == digest(archive.out)
+    modes = {path.stat().st_mode & 0o777 for path in (target / ".dpbuild/image/blobs/sha256").iterdir()}
+    assert modes == {0o644}
+    layers, config = parts(target / ".dpbuild/image")
+    assert config["created"] == "1970-01-01T00:00:05Z"
+    (target / "a/z.py").write_text("other")
+    bench.run("build", target, "--epoch", "5", env=env, check=True)
+    assert [new == old for new, old in zip(parts(target / ".dpbuild/image")[0], layers, strict=True)] == [
+        *(True for _ in layers[1:]),
+        False,
+    ]
