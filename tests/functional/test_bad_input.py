@@ -488,3 +488,23 @@ def test_nothing_is_fetched_for_a_project_that_cannot_start(bench: Bench) -> Non
     said = bench.fails(10, "there are several scripts to start: main.py, other.py")
     assert "entrypoint" in said
     assert bench.index.requests == []
+
+
+def test_disk_full_while_the_app_becomes_a_wheel(bench: Bench, small: Callable[[str], Path]) -> None:
+    """Its backend lies in the project, so that nothing but the project's own files has to be copied."""
+    (bench.project / "backend.py").write_text("def build_wheel(*_):\n    raise SystemExit(3)\n")
+    (bench.project / "big.py").write_text("x = 1\n" * 100_000)
+    text = (bench.project / "pyproject.toml").read_text()
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (bench.project / "pyproject.toml").write_text(system + text)
+    bench.lock()
+    said = bench.fails(54, "build backend backend ended with status 3")
+    assert ".log" in said
+    place = small("160m")
+    shutil.copytree(bench.cache, place, dirs_exist_ok=True, symlinks=True)
+    place.chmod(0o700)
+    found = os.statvfs(place)
+    (place / "filler").write_bytes(bytes(max(found.f_bavail * found.f_frsize - (64 << 10), 0)))
+    done = bench.build(env={"DPBUILD_CACHE_DIR": str(place)})
+    bench.left(done, 110, "error: the disk is full", files(bench.project), hint="--cache-dir")
+    assert not list((place / "tmp").iterdir())

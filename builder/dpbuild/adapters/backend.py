@@ -141,21 +141,30 @@ class SandboxBackend:
 
     @contextlib.contextmanager
     def _folders(self, files: Sequence[ProjectFile], wheels: Sequence[Artifact]) -> Iterator[_Folders]:
-        root = Path(tempfile.mkdtemp(prefix="dpbuild-build-", dir=self._store.path / "tmp"))
+        try:
+            root = Path(tempfile.mkdtemp(prefix="dpbuild-build-", dir=self._store.path / "tmp"))
+        except OSError as problem:
+            self._store.fail(problem, self._store.path)
         try:
             folders = _Folders(root / "source", root / "site", root / "results", root / "home")
-            for folder in (folders.source, folders.site, folders.results, folders.home):
-                folder.mkdir()
-                folder.chmod(0o755)
-            for file in files:
-                _copy(file, folders.source)
-            for folder in sorted((row for row in folders.source.rglob("*") if row.is_dir()), reverse=True):
-                os.utime(folder, (_EPOCH, _EPOCH))
-            for wheel in wheels:
-                self._unpack(wheel, folders.site)
+            try:
+                self._fill(folders, files, wheels)
+            except OSError as problem:
+                self._store.fail(problem, root)
             yield folders
         finally:
             remove_tree(root)
+
+    def _fill(self, folders: _Folders, files: Sequence[ProjectFile], wheels: Sequence[Artifact]) -> None:
+        for folder in (folders.source, folders.site, folders.results, folders.home):
+            folder.mkdir()
+            folder.chmod(0o755)
+        for file in files:
+            _copy(file, folders.source)
+        for folder in sorted((row for row in folders.source.rglob("*") if row.is_dir()), reverse=True):
+            os.utime(folder, (_EPOCH, _EPOCH))
+        for wheel in wheels:
+            self._unpack(wheel, folders.site)
 
     def _unpack(self, artifact: Artifact, site: Path) -> None:
         """A build requirement: its modules, and its programs in ``bin``."""
@@ -187,9 +196,10 @@ def _copy(file: ProjectFile, folder: Path) -> None:
         raise ConfigError("a file of the project cannot be opened", where=file.path)
     try:
         with file.open() as source:
-            path.write_bytes(source.read())
+            data = source.read()
     except OSError as problem:
         raise ConfigError(f"cannot read the file: {problem.strerror}", where=file.path) from None
+    path.write_bytes(data)
     path.chmod(0o755 if file.executable else 0o644)
     os.utime(path, (_EPOCH, _EPOCH))
 

@@ -41,7 +41,7 @@ class DiskStore:
                 _ours(path / name)
             (path / _MARKER).touch()
         except OSError as problem:
-            self._fail(problem, path)
+            self.fail(problem, path)
 
     # blobs
 
@@ -67,7 +67,7 @@ class DiskStore:
         except FileNotFoundError:
             raise KeyError(str(digest)) from None
         except OSError as problem:
-            self._fail(problem, path)
+            self.fail(problem, path)
         with self._lock:
             known = digest in self._verified
         if not known:
@@ -88,7 +88,7 @@ class DiskStore:
         try:
             handle, name = tempfile.mkstemp(dir=self.path / "tmp")
         except OSError as problem:
-            self._fail(problem, self.path)
+            self.fail(problem, self.path)
         writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), Path(name))
         try:
             yield writer
@@ -108,7 +108,7 @@ class DiskStore:
         except FileNotFoundError:
             return None
         except OSError as problem:
-            self._fail(problem, path)
+            self.fail(problem, path)
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             path.unlink(missing_ok=True)
             self._note(f"a damaged entry of the store was discarded: {kind}")
@@ -129,7 +129,7 @@ class DiskStore:
                 Path(name).unlink(missing_ok=True)
                 raise
         except OSError as problem:
-            self._fail(problem, path)
+            self.fail(problem, path)
 
     # trees
 
@@ -146,19 +146,20 @@ class DiskStore:
             path.parent.mkdir(exist_ok=True, mode=0o700)
             temporary = Path(tempfile.mkdtemp(dir=self.path / "tmp"))
         except OSError as problem:
-            self._fail(problem, path)
+            self.fail(problem, path)
         try:
             yield str(temporary)
             try:
                 temporary.rename(path)
             except OSError as problem:
                 if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    self._fail(problem, path)
+                    self.fail(problem, path)
         finally:
             if temporary.exists():
                 remove_tree(temporary)
 
-    def _fail(self, problem: OSError, path: Path) -> NoReturn:
+    def fail(self, problem: OSError, path: Path) -> NoReturn:
+        """Raise what went wrong at a path in the store as a StoreError."""
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
                 "the disk is full", where=str(self.path), hint="free some room, or choose another --cache-dir"
@@ -186,7 +187,7 @@ class DiskWriter:
         try:
             self._file.write(data)
         except OSError as problem:
-            self._store._fail(problem, self._store.path)
+            self._store.fail(problem, self._store.path)
 
     def commit(self, expected: Digest | None = None) -> tuple[Digest, int]:
         """Make the blob visible. Raises HashMismatch, StoreError."""
@@ -198,7 +199,7 @@ class DiskWriter:
             self._file.close()
             self._path.replace(self._store._blob(digest))
         except OSError as problem:
-            self._store._fail(problem, self._store.path)
+            self._store.fail(problem, self._store.path)
         self._path = None
         with self._store._lock:
             self._store._verified.add(digest)

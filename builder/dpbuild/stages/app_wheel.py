@@ -39,8 +39,8 @@ class Built:
 
 
 def requires(project: Project) -> tuple[str, ...]:
-    """The requirements that the project names for its backend (PEP 518)."""
-    return project.build_requires or _DEFAULT
+    """The requirements that the project names for its backend (PEP 518); one that lies in the project needs none."""
+    return project.build_requires if project.build_backend else project.build_requires or _DEFAULT
 
 
 def build_app(
