@@ -146,10 +146,12 @@ def bare(tmp_path: Path) -> Iterator[Bench]:
 def bench(bare: Bench, need: Callable[..., None], dpbuild: Callable[..., Ran], shared_cache: Path) -> Bench:
     """One that builds: its store has a real base, which is composed once for all tests."""
     need("network")
-    if not (shared_cache / "primed").exists():
-        dpbuild("inspect", BASE, "--platform", "linux/amd64")
-        (shared_cache / "primed").touch()
+    # With the base and nothing else: other tests fill the shared store with whatever they build.
+    primed = shared_cache.with_name("dpbuild-base-store")
+    if not (primed / "primed").exists():
+        dpbuild("inspect", BASE, "--platform", "linux/amd64", env={"DPBUILD_CACHE_DIR": str(primed)})
+        (primed / "primed").touch()
     for name in ("blobs", "maps"):
-        shutil.copytree(shared_cache / name, bare.cache / name, copy_function=os.link)
+        shutil.copytree(primed / name, bare.cache / name, copy_function=os.link)
     bare.cache.chmod(0o700)
     return bare

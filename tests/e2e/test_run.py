@@ -1,6 +1,7 @@
 """``dpbuild run``: the same program, the same output and the same status, whatever runs it."""
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -57,15 +58,26 @@ def test_unknown_images_are_one_error(dpbuild: Callable, tmp_path: Path) -> None
 
 
 @pytest.mark.docker
-def test_nothing_is_left_in_the_engine(dpbuild: Callable, image: str) -> None:
+def test_nothing_is_left_in_the_engine(dpbuild: Callable, example: Callable[[str], Path]) -> None:
     import docker
+    import docker.errors
 
+    project = example("hello")
+    with (project / "hello/__main__.py").open("a") as file:
+        file.write("# An image of this test alone: the engine may be shared.\n")
+    line = dpbuild("build", project).out.strip()
+    layout, _, digest = line.removeprefix("oci:").rpartition("@sha256:")
+    manifest = json.loads(Path(layout, "blobs/sha256", digest).read_text())
+    assert "Hello" in dpbuild("run", "--builder", "docker", line).out
     client = docker.from_env()
-    before = {row.id for row in client.images.list(all=True)}, {row.id for row in client.containers.list(all=True)}
-    dpbuild("run", "--builder", "docker", image, check=False)
-    after = {row.id for row in client.images.list(all=True)}, {row.id for row in client.containers.list(all=True)}
-    client.close()
-    assert after == before
+    try:
+        for name in (manifest["config"]["digest"], f"sha256:{digest}"):
+            with pytest.raises(docker.errors.ImageNotFound):
+                client.images.get(name)
+        left = [row.id for row in client.containers.list(all=True) if manifest["config"]["digest"] in str(row.attrs)]
+        assert left == []
+    finally:
+        client.close()
 
 
 SIGNALLED = """
@@ -159,3 +171,10 @@ def test_an_image_that_the_engine_had_stays_there(dpbuild: Callable, example: Ca
     finally:
         client.images.remove(tag, force=True)
         client.close()
+
+
+@pytest.mark.qemu
+def test_an_image_for_another_machine(dpbuild: Callable, example: Callable[[str], Path], way: str) -> None:
+    image = dpbuild("build", example("hello"), "--platform", "linux/arm64").out.strip()
+    done = dpbuild("run", "--builder", way, "--platform", "linux/arm64", image, "--", "emulated", "you")
+    assert done.out.startswith("Hello, emulated you! This is Python 3.13.5 on aarch64")

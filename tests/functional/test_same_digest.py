@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,16 +54,21 @@ def test_environments(dpbuild: Callable, first: tuple[str, Path], tmp_path: Path
     assert digest(dpbuild("build", project, "--locked", "--offline", env=env).out) == first[0]
 
 
-def test_umask_and_user(first: tuple[str, Path], root: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user can reach; pytest keeps its own to itself."""
+    with tempfile.TemporaryDirectory(prefix="dpbuild-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_umask_and_user(first: tuple[str, Path], root: Path, open_folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can be somebody else")
+    tmp_path = open_folder
     project = copy(first[1], tmp_path / "nobody" / "project")
     for path in [tmp_path / "nobody", *(tmp_path / "nobody").rglob("*")]:
         os.chown(path, 65534, 65534)
-    for path in [tmp_path, *tmp_path.parents]:
-        if path == Path("/tmp"):
-            break
-        path.chmod(path.stat().st_mode | 0o055)
     python = installed("/usr/bin/python3", root, tmp_path / "nobody" / "venv")
     somebody = [
         "setpriv",

@@ -210,7 +210,9 @@ class DiskWriter:
         with contextlib.suppress(OSError):
             self._file.close()
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            # What cannot be removed is left in tmp; the error that led here is the one to be seen.
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
             self._path = None
 
 

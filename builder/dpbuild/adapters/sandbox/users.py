@@ -33,12 +33,6 @@ def resolve_user(rootfs: str, user: str) -> tuple[int, int]:
     return uid, gid
 
 
-def home(rootfs: str, uid: int) -> str:
-    """The home directory that the image's ``/etc/passwd`` gives a uid, else "/"."""
-    rows = (row for row in _rows(rootfs, "/etc/passwd") if len(row) > 5 and row[2] == str(uid))
-    return next((row[5] for row in rows), "") or "/"
-
-
 def _rows(rootfs: str, path: str) -> list[list[str]]:
     try:
         text = Path(inside(rootfs, path)).read_text(errors="replace")
