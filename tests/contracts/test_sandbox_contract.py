@@ -200,17 +200,22 @@ def test_interrupting_leaves_nothing_running(
         """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(driver)])
     try:
-        for _ in range(300):
+        for _ in range(600):
             if started.exists() and running(word, process.pid):
                 break
             time.sleep(0.1)
         else:
             pytest.fail("it did not start")
         process.send_signal(number)
-        assert process.wait(30) == 77
+        assert process.wait(60) == 77
     finally:
-        process.kill()
-        process.wait()
+        # Asked first: what it started goes with it.
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
     assert left(word) == []
 
 

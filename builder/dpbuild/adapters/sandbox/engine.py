@@ -16,6 +16,7 @@ from dpbuild.errors import SandboxError
 from dpbuild.ports.sandbox import Job, Outcome
 
 _CHUNK: Final = 1 << 16
+_ATTEMPTS: Final = 4
 
 
 class EngineSandbox:
@@ -112,14 +113,27 @@ def _empty_image(client: Any) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _created(client: Any, image: str, **options: Any) -> Iterator[str]:
-    import docker.errors
-
     container = str(client.create_container(image, **options)["Id"])
     try:
         yield container
     finally:
-        with contextlib.suppress(docker.errors.NotFound):
+        _removed(client, container)
+
+
+def _removed(client: Any, container: str) -> None:
+    """Kill and remove. A busy engine gives up after ten seconds, so it is asked again."""
+    import docker.errors
+
+    for attempt in range(_ATTEMPTS):
+        try:
             client.remove_container(container, force=True, v=True)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _attached(client: Any, container: str, job: Job | None) -> Outcome:
