@@ -8,7 +8,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 import threading
@@ -230,16 +229,7 @@ def _ours(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a tree whose folders may be read-only."""
+    """Remove a tree whose folders may be read-only, following none of its links."""
+    from dpbuild.adapters import rootfs
 
-    def loosen(_function: object, name: str, _info: object) -> None:
-        with contextlib.suppress(OSError):
-            Path(name).parent.chmod(0o700)
-            Path(name).chmod(0o700)
-        with contextlib.suppress(OSError):
-            if Path(name).is_dir() and not Path(name).is_symlink():
-                shutil.rmtree(name, ignore_errors=True)
-            else:
-                Path(name).unlink()
-
-    shutil.rmtree(path, onerror=loosen)
+    rootfs.remove(str(path))
