@@ -5,14 +5,14 @@ it, which points at the same blobs.
 """
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final
 
+from dpbuild.adapters.sink.files import fail, probe
 from dpbuild.archive import tar
 from dpbuild.archive.entry import Entry, Kind
 from dpbuild.errors import OutputError, StoreError
@@ -111,13 +111,9 @@ class ArchiveSink:
         try:
             if self._path.is_dir():
                 raise OutputError("the output archive is a folder", where=str(self._path), hint="choose another name")
-            probe = self._path.parent
-            while not probe.exists():
-                probe = probe.parent
-            with tempfile.TemporaryFile(dir=probe):
-                pass
+            probe(self._path.parent)
         except OSError as problem:
-            self._fail(problem)
+            fail(problem, self._path, "file")
 
     def write(self, images: Images) -> Written:
         """Write it. Raises OutputError (80), StoreError (110) when the disk is full."""
@@ -143,7 +139,7 @@ class ArchiveSink:
                 for path in folders:
                     path.rmdir()
             if isinstance(problem, OSError):
-                self._fail(problem)
+                fail(problem, self._path, "file")
             raise
         return Written(
             kind="oci-archive",
@@ -153,10 +149,3 @@ class ArchiveSink:
             platforms=tuple(image.platform for image in images.images),
             sent=size,
         )
-
-    def _fail(self, problem: OSError) -> NoReturn:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError("the disk is full", where=str(self._path), hint="free some room") from problem
-        raise OutputError(
-            f"cannot write the output: {problem.strerror}", where=str(self._path), hint="choose another file with -o"
-        ) from problem

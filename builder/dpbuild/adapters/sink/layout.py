@@ -1,7 +1,6 @@
 """An OCI layout folder (OCI image spec, image-layout.md)."""
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -9,9 +8,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
-from dpbuild.errors import OutputError, StoreError
+from dpbuild.adapters.sink.files import fail, probe
+from dpbuild.errors import OutputError
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_index
@@ -46,17 +46,11 @@ class LayoutSink:
                         where=str(path),
                         hint="choose another folder, or empty this one",
                     )
-                probe = path
             elif path.exists() or path.is_symlink():
                 raise OutputError("the output is there and is no folder", where=str(path), hint="choose another path")
-            else:
-                probe = path.parent
-                while not probe.exists():
-                    probe = probe.parent
-            with tempfile.TemporaryFile(dir=probe):
-                pass
+            probe(path)
         except OSError as problem:
-            self._fail(problem)
+            fail(problem, self._path, "folder")
 
     def write(self, images: Images) -> Written:
         """Write all of it. Raises OutputError (80), StoreError (110) when the disk is full."""
@@ -98,7 +92,7 @@ class LayoutSink:
                 for path in folders:
                     path.rmdir()
             if isinstance(problem, OSError):
-                self._fail(problem)
+                fail(problem, self._path, "folder")
             raise
         # The image is whole by now, whatever becomes of the old one's blobs.
         with contextlib.suppress(OSError):
@@ -125,15 +119,6 @@ class LayoutSink:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-
-    def _fail(self, problem: OSError) -> NoReturn:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError("the disk is full", where=str(self._path), hint="free some room") from problem
-        raise OutputError(
-            f"cannot write the output: {problem.strerror}",
-            where=str(self._path),
-            hint="choose another folder with -o",
-        ) from problem
 
 
 def _documents(images: Images) -> list[tuple[Descriptor, bytes]]:
