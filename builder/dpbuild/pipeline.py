@@ -11,13 +11,11 @@ from dpbuild.errors import (
     ArtifactError,
     BaseImageError,
     DigestDrift,
-    LockError,
-    LockStale,
-    NotFound,
     RegistryError,
     StoreError,
     UsageError,
 )
+from dpbuild.locking import LOCK, lock_for_build
 from dpbuild.model.config import Config
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.model.layer import Layer
@@ -25,13 +23,11 @@ from dpbuild.model.lock import Lock
 from dpbuild.oci.codec import encode_descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
-from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import app_wheel, lockfile
 from dpbuild.stages import config as config_stage
-from dpbuild.stages import lock as lock_stage
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.contents import LayerContents
@@ -43,7 +39,6 @@ from dpbuild.stages.layers.site import Site
 from dpbuild.stages.select import select
 from dpbuild.stages.target import target
 
-LOCK = "pylock.dpbuild.toml"
 # How often a build begins again because of damaged entries; each time there is one less.
 _DAMAGED = 20
 
@@ -60,16 +55,6 @@ class BuildOptions:
     builder: str = "auto"
     epoch: int | None = None
     expect_digest: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockOptions:
-    """What ``dpbuild lock`` adds to the configuration."""
-
-    check: bool = False
-    upgrade: bool = False
-    upgrade_packages: tuple[str, ...] = ()
-    upgrade_base: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,24 +82,6 @@ class Built:
                 for row in self.written
             ],
         }
-
-
-def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptions, world: World) -> tuple[str, ...]:
-    """Write the lock, or check it; returns what changed, one line for each package. Raises LockStale (42)."""
-    config = config_stage.load(project.directory, project.read, flags)
-    text = project.read(LOCK)
-    if options.check:
-        reason = "there is no lock" if text is None else lock_stage.stale(lockfile.loads(text), config)
-        if reason is not None:
-            raise LockStale(reason, where=LOCK, hint="run dpbuild lock")
-        return ()
-    previous = _previous(text, world)
-    bases = Bases(world, config, None if options.upgrade_base else previous)
-    new = _make_lock(project, config, bases, previous, world, options)
-    changes = lock_stage.changes(previous, new)
-    if not project.write(LOCK, lockfile.dumps(new)):
-        raise LockError("the lock cannot be written: the project is read-only", where=f"{project.directory}/{LOCK}")
-    return changes
 
 
 def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
@@ -147,7 +114,7 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
     kind = app_stage.decide(project, config)
     platforms = config.platforms or (Platform("linux", world.host.architecture, world.host.variant).normalized(),)
-    locked, bases = _lock_for_build(project, config, platforms, options, world)
+    locked, bases = lock_for_build(project, config, platforms, world, locked=options.locked, frozen=options.frozen)
     sinks = world.sinks(config, bases.blob, push=options.push, load=options.load, outputs=options.outputs)
     for sink in sinks:
         sink.check()
@@ -238,95 +205,6 @@ def _image(
         bundle=bool(app.certificates),
     )
     return image, layers
-
-
-def _lock_for_build(
-    project: ProjectFolder, config: Config, platforms: Sequence[Platform], options: BuildOptions, world: World
-) -> tuple[Lock, Bases]:
-    """The lock that is there if it fits, else a new one."""
-    text = project.read(LOCK)
-    if text is None and (options.locked or options.frozen):
-        raise LockStale("there is no lock", where=f"{project.directory}/{LOCK}", hint="run dpbuild lock")
-    if options.locked or options.frozen:
-        assert text is not None  # noqa: S101 - refused above
-        found = lockfile.loads(text)
-        reason = None if options.frozen else lock_stage.stale(found, config, platforms)
-        if reason is not None:
-            raise LockStale(f"the lock is stale: {reason}", where=LOCK, hint="run dpbuild lock")
-        return found, Bases(world, config, found)
-    previous = _previous(text, world)
-    reason = "there is no lock" if previous is None else lock_stage.stale(previous, config, platforms)
-    bases = Bases(world, config, previous)
-    if reason is None and previous is not None:
-        return previous, bases
-    new = _make_lock(project, config, bases, previous, world, LockOptions())
-    if previous is not None:
-        world.reporter.note(f"the lock was renewed: {reason}")
-        for line in lock_stage.changes(previous, new):
-            world.reporter.note(f"  {line}")
-    if not project.write(LOCK, lockfile.dumps(new)):
-        world.reporter.note("the project is read-only, so the lock was not kept")
-    return new, bases
-
-
-def _previous(text: str | None, world: World) -> Lock | None:
-    if text is None:
-        return None
-    try:
-        return lockfile.loads(text)
-    except LockError as problem:
-        world.reporter.note(f"the lock that is there cannot be read and is made anew: {problem.what}")
-        return None
-
-
-def _make_lock(
-    project: ProjectFolder,
-    config: Config,
-    bases: Bases,
-    previous: Lock | None,
-    world: World,
-    options: LockOptions,
-) -> Lock:
-    targets = []
-    dates: list[str] = []
-    for platform, required in lock_stage.wanted_platforms(config, world.host, previous):
-        try:
-            base = bases.get(platform)
-            found = target(base.facts, platform)
-        except (BaseImageError, NotFound) as problem:
-            if required:
-                raise
-            world.reporter.note(f"{platform} is not locked: {problem.what}")
-            continue
-        packages, date = _composition(bases.source(platform), platform)
-        dates.append(date)
-        targets.append(
-            lock_stage.LockTarget(target=found, base=lock_stage.locked_base(base, packages), required=required)
-        )
-    first = bases.get(targets[0].target.platform)
-    with world.reporter.step("locking") as step:
-        new = lock_stage.make_lock(
-            config,
-            targets,
-            world.resolver,
-            project.read,
-            base_digest=str(first.root.digest),
-            base_date=max(dates),
-            previous=previous,
-            upgrade=options.upgrade,
-            upgrade_packages=options.upgrade_packages,
-            note=world.reporter.note,
-        )
-        step.done(f"{len(new.packages)} packages for {', '.join(new.platforms)}")
-    return new
-
-
-def _composition(source: ImageSource, platform: Platform) -> tuple[tuple[tuple[str, str, str], ...], str]:
-    """What a composed base was made of, for the lock; nothing for any other."""
-    if not isinstance(source, Composed):
-        return (), ""
-    row = next(each for each in source.composition if each.platform == platform)
-    return row.packages, row.date
 
 
 def _summary(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dpbuild import errors
+from dpbuild.cli.main import VERBS
 
 LARGEST = 350
 
@@ -49,7 +50,7 @@ def test_exit_codes_are_those_of_the_documentation(root: Path) -> None:
     assert [code for code in codes if str(code) not in text] == []
 
 
-@pytest.mark.parametrize("verb", ["build", "lock", "inspect", "run"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_option_has_its_twin(verb: str) -> None:
     import importlib
 

@@ -35,7 +35,7 @@ def command(path: Path, **given: Any) -> None:
     Versions and the base's digest stay as they are locked unless they are upgraded. What changed goes to
     stdout, one line for each package.
     """
-    from dpbuild.pipeline import LockOptions, lock
+    from dpbuild.locking import LockOptions, lock
 
     if given["check"] and (given["upgrade"] or given["upgrade_packages"] or given["upgrade_base"]):
         raise click.UsageError("--check writes nothing, so it cannot upgrade")

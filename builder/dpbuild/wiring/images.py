@@ -1,0 +1,87 @@
+"""Where images are read from."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dpbuild.errors import BaseImageError
+from dpbuild.model.config import Config
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import (
+    ArchiveReference,
+    ComposeReference,
+    DaemonReference,
+    LayoutReference,
+    Reference,
+    RegistryReference,
+)
+from dpbuild.ports.source import ImageSource
+from dpbuild.wiring.network import Network
+from dpbuild.wiring.surroundings import Settings
+
+if TYPE_CHECKING:
+    from dpbuild.adapters.debian import DebianArchive
+
+
+class Images(Network):
+    """Sources of images."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str] | None = None) -> None:
+        super().__init__(settings, environment)
+        self._archive: DebianArchive | None = None
+
+    def source(
+        self,
+        reference: Reference,
+        platforms: Sequence[Platform],
+        config: Config | None = None,
+        pinned: tuple[tuple[str, str, str], ...] = (),
+    ) -> ImageSource:
+        """Where an image is read from. Raises BaseImageError."""
+        match reference:
+            case RegistryReference():
+                return self.registry.source(reference)
+            case ComposeReference():
+                return self._compose(reference, platforms, config, pinned)
+            case LayoutReference():
+                from dpbuild.adapters.source.layout import LayoutSource
+
+                return LayoutSource(reference)
+            case ArchiveReference():
+                from dpbuild.adapters.source.archive import archive_source
+
+                return archive_source(reference)
+            case DaemonReference():
+                hint = "docker save can turn it into an archive (docker-archive:FILE)"
+                raise BaseImageError("images are not read out of an engine", where=str(reference), hint=hint)
+
+    def _compose(
+        self,
+        reference: ComposeReference,
+        platforms: Sequence[Platform],
+        config: Config | None,
+        pinned: tuple[tuple[str, str, str], ...],
+    ) -> ImageSource:
+        from datetime import UTC, datetime
+
+        from dpbuild.adapters.debian import DebianArchive, HttpDownload, host_mirrors
+        from dpbuild.adapters.source.compose import ComposeSource
+        from dpbuild.debian.sources import Mirrors
+
+        host = host_mirrors()
+        mirrors = Mirrors(
+            main=(config.debian_mirror if config else "") or self._env.get("DPBUILD_DEBIAN_MIRROR", "") or host.main,
+            security=(config.debian_security_mirror if config else "")
+            or self._env.get("DPBUILD_DEBIAN_SECURITY_MIRROR", "")
+            or host.security,
+        )
+        if self._archive is None:
+            self._archive = DebianArchive(mirrors, HttpDownload(self._transport), now=datetime.now(UTC))
+        return ComposeSource(
+            reference,
+            tuple(platforms),
+            self.store,
+            self._archive,
+            offline=self._settings.offline,
+            pinned=dict.fromkeys(platforms, pinned) if pinned else None,
+            reporter=self.reporter,
+        )

@@ -1,0 +1,90 @@
+"""What speaks to registries and package indexes."""
+
+import functools
+import sys
+from typing import TYPE_CHECKING
+
+from dpbuild import __version__
+from dpbuild.wiring.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from dpbuild.adapters.fetch import HttpFetcher
+    from dpbuild.adapters.indexes import Indexes
+    from dpbuild.adapters.registry.client import RegistryClient
+    from dpbuild.adapters.registry.hosts import Proxies
+    from dpbuild.adapters.registry.transport import Transport
+    from dpbuild.adapters.uv import UvResolver
+
+_TIMEOUT = 60.0
+_CONNECTIONS = 8
+
+
+class Network(Surroundings):
+    """The registry client, the resolver and downloads, each made when it is first asked for."""
+
+    @functools.cached_property
+    def _proxies(self) -> "Proxies":
+        from dpbuild.adapters.registry.hosts import Proxies
+
+        return Proxies.configured(self._env)
+
+    @functools.cached_property
+    def _transport(self) -> "Transport":
+        from dpbuild.adapters.registry.transport import Transport
+
+        return Transport(
+            proxies=self._proxies,
+            ca_bundle=self._env.get("SSL_CERT_FILE") or None,
+            timeout=_TIMEOUT,
+            connections=_CONNECTIONS,
+            user_agent=f"dpbuild/{__version__}",
+        )
+
+    @functools.cached_property
+    def registry(self) -> "RegistryClient":
+        """All registries."""
+        from dpbuild.adapters.registry.client import RegistryClient
+        from dpbuild.adapters.registry.credentials import CredentialFiles, credential_files
+
+        return RegistryClient(
+            credentials=CredentialFiles(credential_files(self._env, self._home), self._env),
+            proxies=self._proxies,
+            ca_bundle=self._env.get("SSL_CERT_FILE") or None,
+            plain_http=self._settings.plain_http,
+            timeout=_TIMEOUT,
+            connections=_CONNECTIONS,
+            user_agent=f"dpbuild/{__version__}",
+        )
+
+    @functools.cached_property
+    def _indexes(self) -> "Indexes":
+        """Package indexes, as uv and pip are configured."""
+        from dpbuild.adapters.indexes import configured
+
+        found = configured(self._env, home=self._home, prefix=sys.prefix, directory=str(self._directory))
+        for note in found.notes:
+            self.reporter.note(note)
+        return found
+
+    @functools.cached_property
+    def resolver(self) -> "UvResolver":
+        """uv."""
+        from dpbuild.adapters.uv import UvResolver, find_uv
+
+        return UvResolver(
+            uv=find_uv(self._env.get("PATH", "")),
+            python=sys.executable,
+            cache=str(self.cache / "uv"),
+            environment=self._indexes.environment,
+            offline=self._settings.offline,
+        )
+
+    @functools.cached_property
+    def fetcher(self) -> "HttpFetcher":
+        """Downloads from package indexes."""
+        from dpbuild.adapters.fetch import HttpFetcher
+
+        def login(host: str) -> tuple[str, str] | None:
+            return self._indexes.logins.get(host)
+
+        return HttpFetcher(self.store, lambda: self._transport, login, offline=self._settings.offline)

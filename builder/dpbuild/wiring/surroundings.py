@@ -1,0 +1,105 @@
+"""The process around dpbuild: environment, clock, host, store, project."""
+
+import functools
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpbuild.adapters.reporter import Mode, StreamReporter
+from dpbuild.adapters.store import DiskStore
+from dpbuild.errors import ConfigError, OutputError
+from dpbuild.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from dpbuild.adapters.project import DiskProject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the common options say."""
+
+    cache_dir: Path | None = None
+    offline: bool = False
+    plain_http: bool = False
+    progress: str = "auto"
+
+
+class Surroundings:
+    """What is there without a network."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str] | None = None) -> None:
+        self._settings = settings
+        self._env = dict(os.environ) if environment is None else environment
+        self._home = self._env.get("HOME") or str(Path.home())
+        self._directory = Path()
+
+    @functools.cached_property
+    def reporter(self) -> StreamReporter:
+        """Progress, on stderr."""
+        mode: Mode
+        match self._settings.progress:
+            case "auto":
+                mode = "live" if sys.stderr.isatty() and self._env.get("TERM", "") != "dumb" else "plain"
+            case "json":
+                mode = "json"
+            case "none":
+                mode = "none"
+            case _:
+                mode = "plain"
+        return StreamReporter(sys.stderr, time.monotonic, mode)
+
+    def clock(self) -> float:
+        """Seconds from anywhere."""
+        return time.monotonic()
+
+    @property
+    def host(self) -> Platform:
+        """The platform that dpbuild runs on."""
+        return Platform.parse(f"linux/{platform.machine().lower()}")
+
+    @property
+    def epoch(self) -> int | None:
+        """SOURCE_DATE_EPOCH, in seconds. Raises ConfigError if it is no number."""
+        text = self._env.get("SOURCE_DATE_EPOCH", "")
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit()):
+            raise ConfigError(f"SOURCE_DATE_EPOCH is not a number of seconds: {text!r}")
+        return int(text)
+
+    @functools.cached_property
+    def cache(self) -> Path:
+        """Where the store is."""
+        if self._settings.cache_dir is not None:
+            return self._settings.cache_dir.absolute()
+        home = self._env.get("XDG_CACHE_HOME") or f"{self._home}/.cache"
+        return Path(home) / "dpbuild"
+
+    @functools.cached_property
+    def store(self) -> DiskStore:
+        """The store."""
+        return DiskStore(self.cache, self.reporter.note)
+
+    def project(self, directory: Path) -> "DiskProject":
+        """The project's folder."""
+        from dpbuild.adapters.project import DiskProject
+
+        self._directory = directory
+        kept = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
+        env = {name: self._env[name] for name in kept if name in self._env}
+        return DiskProject(directory, {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+
+    def write_json(self, path: Path, value: dict[str, Any]) -> None:
+        """Write a JSON file at once. Raises OutputError."""
+        temporary = path.with_name(f".{path.name}.new")
+        try:
+            temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+            temporary.replace(path)
+        except OSError as problem:
+            temporary.unlink(missing_ok=True)
+            raise OutputError(f"cannot write the file: {problem.strerror}", where=str(path)) from None
