@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dpbuild.debian.package_index import PackageIndex
 from dpbuild.model.base import Base
 
 
@@ -151,5 +152,20 @@ def composed_base(need: Callable[..., None], shared_cache: Path) -> Callable[[st
         fetch_layers(source, base.manifest.layers, world.store, world.reporter)
         folder = world.unpacked(base.manifest.layers, lambda row: world.store.open(row.digest))
         return ComposedBase(folder, base)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def debian_index(need: Callable[..., None]) -> Callable[[str], PackageIndex]:
+    """``debian_index("debian13")``: all packages of a suite for amd64, from Debian's own mirrors."""
+    need("network")
+
+    @functools.cache
+    def get(suite: str) -> PackageIndex:
+        from dpbuild.debian.suites import SUITES
+        from dpbuild.wiring import Settings, World
+
+        return World(Settings(progress="none")).debian(None).index(SUITES[suite].codename, "amd64")
 
     return get

@@ -9,91 +9,29 @@ import hashlib
 import importlib.resources
 import lzma
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Final, Protocol
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import Final
+from urllib.parse import urlsplit
 
-from dpbuild.adapters.registry.retry import Retrier
-from dpbuild.adapters.registry.transport import ConnectionFailed, Transport
+from dpbuild.adapters.debian_download import Download, HttpDownload, host_mirrors, without_user
 from dpbuild.debian.indices import BadIndex, IndexFile, Package, Release, newest, packages, parse_release
-from dpbuild.debian.sources import Mirrors, find
+from dpbuild.debian.package_index import PackageIndex
+from dpbuild.debian.sources import Mirrors
 from dpbuild.debian.version import without_epoch
-from dpbuild.errors import BaseImageError, HashMismatch, NotFound, RegistryError
+from dpbuild.errors import BaseImageError, HashMismatch, NotFound
+
+__all__ = ["DebianArchive", "Download", "HttpDownload", "SignedRelease", "archive_keys", "host_mirrors", "without_user"]
 
 # An InRelease of a few hundred kilobytes is usual.
 _LARGEST_RELEASE: Final = 16 << 20
 _ATTEMPTS: Final = 3
-_REDIRECTS: Final = 5
 _CHUNK: Final = 1 << 20
 _HINT: Final = (
     "set mirror and security-mirror under [tool.dpbuild.debian], or DPBUILD_DEBIAN_MIRROR and"
     " DPBUILD_DEBIAN_SECURITY_MIRROR"
 )
-
-
-class Download(Protocol):
-    """Fetches one URL."""
-
-    def __call__(self, url: str) -> Iterator[bytes]:
-        """The body in chunks. Raises NotFound where there is none, BaseImageError for every other failure."""
-
-
-class HttpDownload:
-    """``Download`` with dpbuild's own transport: proxies, CA bundle, retries, redirects."""
-
-    def __init__(self, transport: Transport, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._retrier = Retrier(transport, sleep)
-
-    def __call__(self, url: str) -> Iterator[bytes]:
-        """The body in chunks."""
-        try:
-            target = url
-            for _ in range(_REDIRECTS):
-                answer = self._retrier.send("GET", target, {})
-                if answer.status == 200:
-                    yield from answer.chunks()
-                    return
-                location = answer.header("Location")
-                answer.finish()
-                if answer.status in (404, 410):
-                    raise NotFound("the mirror does not have it", where=without_user(url))
-                if answer.status not in (301, 302, 303, 307, 308) or not location:
-                    raise BaseImageError(f"the mirror answered with {answer.status}", where=without_user(url))
-                target = urljoin(target, location)
-            raise BaseImageError("the mirror redirects without an end", where=without_user(url))
-        except ConnectionFailed as problem:
-            raise BaseImageError(
-                f"cannot read from the mirror: {problem.error.what}", where=without_user(url)
-            ) from None
-        except NotFound:
-            raise
-        except RegistryError as problem:
-            raise BaseImageError(f"cannot read from the mirror: {problem.what}", where=without_user(url)) from None
-
-
-def without_user(url: str) -> str:
-    """``url`` without user and password, for messages."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-
-
-def host_mirrors(directory: Path = Path("/etc/apt")) -> Mirrors:
-    """Debian's mirrors in the host's apt sources; what cannot be read is as if it were not there."""
-    files = [directory / "sources.list"]
-    parts = directory / "sources.list.d"
-    with contextlib.suppress(OSError):
-        files += sorted(row for row in parts.iterdir() if row.suffix in (".list", ".sources"))
-    texts = []
-    for path in files:
-        try:
-            texts.append((path.name, path.read_text("utf-8", "replace")))
-        except OSError:
-            continue
-    return find(texts)
 
 
 def archive_keys() -> tuple[bytes, ...]:
@@ -150,6 +88,8 @@ class DebianArchive:
         self._lock = threading.Lock()
         self._rows: dict[tuple[str, str, frozenset[str]], tuple[Package, ...]] = {}
         self._pin_lock = threading.Lock()
+        self._index_lock = threading.Lock()
+        self._packages: dict[tuple[str, str], PackageIndex] = {}
 
     def releases(self, codename: str) -> tuple[SignedRelease, ...]:
         """The suite itself, its updates and its security updates, verified. Raises BaseImageError."""
@@ -207,14 +147,28 @@ class DebianArchive:
     def rows(self, codename: str, architecture: str, names: frozenset[str]) -> tuple[Package, ...]:
         """Everything that the indices say of ``names``, the suite itself first."""
         found: list[Package] = []
-        for signed in self.releases(codename):
-            index = _index(signed, architecture)
-            where = without_user(signed.base + index.path)
+        for archive, where, chunks in self._files(codename, architecture):
             try:
-                found.extend(packages(_unxz(self._indexed(signed, index), where), names, signed.release.codename))
+                found.extend(packages(chunks, names, archive))
             except BadIndex as problem:
                 raise BaseImageError(f"an index cannot be used: {problem}", where=where) from None
         return tuple(found)
+
+    def index(self, codename: str, architecture: str) -> PackageIndex:
+        """All packages, for closures over dependencies; read once. Raises BaseImageError, HashMismatch."""
+        with self._index_lock:
+            key = (codename, architecture)
+            if key not in self._packages:
+                files = ((archive, chunks) for archive, _, chunks in self._files(codename, architecture))
+                self._packages[key] = PackageIndex(files, architecture)
+            return self._packages[key]
+
+    def _files(self, codename: str, architecture: str) -> Iterator[tuple[str, str, Iterator[bytes]]]:
+        """The ``Packages`` files: the archive's codename, where the file is, and its text."""
+        for signed in self.releases(codename):
+            row = _index(signed, architecture)
+            where = without_user(signed.base + row.path)
+            yield signed.release.codename, where, _unxz(self._indexed(signed, row), where)
 
     def _indexed(self, signed: SignedRelease, index: IndexFile) -> bytes:
         folder = signed.base + index.path.rpartition("/")[0]

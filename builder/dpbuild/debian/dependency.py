@@ -27,6 +27,9 @@ class Relation:
     version: str = ""
     qualifier: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.relation} {self.version})" if self.relation else self.name
+
     def allows(self, version: str) -> bool:
         """Whether a package of this name with ``version`` satisfies the relation."""
         if not self.relation:

@@ -76,6 +76,8 @@ class Package:
     depends: str = ""
     pre_depends: str = ""
     provides: str = ""
+    conflicts: str = ""
+    breaks: str = ""
 
 
 def timestamp(moment: datetime) -> str:
@@ -124,10 +126,13 @@ def _date(text: str) -> datetime:
 
 def packages(chunks: Iterable[bytes], names: frozenset[str], archive: str) -> tuple[Package, ...]:
     """The rows of a ``Packages`` index with one of these names, in its order. Raises BadIndex."""
-    return tuple(_package(stanza, archive) for stanza in stanzas(chunks) if (name := name_of(stanza)) and name in names)
+    return tuple(
+        package_of(stanza, archive) for stanza in stanzas(chunks) if (name := name_of(stanza)) and name in names
+    )
 
 
-def _package(stanza: bytes, archive: str) -> Package:
+def package_of(stanza: bytes, archive: str) -> Package:
+    """One row of a ``Packages`` index. Raises BadIndex."""
     try:
         found = fields(stanza)
     except ControlError as problem:
@@ -152,6 +157,8 @@ def _package(stanza: bytes, archive: str) -> Package:
         depends=found.get("depends", ""),
         pre_depends=found.get("pre-depends", ""),
         provides=found.get("provides", ""),
+        conflicts=found.get("conflicts", ""),
+        breaks=found.get("breaks", ""),
     )
 
 

@@ -54,6 +54,26 @@ class Images(Network):
                 hint = "docker save can turn it into an archive (docker-archive:FILE)"
                 raise BaseImageError("images are not read out of an engine", where=str(reference), hint=hint)
 
+    def debian(self, config: Config | None) -> "DebianArchive":
+        """Debian's archive; every index of it is read once in a run."""
+        if self._archive is None:
+            from datetime import UTC, datetime
+
+            from dpbuild.adapters.debian import DebianArchive, HttpDownload, host_mirrors
+            from dpbuild.debian.sources import Mirrors
+
+            host = host_mirrors()
+            mirrors = Mirrors(
+                main=(config.debian_mirror if config else "")
+                or self._env.get("DPBUILD_DEBIAN_MIRROR", "")
+                or host.main,
+                security=(config.debian_security_mirror if config else "")
+                or self._env.get("DPBUILD_DEBIAN_SECURITY_MIRROR", "")
+                or host.security,
+            )
+            self._archive = DebianArchive(mirrors, HttpDownload(self._transport), now=datetime.now(UTC))
+        return self._archive
+
     def _compose(
         self,
         reference: ComposeReference,
@@ -61,26 +81,13 @@ class Images(Network):
         config: Config | None,
         pinned: tuple[tuple[str, str, str], ...],
     ) -> ImageSource:
-        from datetime import UTC, datetime
-
-        from dpbuild.adapters.debian import DebianArchive, HttpDownload, host_mirrors
         from dpbuild.adapters.source.compose import ComposeSource
-        from dpbuild.debian.sources import Mirrors
 
-        host = host_mirrors()
-        mirrors = Mirrors(
-            main=(config.debian_mirror if config else "") or self._env.get("DPBUILD_DEBIAN_MIRROR", "") or host.main,
-            security=(config.debian_security_mirror if config else "")
-            or self._env.get("DPBUILD_DEBIAN_SECURITY_MIRROR", "")
-            or host.security,
-        )
-        if self._archive is None:
-            self._archive = DebianArchive(mirrors, HttpDownload(self._transport), now=datetime.now(UTC))
         return ComposeSource(
             reference,
             tuple(platforms),
             self.store,
-            self._archive,
+            self.debian(config),
             offline=self._settings.offline,
             pinned=dict.fromkeys(platforms, pinned) if pinned else None,
             reporter=self.reporter,
