@@ -8,6 +8,7 @@ from typing import Any, cast
 from dpbuild.errors import ConfigError, UsageError
 from dpbuild.model.config import Config, Project
 from dpbuild.stages import requirements, settings
+from dpbuild.stages.problems import Problems
 from dpbuild.stages.reqfile import ReadText
 
 Table = Mapping[str, object]
@@ -33,10 +34,10 @@ def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = No
         )
     if own_text is not None:
         values: object = _parse(own_text, "dpbuild.toml")
-        problems = settings.Problems(file="dpbuild.toml", text=own_text)
+        problems = Problems(file="dpbuild.toml", text=own_text)
     else:
         values = {} if table is None else table
-        problems = settings.Problems(file="pyproject.toml", text=text or "", prefix="tool.dpbuild")
+        problems = Problems(file="pyproject.toml", text=text or "", prefix="tool.dpbuild")
     if not isinstance(values, dict):
         raise ConfigError("[tool.dpbuild] must be a table", where="pyproject.toml")
     fields = {**settings.defaults(), **settings.read(cast("Table", values), problems)}
@@ -51,7 +52,7 @@ def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = No
 
 
 def _flags(flags: Mapping[str, object], fields: dict[str, Any]) -> dict[str, Any]:
-    problems = settings.Problems()
+    problems = Problems()
     out = settings.read(flags, problems)
     if problems.found:
         raise UsageError("; ".join(what for _, what in problems.found))
@@ -82,8 +83,8 @@ def _error(found: list[tuple[str, str]]) -> ConfigError:
     )
 
 
-def _project(pyproject: Table, text: str, problems: settings.Problems) -> Project:
-    inner = settings.Problems(file="pyproject.toml", text=text)
+def _project(pyproject: Table, text: str, problems: Problems) -> Project:
+    inner = Problems(file="pyproject.toml", text=text)
     project = _table(pyproject, "project", inner)
     build = _table(pyproject, "build-system", inner)
     scripts = _table(project, "scripts", inner, "project.")
@@ -101,7 +102,7 @@ def _project(pyproject: Table, text: str, problems: settings.Problems) -> Projec
     return out
 
 
-def _table(value: Table, key: str, problems: settings.Problems, prefix: str = "") -> Table:
+def _table(value: Table, key: str, problems: Problems, prefix: str = "") -> Table:
     found = value.get(key, {})
     if isinstance(found, dict):
         return cast("Table", found)
@@ -109,7 +110,7 @@ def _table(value: Table, key: str, problems: settings.Problems, prefix: str = ""
     return {}
 
 
-def _string(value: Table, key: str, problems: settings.Problems, prefix: str) -> str:
+def _string(value: Table, key: str, problems: Problems, prefix: str) -> str:
     found = value.get(key, "")
     if isinstance(found, str):
         return found
@@ -117,7 +118,7 @@ def _string(value: Table, key: str, problems: settings.Problems, prefix: str) ->
     return ""
 
 
-def _strings(value: Table, key: str, problems: settings.Problems, prefix: str) -> tuple[str, ...]:
+def _strings(value: Table, key: str, problems: Problems, prefix: str) -> tuple[str, ...]:
     found = value.get(key, [])
     if isinstance(found, list) and all(isinstance(row, str) for row in found):
         return tuple(cast("list[str]", found))
