@@ -5,7 +5,8 @@ from dpbuild.model.config import FileCopy
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.config import load
-from dpbuild.stages.settings import KEYS, NOT_YET, find_line
+from dpbuild.stages.problems import find_line
+from dpbuild.stages.settings import KEYS, NOT_YET
 
 
 def loaded(pyproject=None, flags=None, **files):
