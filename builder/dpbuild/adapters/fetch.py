@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
+from dpbuild.adapters.registry.errors import bare
 from dpbuild.errors import ArtifactError, HashMismatch, RegistryError
 from dpbuild.model.lock import LockedFile
 from dpbuild.oci.digest import Digest
@@ -21,6 +22,8 @@ _ATTEMPTS = 4
 _CHUNK = 1 << 20
 # A wait for a busy index, in seconds: doubled at every attempt.
 _WAIT = 0.5
+_OTHER_INDEX = "the index serves other bytes than when it was locked; find out why before you lock again"
+_OTHER_FILE = "the file was changed since it was locked; if that was meant, run dpbuild lock"
 
 Login = tuple[str, str]
 
@@ -68,7 +71,7 @@ class HttpFetcher:
             except ConnectionFailed as broken:
                 problem = broken.error
             except _Busy as busy:
-                problem = RegistryError(str(busy))
+                problem = RegistryError(busy.args[0], where=bare(busy.args[1]))
             except RegistryError as refused:
                 raise ArtifactError(
                     f"cannot download {file.name}: {refused.what}", where=refused.where, hint=refused.hint
@@ -95,7 +98,7 @@ class HttpFetcher:
                 continue
             if answer.status != 200:
                 answer.close()
-                self._refused(file, answer.status)
+                _refused(file, answer.status, url)
             with self._store.writer() as writer:
                 size = 0
                 for chunk in answer.chunks():
@@ -103,19 +106,9 @@ class HttpFetcher:
                     size += len(chunk)
                     if file.size is not None and size > file.size:
                         break
-                self._commit(writer.commit, file)
+                _commit(writer.commit, file, bare(url), _OTHER_INDEX)
             return size
         raise ArtifactError(f"cannot download {file.name}: too many redirects")
-
-    def _refused(self, file: LockedFile, status: int) -> None:
-        if status in (429, 500, 502, 503, 504):
-            raise _Busy(f"the index answered {status}")
-        hint = {
-            401: "give the index's credentials by netrc, keyring or UV_INDEX_<NAME>_USERNAME and _PASSWORD",
-            403: "the index does not allow it with these credentials",
-            404: "it was removed from the index, or the lock was made against another one; run dpbuild lock",
-        }.get(status)
-        raise ArtifactError(f"cannot download {file.name}: the index answered {status}", hint=hint)
 
     def _copy(self, file: LockedFile, directory: str) -> int:
         local = Path(unquote(url2pathname(urlsplit(file.url).path)))
@@ -124,20 +117,31 @@ class HttpFetcher:
             with path.open("rb") as source, self._store.writer() as writer:
                 while chunk := source.read(_CHUNK):
                     writer.write(chunk)
-                _, size = self._commit(writer.commit, file)
+                _, size = _commit(writer.commit, file, str(path), _OTHER_FILE)
         except OSError as problem:
             raise ArtifactError(f"cannot read {file.name}: {problem.strerror}", where=str(path)) from None
         return size
 
-    @staticmethod
-    def _commit(commit: Callable[[Digest], tuple[Digest, int]], file: LockedFile) -> tuple[Digest, int]:
-        try:
-            return commit(Digest(file.sha256))
-        except HashMismatch as problem:
-            raise HashMismatch(
-                f"{file.name} is not the file that was locked: {problem.what}",
-                hint="the index serves other bytes than when it was locked; find out why before you lock again",
-            ) from None
+
+def _refused(file: LockedFile, status: int, url: str) -> None:
+    if status in (429, 500, 502, 503, 504):
+        raise _Busy(f"the index answered {status}", url)
+    hint = {
+        401: "give the index's credentials by netrc, keyring or UV_INDEX_<NAME>_USERNAME and _PASSWORD",
+        403: "the index does not allow it with these credentials",
+        404: "it was removed from the index, or the lock was made against another one; run dpbuild lock",
+    }.get(status)
+    raise ArtifactError(f"cannot download {file.name}: the index answered {status}", where=bare(url), hint=hint)
+
+
+def _commit(
+    commit: Callable[[Digest], tuple[Digest, int]], file: LockedFile, where: str, hint: str
+) -> tuple[Digest, int]:
+    try:
+        return commit(Digest(file.sha256))
+    except HashMismatch as problem:
+        what = f"{file.name} is not the file that was locked: {problem.what}"
+        raise HashMismatch(what, where=where, hint=hint) from None
 
 
 def _origin(file: LockedFile, url: str) -> tuple[str, str]:
@@ -153,4 +157,4 @@ def _no_address(file: LockedFile) -> ArtifactError:
 
 
 class _Busy(Exception):
-    """The index asks to come back, or fails for now."""
+    """The index asks to come back, or fails for now: what it said, and its address."""
