@@ -1,12 +1,13 @@
 """The order of the stages: this is the only place that shows it.
 
-config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Sink
+config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Sink
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dpbuild.checking import proof, refuse
 from dpbuild.errors import (
     ArtifactError,
     BaseImageError,
@@ -20,7 +21,7 @@ from dpbuild.model.config import Config
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock
-from dpbuild.oci.codec import encode_descriptor
+from dpbuild.oci.codec import decode_config, encode_descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.store import DamagedEntry
@@ -36,6 +37,7 @@ from dpbuild.stages.layers.bytecode import standard_library
 from dpbuild.stages.layers.make import make_layers
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
+from dpbuild.stages.proof.prove import Selection, chosen
 from dpbuild.stages.select import select
 from dpbuild.stages.target import target
 
@@ -122,6 +124,8 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     epoch = app_stage.file_time(project, options.epoch, world.reporter) if app.layers else 0
     made = [_image(project, config, bases, platform, locked, app, epoch, options, world) for platform in platforms]
     images = combine([image for image, _ in made])
+    for image, _ in made:
+        _prove(image, config, bases, world)
     expected = options.expect_digest
     if expected and expected != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {expected}")
@@ -205,6 +209,20 @@ def _image(
         bundle=bool(app.certificates),
     )
     return image, layers
+
+
+def _prove(image: Image, config: Config, bases: Bases, world: World) -> None:
+    """Refuse an image that cannot work, before anybody can see it. Raises FindingsError."""
+    findings = proof(
+        image.manifest.layers,
+        image.manifest.config,
+        decode_config(image.config_bytes),
+        image.platform,
+        bases.get(image.platform).facts,
+        world.store,
+        bases.fetch,
+    )
+    refuse(chosen(findings, Selection(select=config.check_select, ignore=config.check_ignore)), image, world.reporter)
 
 
 def _summary(

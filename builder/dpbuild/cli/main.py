@@ -16,6 +16,8 @@ VERBS: Final = {
     "build": "Make an image from a project, and write or push it.",
     "lock": "Write pylock.dpbuild.toml, or check it.",
     "inspect": "Show what is known of a base's Python.",
+    "check": "Look for what would break in an image, also one made by a Dockerfile.",
+    "explain": "Say what a rule of check means and how to mend it.",
     "run": "Run an image, in an engine or without one.",
 }
 

@@ -84,6 +84,8 @@ class Config:
     find_links: tuple[str, ...] = ()
     no_binary: tuple[str, ...] = ()
     only_binary: tuple[str, ...] = ()
+    check_select: tuple[str, ...] = ()
+    check_ignore: tuple[str, ...] = ()
     debian_mirror: str = ""
     debian_security_mirror: str = ""
     project: Project = Project()

@@ -50,34 +50,37 @@ def find(tree: FileTree, contents: Contents, config: ImageConfig) -> Interpreter
         )
     started = " ".join((*config.entrypoint, *config.cmd)) or "nothing"
     raise BaseImageError(
-        f"there is no Python in the base: it starts {started!r}, its PATH ({_path(config)}) has no python3"
+        f"there is no Python in the base: it starts {started!r}, its PATH ({search_path(config)}) has no python3"
         " or python, and there is no bin/python3.* under /usr, /usr/local or /opt/*",
         hint="choose a base with Python in it, such as gcr.io/distroless/python3-debian13",
     )
 
 
-def _path(config: ImageConfig) -> str:
+def search_path(config: ImageConfig) -> str:
+    """PATH as a container has it."""
     return config.variable("PATH") or DEFAULT_PATH
 
 
-def _which(tree: FileTree, config: ImageConfig, word: str) -> str | None:
+def which(tree: FileTree, config: ImageConfig, word: str) -> str | None:
     """What an engine would run for this word: an absolute path to an executable file, or None."""
     if "/" in word:
         path = word if word.startswith("/") else f"{config.working_dir or '/'}/{word}"
-        return path if _executable(tree, path) else None
-    for folder in _path(config).split(":"):
+        return path if is_executable(tree, path) else None
+    for folder in search_path(config).split(":"):
         path = f"{folder}/{word}"
-        if folder.startswith("/") and _executable(tree, path):
+        if folder.startswith("/") and is_executable(tree, path):
             return path
     return None
 
 
-def _executable(tree: FileTree, path: str) -> bool:
+def is_executable(tree: FileTree, path: str) -> bool:
+    """Whether ``path`` leads to a file that somebody may execute."""
     entry = tree.follow(path)
     return entry is not None and tree.is_file(path) and bool(entry.mode & 0o111)
 
 
-def _is_python(tree: FileTree, path: str) -> bool:
+def is_python(tree: FileTree, path: str) -> bool:
+    """Whether ``path``, or what it leads to, is named like an interpreter."""
     names = (path.rpartition("/")[2], (tree.resolve(path) or "").rpartition("/")[2])
     return any(_NAME.fullmatch(name) for name in names)
 
@@ -85,17 +88,17 @@ def _is_python(tree: FileTree, path: str) -> bool:
 def _candidates(tree: FileTree, contents: Contents, config: ImageConfig) -> Iterator[str]:
     """Paths that may be the interpreter, the likeliest first."""
     for word in (*config.entrypoint, *config.cmd):
-        path = _which(tree, config, word)
+        path = which(tree, config, word)
         for _ in range(3):
             if path is None:
                 break
-            if _is_python(tree, path):
+            if is_python(tree, path):
                 yield path
                 break
             # A console script says by its first line what runs it.
             path = _shebang(tree, contents, config, path)
     for word in ("python3", "python"):
-        path = _which(tree, config, word)
+        path = which(tree, config, word)
         if path is not None:
             yield path
     yield from _search(tree)
@@ -112,7 +115,7 @@ def _shebang(tree: FileTree, contents: Contents, config: ImageConfig, path: str)
         return None
     if words[0].rpartition("/")[2] == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-    return _which(tree, config, words[0]) if words else None
+    return which(tree, config, words[0]) if words else None
 
 
 def _search(tree: FileTree) -> Iterator[str]:
@@ -122,7 +125,7 @@ def _search(tree: FileTree) -> Iterator[str]:
     for prefix in prefixes:
         for name in tree.children(f"{prefix}/bin"):
             path = f"{prefix}/bin/{name}"
-            if _VERSIONED.fullmatch(name) and _executable(tree, path):
+            if _VERSIONED.fullmatch(name) and is_executable(tree, path):
                 found.setdefault(tree.resolve(path) or path, path)
     if len(found) > 1:
         raise BaseImageError(

@@ -24,7 +24,7 @@ from dpbuild.stages.problems import (
 )
 
 # Keys that have a meaning, but not in this version: refused rather than silently without effect.
-NOT_YET = ("runtime-packages", "builder", "verify", "recipes", "check")
+NOT_YET = ("runtime-packages", "builder", "verify", "recipes")
 
 # signal(7); engines take the names with SIG, or a number.
 _SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[1-9][0-9]?")
@@ -165,6 +165,23 @@ def _debian(key: str, value: object, problems: Problems) -> dict[str, str] | Non
     return out
 
 
+def _check(key: str, value: object, problems: Problems) -> dict[str, tuple[str, ...]] | None:
+    # The rules are imported by those who name some.
+    from dpbuild.stages.proof.prove import selector
+
+    if not isinstance(value, Mapping):
+        wrong(key, value, "a table", problems)
+        return None
+    fields = {"select": "check_select", "ignore": "check_ignore"}
+    out = {}
+    for name, row in cast("Mapping[str, object]", value).items():
+        if name not in fields:
+            problems.add(f"{key}.{name}", f"unknown key '{key}.{name}'{near(name, fields)}")
+        else:
+            out[fields[name]] = each(selector)(f"{key}.{name}", row, problems)
+    return out
+
+
 def _no_field(reader: Callable[[str], str]) -> Callable[[str, object, Problems], dict[str, Any]]:
     def check(key: str, value: object, problems: Problems) -> dict[str, Any]:
         parsed(reader)(key, value, problems)
@@ -202,6 +219,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "find-links": ("find_links", read_texts),
     "no-binary": ("no_binary", each(_project_pattern)),
     "only-binary": ("only_binary", each(_project_pattern)),
+    "check": ("", _check),
     "debian": ("", _debian),
 }
 

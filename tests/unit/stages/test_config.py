@@ -56,6 +56,9 @@ A = "1"
 x = "y"
 [annotations]
 "org.opencontainers.image.source" = "z"
+[check]
+select = ["ALL"]
+ignore = ["int002"]
 [debian]
 mirror = "http://127.0.0.1/debian"
 security-mirror = "http://127.0.0.1/security"
@@ -73,6 +76,7 @@ def test_every_key(place):
     assert [str(tag) for tag in config.tags] == ["registry.example/acme/api:1"]
     assert config.env == (("A", "1"), ("B", "2"))
     assert config.expose == ("8000/tcp", "53/udp")
+    assert (config.check_select, config.check_ignore) == (("ALL",), ("INT002",))
     assert config.healthcheck == Healthcheck(test=("CMD", "/usr/bin/python3", "-c", "pass"))
     assert config.files == (FileCopy(source="conf/", target="/etc/acme/"),)
     assert (config.app, config.bytecode, config.stop_signal) == ("copy", False, "SIGINT")

@@ -1,0 +1,142 @@
+"""``dpbuild check`` and the proof of every build: an image, its files, and the rules."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Final
+
+from dpbuild import __version__
+from dpbuild.errors import BaseImageError, FindingsError
+from dpbuild.model.facts import Facts
+from dpbuild.model.finding import Finding, Severity
+from dpbuild.model.image import Image
+from dpbuild.oci.config import ImageConfig
+from dpbuild.oci.descriptor import Descriptor, Pairs
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference
+from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.store import Store
+from dpbuild.ports.world import World
+from dpbuild.stages.base import fetch_layers
+from dpbuild.stages.contents import LayerContents
+from dpbuild.stages.facts import read_facts
+from dpbuild.stages.open_image import OpenImage, open_image
+from dpbuild.stages.proof.prove import prove
+from dpbuild.stages.proof.scans import scan_layers, tree_of
+from dpbuild.stages.proof.subject import Subject
+
+# Part of the key of what is kept: whoever changes a rule changes this.
+FORMAT: Final = 1
+
+
+def check(reference: Reference, platform: Platform, world: World) -> tuple[OpenImage, tuple[Finding, ...]]:
+    """All findings for one platform of an image. Raises BaseImageError and what the source raises."""
+    source = world.source(reference, (platform,))
+    image = open_image(reference, source, platform, world.store)
+    key = _key(image.manifest.layers, image.manifest.config)
+    found = _kept(world.store, key)
+    if found is None:
+        subject = open_subject(
+            image.manifest.layers,
+            image.config,
+            platform,
+            world.store,
+            lambda layer: fetch_layers(source, (layer,), world.store, world.reporter),
+            annotations=image.manifest.annotations,
+        )
+        with world.reporter.step("checking") as step:
+            found = prove(subject)
+            step.done(f"{len(found)} findings")
+        _keep(world.store, key, found)
+    return image, found
+
+
+def proof(
+    layers: tuple[Descriptor, ...],
+    descriptor: Descriptor,
+    config: ImageConfig,
+    platform: Platform,
+    facts: Facts,
+    store: Store,
+    fetch: Callable[[Descriptor], object],
+) -> tuple[Finding, ...]:
+    """All findings for an image that was just made; ``descriptor`` is its config's."""
+    key = _key(layers, descriptor)
+    found = _kept(store, key)
+    if found is None:
+        found = prove(open_subject(layers, config, platform, store, fetch, facts=facts))
+        _keep(store, key, found)
+    return found
+
+
+def refuse(findings: tuple[Finding, ...], image: Image, reporter: Reporter) -> None:
+    """Tell the findings; an error among them ends the build. Raises FindingsError."""
+    for row in findings:
+        if row.severity is Severity.WARNING:
+            reporter.note(f"{row.rule} {row.path}: {row.evidence}")
+    errors = [row for row in findings if row.severity is Severity.ERROR]
+    if errors:
+        rows = "".join(
+            f"\n  {row.rule} {row.path}{f' ({row.owner})' if row.owner else ''}: {row.evidence}\n      fix: {row.fix}"
+            for row in errors
+        )
+        raise FindingsError(
+            f"the image for {image.platform} would not work, so nothing was written:{rows}",
+            hint="dpbuild explain RULE tells more; ignore in [tool.dpbuild.check] leaves a rule out",
+        )
+
+
+def open_subject(
+    layers: tuple[Descriptor, ...],
+    config: ImageConfig,
+    platform: Platform,
+    store: Store,
+    fetch: Callable[[Descriptor], object],
+    *,
+    annotations: Pairs = (),
+    facts: Facts | None = None,
+) -> Subject:
+    """The image for the rules; ``facts`` where they are known already. Raises BaseImageError."""
+    scans = scan_layers(layers, config.diff_ids, store, fetch)
+    tree = tree_of(scans)
+    contents = LayerContents(tree, layers, store, fetch)
+    trouble = ""
+    if facts is None:
+        try:
+            facts = read_facts(tree, contents, config, platform, annotations)
+        except BaseImageError as problem:
+            # What is wrong with the interpreter is a finding here, not the end.
+            trouble = problem.what
+    return Subject(
+        platform=platform,
+        config=config,
+        layers=layers,
+        tree=tree,
+        scans=scans,
+        contents=contents,
+        facts=facts,
+        trouble=trouble,
+    )
+
+
+def _key(layers: tuple[Descriptor, ...], config: Descriptor) -> str:
+    value = [FORMAT, __version__, [str(row.digest) for row in layers], str(config.digest)]
+    return "proof-" + hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _keep(store: Store, key: str, findings: tuple[Finding, ...]) -> None:
+    rows = [[row.rule, str(row.severity), row.path, row.evidence, row.owner, row.fix] for row in findings]
+    store.put("facts", key, json.dumps(rows).encode())
+
+
+def _kept(store: Store, key: str) -> tuple[Finding, ...] | None:
+    data = store.get("facts", key)
+    if data is None:
+        return None
+    try:
+        return tuple(
+            Finding(rule=rule, severity=Severity(severity), path=path, evidence=evidence, owner=owner, fix=fix)
+            for rule, severity, path, evidence, owner, fix in json.loads(data)
+        )
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,138 @@
+"""One pass over a layer's files: what the rules will ask of their contents.
+
+The outcome depends on the layer alone, so it is kept under the layer's digest, and every image that shares the
+layer shares it.
+"""
+
+import mmap
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
+
+from dpbuild.archive.entry import Entry
+from dpbuild.elf import reader
+from dpbuild.elf.facts import ElfFacts
+from dpbuild.stages.proof import sources
+from dpbuild.stages.proof.sources import Use
+
+# Part of the key of what is kept: whoever changes what is seen in a file changes this.
+FORMAT: Final = 1
+
+_CHUNK: Final = 1 << 20
+_HEAD: Final = 4096
+_LONGEST_LINE: Final = 512
+# Small files that rules read whole; larger ones of these names are not what the names say.
+_TEXTS: Final = (".pth", "/pyvenv.cfg", "._pth", ".egg-link", "/direct_url.json", "/WHEEL", "/entry_points.txt")
+_LARGEST_TEXT: Final = 256 << 10
+_LARGEST_SOURCE: Final = 8 << 20
+_PRIVATE_KEY: Final = b"PRIVATE KEY-----"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pyc:
+    """The header of a .pyc file (PEP 552): its magic number, flags, and for flags 0 the source's time and size."""
+
+    magic: int
+    flags: int
+    mtime: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileScan:
+    """What is known of one file's content; fields that do not apply are empty.
+
+    ``broken`` says why a file that begins like ELF is none; ``shebang`` is the first line behind ``#!``;
+    ``text`` the whole of a small file that rules read; ``uses`` what a Python source does that matters here.
+    """
+
+    elf: ElfFacts | None = None
+    broken: str = ""
+    shebang: str = ""
+    pyc: Pyc | None = None
+    text: str = ""
+    private_key: bool = False
+    uses: tuple[Use, ...] = ()
+
+
+EMPTY: Final = FileScan()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerScan:
+    """All entries of one layer in their order, and by position what is known of the files' contents."""
+
+    entries: tuple[Entry, ...]
+    files: dict[int, FileScan] = field(default_factory=dict)
+
+
+def scan(entries: Iterable[tuple[Entry, BinaryIO | None]]) -> LayerScan:
+    """What is in a layer. Raises ReadError from the entries."""
+    rows: list[Entry] = []
+    files: dict[int, FileScan] = {}
+    for position, (entry, content) in enumerate(entries):
+        rows.append(entry)
+        if content is not None and entry.size:
+            found = _file(entry, content)
+            if found != EMPTY:
+                files[position] = found
+    return LayerScan(entries=tuple(rows), files=files)
+
+
+def _file(entry: Entry, content: BinaryIO) -> FileScan:
+    path = "/" + entry.path
+    head = content.read(min(_HEAD, entry.size))
+    if head.startswith(b"\x7fELF"):
+        return _elf(entry.size, head, content)
+    if path.endswith(".py") or (head.startswith(b"#!") and b"python" in head[:_LONGEST_LINE].split(b"\n")[0]):
+        if entry.size > _LARGEST_SOURCE:
+            return EMPTY
+        data = head + content.read()
+        return FileScan(shebang=_shebang(head), uses=sources.uses(data))
+    if path.endswith(".pyc"):
+        return FileScan(pyc=_pyc(path, head))
+    text = ""
+    if entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS):
+        text = (head + content.read()).decode("utf-8", "replace")
+    return FileScan(shebang=_shebang(head), text=text, private_key=_is_key(head))
+
+
+def _is_key(data: bytes) -> bool:
+    """Whether a line of the first bytes begins a private key (RFC 7468, section 10; OpenSSH writes it alike)."""
+    if _PRIVATE_KEY not in data:
+        return False
+    return any(line.startswith(b"-----BEGIN ") and line.rstrip().endswith(_PRIVATE_KEY) for line in data.split(b"\n"))
+
+
+def _shebang(head: bytes) -> str:
+    if not head.startswith(b"#!"):
+        return ""
+    return head[2:_LONGEST_LINE].split(b"\n")[0].decode("utf-8", "replace").strip()
+
+
+def _pyc(path: str, head: bytes) -> Pyc | None:
+    if len(head) < 16:
+        return Pyc(magic=0, flags=0)
+    magic, _, flags, mtime, size = struct.unpack_from("<HHIII", head)
+    if flags:
+        # Checked by hash or not at all: times do not matter.
+        return None if "/__pycache__/" in path else Pyc(magic=magic, flags=flags)
+    return Pyc(magic=magic, flags=0, mtime=mtime, size=size)
+
+
+def _elf(size: int, head: bytes, content: BinaryIO) -> FileScan:
+    # Anonymous memory goes back to the system at once, which a library of hundreds of megabytes makes worth it.
+    with mmap.mmap(-1, size) as memory:
+        memory.write(head)
+        for chunk in _chunks(content):
+            memory.write(chunk)
+        try:
+            return FileScan(elf=reader.read(memory))
+        except reader.ElfError as problem:
+            return FileScan(broken=str(problem))
+
+
+def _chunks(content: BinaryIO) -> Iterator[bytes]:
+    while chunk := content.read(_CHUNK):
+        yield chunk

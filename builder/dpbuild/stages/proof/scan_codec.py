@@ -1,0 +1,98 @@
+"""Scans as bytes for the store: columns of JSON, compressed, since a layer may have tens of thousands of entries."""
+
+import dataclasses
+import json
+import zlib
+from typing import Any, Final
+
+from dpbuild.archive.entry import Entry, Kind
+from dpbuild.elf.facts import ElfFacts, Versions
+from dpbuild.stages.proof.scan import FileScan, LayerScan, Pyc
+from dpbuild.stages.proof.sources import Use
+
+_LARGEST: Final = 1 << 30
+
+
+def encode(scan: LayerScan) -> bytes:
+    """The scan as bytes; ``decode`` reads them again."""
+    value = [[_entry(row) for row in scan.entries], [[key, _file(row)] for key, row in sorted(scan.files.items())]]
+    return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 1)
+
+
+def decode(data: bytes) -> LayerScan:
+    """What ``encode`` made. Raises ValueError for anything else."""
+    try:
+        entries, files = json.loads(zlib.decompressobj().decompress(data, _LARGEST))
+        return LayerScan(
+            entries=tuple(_to_entry(row) for row in entries), files={int(key): _to_file(row) for key, row in files}
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, zlib.error) as problem:
+        raise ValueError(f"not a scan: {problem}") from None
+
+
+def _entry(entry: Entry) -> list[Any]:
+    row: list[Any] = [entry.path, str(entry.kind), entry.mode, entry.uid, entry.gid, entry.mtime, entry.size]
+    rest = [entry.target, entry.user, entry.group, list(entry.device)]
+    xattrs = [[name, raw.decode("latin-1")] for name, raw in entry.xattrs]
+    if xattrs:
+        return [*row, *rest, xattrs]
+    return [*row, *rest] if rest != ["", "", "", [0, 0]] else row
+
+
+def _to_entry(row: list[Any]) -> Entry:
+    path, kind, mode, uid, gid, mtime, size, *rest = row
+    target, user, group, device, *more = rest or ("", "", "", (0, 0))
+    xattrs = tuple((name, text.encode("latin-1")) for name, text in more[0]) if more else ()
+    return Entry(
+        path=path,
+        kind=Kind(kind),
+        mode=mode,
+        uid=uid,
+        gid=gid,
+        mtime=mtime,
+        size=size,
+        target=target,
+        user=user,
+        group=group,
+        device=(device[0], device[1]),
+        xattrs=xattrs,
+    )
+
+
+def _file(found: FileScan) -> dict[str, Any]:
+    """Only what is not empty."""
+    row: dict[str, Any] = {}
+    for name in ("broken", "shebang", "text", "private_key"):
+        if value := getattr(found, name):
+            row[name] = value
+    if found.elf is not None:
+        row["elf"] = dataclasses.asdict(found.elf)
+    if found.pyc is not None:
+        row["pyc"] = dataclasses.astuple(found.pyc)
+    if found.uses:
+        row["uses"] = [dataclasses.astuple(use) for use in found.uses]
+    return row
+
+
+def _to_file(row: dict[str, Any]) -> FileScan:
+    rest = dict(row)
+    elf, pyc, uses = rest.pop("elf", None), rest.pop("pyc", None), rest.pop("uses", ())
+    return FileScan(
+        elf=None if elf is None else _to_elf(elf),
+        pyc=None if pyc is None else Pyc(magic=pyc[0], flags=pyc[1], mtime=pyc[2], size=pyc[3]),
+        uses=tuple(Use(kind=use[0], name=use[1], line=use[2], top=use[3], guarded=use[4]) for use in uses),
+        **rest,
+    )
+
+
+def _to_elf(value: dict[str, Any]) -> ElfFacts:
+    rest = dict(value)
+    for name in ("needed", "rpath", "runpath", "verdef"):
+        rest[name] = tuple(rest[name])
+    for name in ("verneed", "verneed_weak"):
+        rest[name] = _to_versions(rest[name])
+    return ElfFacts(**rest)
+
+
+def _to_versions(rows: list[Any]) -> Versions:
+    return tuple((library, tuple(names)) for library, names in rows)

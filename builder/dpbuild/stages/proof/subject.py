@@ -1,0 +1,134 @@
+"""The image as the rules see it: files, facts, and what is in the files."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dpbuild.archive.entry import Kind
+from dpbuild.archive.overlay import FileTree
+from dpbuild.elf.facts import ElfFacts
+from dpbuild.model.facts import Facts
+from dpbuild.oci.config import ImageConfig
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.platform import Platform
+from dpbuild.stages.contents import Contents
+from dpbuild.stages.facts_interpreter import is_python, which
+from dpbuild.stages.proof.owners import Distribution, Owners, distributions
+from dpbuild.stages.proof.scan import EMPTY, FileScan, LayerScan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """``facts`` is None where the interpreter cannot be told, and ``trouble`` says why.
+
+    Paths are given with a leading slash and with all links resolved, unless said otherwise. Nothing here is
+    computed before it is asked for.
+    """
+
+    platform: Platform
+    config: ImageConfig
+    layers: tuple[Descriptor, ...]
+    tree: FileTree
+    scans: tuple[LayerScan, ...]
+    contents: Contents
+    facts: Facts | None
+    trouble: str = ""
+    _owners: Owners = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_owners", Owners(self.tree, self.contents))
+
+    # files
+
+    def scan(self, path: str) -> FileScan:
+        """What is known of the content of the file that ``path`` leads to; empty where it is no file."""
+        try:
+            layer, ordinal = self.tree.origin(path)
+        except KeyError:
+            return EMPTY
+        return self.scans[layer].files.get(ordinal, EMPTY)
+
+    @functools.cached_property
+    def scanned(self) -> Mapping[str, FileScan]:
+        """Every file of which something is known, by path, sorted."""
+        found: dict[str, FileScan] = {}
+        for entry in self.tree.entries():
+            if entry.kind in (Kind.FILE, Kind.HARDLINK):
+                scan = self.scan(entry.path)
+                if scan is not EMPTY:
+                    found["/" + entry.path] = scan
+        return found
+
+    @functools.cached_property
+    def elves(self) -> Mapping[str, ElfFacts]:
+        """Every ELF file, by path, sorted."""
+        return {path: row.elf for path, row in self.scanned.items() if row.elf is not None}
+
+    def real(self, path: str) -> str | None:
+        """The path with all links resolved; None where nothing is."""
+        found = self.tree.resolve(path)
+        return None if found is None else "/" + found
+
+    # start
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What a container runs: Entrypoint and Cmd."""
+        return (*self.config.entrypoint, *self.config.cmd)
+
+    @property
+    def program(self) -> str | None:
+        """The file that argv[0] leads to, found along PATH as an engine does; None if there is none."""
+        return self.real(found) if self.argv and (found := which(self.tree, self.config, self.argv[0])) else None
+
+    @property
+    def starts_python(self) -> bool:
+        """Whether argv[0] is the interpreter itself."""
+        if self.program is None:
+            return False
+        if self.facts is not None:
+            return self.program == self.facts.interpreter
+        return is_python(self.tree, self.program)
+
+    @property
+    def working_dir(self) -> str:
+        """The directory that a container starts in."""
+        return self.config.working_dir or "/"
+
+    # Python
+
+    @functools.cached_property
+    def sys_path(self) -> tuple[str, ...]:
+        """``sys.path`` as far as files and Env say it, in order, without what the started script adds.
+
+        PYTHONPATH, the standard library, the site directories and what their .pth files add.
+        """
+        if self.facts is None:
+            return ()
+        rows = [row for row in (self.config.variable("PYTHONPATH") or "").split(":") if row]
+        rows += [self.facts.stdlib, f"{self.facts.stdlib}/lib-dynload"]
+        for site in self.facts.site_directories:
+            if self.tree.is_directory(site):
+                rows += [site, *self.added_by_pth(site)]
+        return tuple(dict.fromkeys(rows))
+
+    def added_by_pth(self, site: str) -> Iterator[str]:
+        """The folders that the .pth files in a site directory add (site: lines without ``import``)."""
+        for name in self.tree.children(site):
+            if not name.endswith(".pth") or name.startswith("."):
+                continue
+            for line in self.scan(f"{site}/{name}").text.splitlines():
+                text = line.strip()
+                if text and not text.startswith(("#", "import ", "import\t")):
+                    folder = text if text.startswith("/") else f"{site}/{text}"
+                    if self.tree.is_directory(folder):
+                        yield folder
+
+    @functools.cached_property
+    def distributions(self) -> tuple[Distribution, ...]:
+        """Every installed distribution, wherever it lies, by path."""
+        return distributions(self.tree)
+
+    def owner(self, path: str) -> str:
+        """The package that a file came with: ``numpy 2.2.6`` or ``libc6 2.41-12``; "" where none claims it."""
+        return self._owners.of(path)
