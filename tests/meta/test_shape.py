@@ -57,7 +57,8 @@ def test_every_option_has_its_twin(verb: str) -> None:
     import click
 
     command = importlib.import_module(f"dpbuild.cli.{verb}").command
-    options = [row for row in command.params if isinstance(row, click.Option)]
+    commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    options = [row for each in commands for row in each.params if isinstance(row, click.Option)]
     missing = [row.name for row in options if row.envvar is None and row.name not in ("help", "as_json")]
     assert missing == []
     assert [row.name for row in options if not row.help] == []

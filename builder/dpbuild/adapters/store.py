@@ -2,6 +2,7 @@
 
 Everything is written under a temporary name on the same file system and renamed, so a killed run leaves
 nothing that looks whole. Blobs are hashed once per run before their first use; mappings carry their own hash.
+What is used gets a new modification time, once per run: that is how pruning tells what nobody needs any more.
 """
 
 import contextlib
@@ -15,32 +16,48 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from dpbuild.adapters import store_lock
 from dpbuild.errors import HashMismatch, StoreError
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import DamagedEntry
 
-_MARKER = "dpbuild-store-1"
+MARKER = "dpbuild-store-1"
 # Parents first: only then has each of them the mode that it is given.
 _FOLDERS = ("blobs", "blobs/sha256", "maps", "trees", "tmp")
 
 
 class DiskStore:
-    """A folder of ours alone. Raises StoreError if another user owns it or may write to it."""
+    """A folder of ours alone, in use until ``close``. Raises StoreError if another user owns it or may write to it."""
 
     def __init__(self, path: Path, note: Callable[[str], None] = lambda text: None) -> None:
         self.path = path
         self._note = note
         self._verified: set[Digest] = set()
+        self._used: set[Path] = set()
         self._lock = threading.Lock()
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _ours(path)
+            ours(path)
+            self._in_use = store_lock.use(path, note)
             for name in _FOLDERS:
                 (path / name).mkdir(exist_ok=True, mode=0o700)
-                _ours(path / name)
-            (path / _MARKER).touch()
+                ours(path / name)
+            (path / MARKER).touch()
         except OSError as problem:
             self.fail(problem, path)
+
+    def close(self) -> None:
+        """Say that this run needs the store no more."""
+        self._in_use.release()
+
+    def _use(self, path: Path) -> None:
+        with self._lock:
+            known = path in self._used
+            self._used.add(path)
+        if not known:
+            # A store that can only be read is used all the same.
+            with contextlib.suppress(OSError):
+                os.utime(path)
 
     # blobs
 
@@ -49,7 +66,11 @@ class DiskStore:
 
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here."""
-        return self._blob(digest).is_file()
+        path = self._blob(digest)
+        found = path.is_file()
+        if found:
+            self._use(path)
+        return found
 
     def size(self, digest: Digest) -> int:
         """Its size in bytes. Raises KeyError if it is not here."""
@@ -79,6 +100,7 @@ class DiskStore:
             with self._lock:
                 self._verified.add(digest)
             file.seek(0)
+        self._use(path)
         return file
 
     @contextlib.contextmanager
@@ -112,6 +134,7 @@ class DiskStore:
             path.unlink(missing_ok=True)
             self._note(f"a damaged entry of the store was discarded: {kind}")
             return None
+        self._use(path)
         return data[32:]
 
     def put(self, kind: str, key: str, value: bytes) -> None:
@@ -135,7 +158,10 @@ class DiskStore:
     def folder(self, kind: str, key: str) -> str | None:
         """The path of a tree kept under this key."""
         path = self.path / "trees" / kind / hashlib.sha256(key.encode()).hexdigest()
-        return str(path) if path.is_dir() else None
+        if not path.is_dir():
+            return None
+        self._use(path)
+        return str(path)
 
     @contextlib.contextmanager
     def make_folder(self, kind: str, key: str) -> Iterator[str]:
@@ -215,7 +241,7 @@ class DiskWriter:
             self._path = None
 
 
-def _ours(path: Path) -> None:
+def ours(path: Path) -> None:
     """Raises StoreError if another user owns the folder or may write to it."""
     found = path.stat()
     if found.st_uid != os.geteuid():

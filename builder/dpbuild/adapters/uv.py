@@ -54,6 +54,19 @@ def find_uv(path: str) -> str:
     return found
 
 
+def prune_cache(uv: str, folder: Path, environment: Mapping[str, str]) -> None:
+    """Let uv remove what it needs no more from a cache of its own; what goes wrong there is no loss."""
+    kept = {name: value for name, value in environment.items() if name not in _NEVER}
+    with contextlib.suppress(OSError):
+        subprocess.run(
+            [uv, "cache", "prune", "--cache-dir", str(folder), "--quiet"],
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+
+
 class UvResolver:
     """Implements ``ports.resolver.Resolver``.
 

@@ -19,6 +19,7 @@ VERBS: Final = {
     "check": "Look for what would break in an image, also one made by a Dockerfile.",
     "explain": "Say what a rule of check means and how to mend it.",
     "run": "Run an image, in an engine or without one.",
+    "cache": "Show how much is kept on this machine, or remove it.",
 }
 
 

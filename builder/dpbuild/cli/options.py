@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -12,15 +12,27 @@ from dpbuild.wiring import Settings, World
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_CACHE_DIR: Final = click.option(
+    "--cache-dir",
+    envvar="DPBUILD_CACHE_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the store is.  [default: ~/.cache/dpbuild]",
+)
+_LOUDNESS: Final = (
+    click.option("-q", "--quiet", is_flag=True, envvar="DPBUILD_QUIET", help="Show errors only."),
+    click.option("-v", "--verbose", is_flag=True, envvar="DPBUILD_VERBOSE", help="Show tracebacks of errors."),
+)
+
+
+def cache(function: F) -> F:
+    """``--cache-dir``, ``-q``, ``-v``: for what only looks after the store."""
+    return _all(function, (_CACHE_DIR, *_LOUDNESS))
+
+
 def common(function: F) -> F:
     """``--cache-dir``, ``--offline``, ``--plain-http``, ``--progress``, ``-q``, ``-v``."""
     rows = (
-        click.option(
-            "--cache-dir",
-            envvar="DPBUILD_CACHE_DIR",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Where the store is.  [default: ~/.cache/dpbuild]",
-        ),
+        _CACHE_DIR,
         click.option("--offline", is_flag=True, envvar="DPBUILD_OFFLINE", help="Use only what is in the store."),
         click.option(
             "--plain-http", is_flag=True, envvar="DPBUILD_PLAIN_HTTP", help="Speak http to registries off loopback too."
@@ -32,9 +44,12 @@ def common(function: F) -> F:
             envvar="DPBUILD_PROGRESS",
             help="How progress is shown, on stderr.",
         ),
-        click.option("-q", "--quiet", is_flag=True, envvar="DPBUILD_QUIET", help="Show errors only."),
-        click.option("-v", "--verbose", is_flag=True, envvar="DPBUILD_VERBOSE", help="Show tracebacks of errors."),
+        *_LOUDNESS,
     )
+    return _all(function, rows)
+
+
+def _all(function: F, rows: tuple[Callable[[F], F], ...]) -> F:
     for row in reversed(rows):
         function = row(function)
     return function
@@ -69,14 +84,17 @@ def world(**options: Any) -> World:
     context = click.get_current_context(silent=True)
     if context is not None and isinstance(context.obj, dict):
         context.obj["verbose"] = options["verbose"]
-    return World(
+    made = World(
         Settings(
             cache_dir=options["cache_dir"],
-            offline=options["offline"],
-            plain_http=options["plain_http"],
-            progress="none" if options["quiet"] else options["progress"],
+            offline=options.get("offline", False),
+            plain_http=options.get("plain_http", False),
+            progress="none" if options["quiet"] else options.get("progress", "auto"),
         )
     )
+    if context is not None:
+        context.call_on_close(made.close)
+    return made
 
 
 def directory(path: Path) -> Path:

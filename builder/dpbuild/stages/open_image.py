@@ -40,6 +40,7 @@ def open_image(reference: Reference, source: ImageSource, platform: Platform, st
     root, data = source.resolve()
     descriptor = root
     parsed = _decode(data, root, where)
+    _keep(root, data, store)
     for _ in range(_DEEPEST):
         if not isinstance(parsed, Index):
             break
@@ -86,10 +87,16 @@ def _document(descriptor: Descriptor, source: ImageSource, store: Store, where: 
         raise BaseImageError(
             f"what should be {descriptor.digest} is {Digest.of(data)}: it was damaged or changed", where=where
         )
-    with store.writer() as writer:
-        writer.write(data)
-        writer.commit(descriptor.digest)
+    _keep(descriptor, data, store)
     return data
+
+
+def _keep(descriptor: Descriptor, data: bytes, store: Store) -> None:
+    """Put a document into the store, which tells by them which blobs are those of bases."""
+    if not store.has(descriptor.digest):
+        with store.writer() as writer:
+            writer.write(data)
+            writer.commit(descriptor.digest)
 
 
 def _images(index: Index) -> list[Descriptor]:

@@ -17,6 +17,7 @@ from dpbuild.oci.platform import Platform
 
 if TYPE_CHECKING:
     from dpbuild.adapters.project import DiskProject
+    from dpbuild.adapters.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,23 @@ class Surroundings:
     def store(self) -> DiskStore:
         """The store."""
         return DiskStore(self.cache, self.reporter.note)
+
+    @property
+    def upkeep(self) -> "Upkeep":
+        """What counts and removes what the store has."""
+        from dpbuild.adapters.upkeep import Upkeep
+        from dpbuild.adapters.uv import find_uv, prune_cache
+
+        def tidy(folder: Path) -> None:
+            prune_cache(find_uv(self._env.get("PATH", "")), folder, self._env)
+
+        return Upkeep(self.cache, time.time, self.reporter.note, tidy)
+
+    def close(self) -> None:
+        """Say that the store is needed no more."""
+        store = self.__dict__.get("store")
+        if isinstance(store, DiskStore):
+            store.close()
 
     def project(self, directory: Path) -> "DiskProject":
         """The project's folder."""

@@ -1,0 +1,86 @@
+"""Who uses a store: every run holds a shared lock, upkeep an exclusive one.
+
+The lock is flock(2) on a file in the store. It ends with the process that holds it, however that ends.
+"""
+
+import errno
+import fcntl
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from dpbuild.errors import StoreError
+
+NAME: Final = "lock"
+# File systems without flock, such as some network mounts.
+_UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
+
+class StoreLock:
+    """Held from its making until ``release``, or until nobody has the object any more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._close = weakref.finalize(self, os.close, descriptor)
+
+    def release(self) -> None:
+        """Let others have the store; doing so twice is fine."""
+        self._close()
+
+
+def use(folder: Path, note: Callable[[str], None]) -> StoreLock:
+    """Say that a run uses the store; waits while another process removes things from it. Raises OSError.
+
+    Where the file system has no locks there is none: upkeep refuses to work there.
+    """
+    descriptor = _open(folder)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note("waiting for a dpbuild that removes things from the store")
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError as problem:
+        if problem.errno not in _UNSUPPORTED:
+            os.close(descriptor)
+            raise
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return StoreLock(descriptor)
+
+
+def own(folder: Path, note: Callable[[str], None], *, wait: bool) -> StoreLock:
+    """Have the store to oneself: runs that use it end first, or without ``wait`` this is refused.
+
+    Raises StoreError, OSError.
+    """
+    descriptor = _open(folder)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise StoreError(
+                    "the store is in use by another dpbuild", where=str(folder), hint="try again when it has ended"
+                ) from None
+            note("waiting for other runs of dpbuild that use the store")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as problem:
+        os.close(descriptor)
+        if problem.errno not in _UNSUPPORTED:
+            raise
+        raise StoreError(
+            "the store is on a file system without locks, so nobody can tell whether it is in use",
+            where=str(folder),
+            hint="remove the folder yourself when no dpbuild runs",
+        ) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return StoreLock(descriptor)
+
+
+def _open(folder: Path) -> int:
+    return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
