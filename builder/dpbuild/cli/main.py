@@ -20,6 +20,7 @@ VERBS: Final = {
     "explain": "Say what a rule of check means and how to mend it.",
     "run": "Run an image, in an engine or without one.",
     "cache": "Show how much is kept on this machine, or remove it.",
+    "recipes": "List what is known of projects that need Debian packages.",
 }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from dpbuild.model.recipe import Recipe
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.descriptor import Pairs
 from dpbuild.oci.platform import Platform
@@ -55,7 +56,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything a build is told. Paths are as written, relative to ``directory``, which is absolute."""
+    """Everything a build is told. Paths are as written, relative to ``directory``, which is absolute.
+
+    ``recipes`` are those of ``[tool.dpbuild.recipes]``, laid over the shipped ones.
+    """
 
     directory: str
     base: Reference
@@ -86,6 +90,8 @@ class Config:
     only_binary: tuple[str, ...] = ()
     check_select: tuple[str, ...] = ()
     check_ignore: tuple[str, ...] = ()
+    runtime_packages: tuple[str, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
     debian_mirror: str = ""
     debian_security_mirror: str = ""
     project: Project = Project()

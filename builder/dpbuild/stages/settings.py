@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from dpbuild.model.config import DEFAULT_BASE, FileCopy
+from dpbuild.model.recipe import Recipe
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference, RegistryReference, parse, parse_registry
+from dpbuild.stages import recipes
 from dpbuild.stages.problems import (
     Problems,
     each,
@@ -24,7 +26,7 @@ from dpbuild.stages.problems import (
 )
 
 # Keys that have a meaning, but not in this version: refused rather than silently without effect.
-NOT_YET = ("runtime-packages", "builder", "verify", "recipes")
+NOT_YET = ("runtime-packages", "builder", "verify")
 
 # signal(7); engines take the names with SIG, or a number.
 _SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[1-9][0-9]?")
@@ -182,6 +184,19 @@ def _check(key: str, value: object, problems: Problems) -> dict[str, tuple[str, 
     return out
 
 
+def _recipes(key: str, value: object, problems: Problems) -> tuple[Recipe, ...] | None:
+    if not isinstance(value, Mapping):
+        wrong(key, value, "a table", problems)
+        return None
+    rows = []
+    for name, table in cast("Mapping[str, object]", value).items():
+        if isinstance(table, Mapping):
+            rows.append(recipes.override(_group(name), table, problems, f"{key}.{name}"))
+        else:
+            wrong(f"{key}.{name}", table, "a table", problems)
+    return tuple(sorted(rows, key=lambda row: row.name))
+
+
 def _no_field(reader: Callable[[str], str]) -> Callable[[str, object, Problems], dict[str, Any]]:
     def check(key: str, value: object, problems: Problems) -> dict[str, Any]:
         parsed(reader)(key, value, problems)
@@ -220,6 +235,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "no-binary": ("no_binary", each(_project_pattern)),
     "only-binary": ("only_binary", each(_project_pattern)),
     "check": ("", _check),
+    "recipes": ("recipes", _recipes),
     "debian": ("", _debian),
 }
 

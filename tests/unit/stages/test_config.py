@@ -59,6 +59,8 @@ x = "y"
 [check]
 select = ["ALL"]
 ignore = ["int002"]
+[recipes]
+own.run.packages = ["libown1"]
 [debian]
 mirror = "http://127.0.0.1/debian"
 security-mirror = "http://127.0.0.1/security"
@@ -81,6 +83,7 @@ def test_every_key(place):
     assert config.files == (FileCopy(source="conf/", target="/etc/acme/"),)
     assert (config.app, config.bytecode, config.stop_signal) == ("copy", False, "SIGINT")
     assert (config.no_binary, config.only_binary) == (("foo-bar",), (":all:",))
+    assert [row.name for row in config.recipes] == ["own"]
     assert config.debian_security_mirror == "http://127.0.0.1/security"
     assert config.annotations == (("org.opencontainers.image.source", "z"),)
 

@@ -1,0 +1,76 @@
+"""What a Python project needs of Debian: to be built, and to run."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from dpbuild.oci.descriptor import Pairs
+
+# Config settings of a build backend (PEP 517): each name with its values.
+Options = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What building takes. ``packages`` are Debian packages, ``options`` config settings of the backend.
+
+    ``version`` narrows the recipe's versions (PEP 440 specifier), "" for no further limit.
+    """
+
+    version: str = ""
+    packages: tuple[str, ...] = ()
+    options: Options = ()
+    environment: Pairs = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What running takes. ``packages`` are Debian packages; ``without`` are those of their dependencies that are
+    left out, because what the project does needs none of them.
+
+    ``when`` is ``built`` if wheels from an index bring their own libraries, so that only a wheel that was
+    built here needs the packages. ``unless`` names distributions (normalised) that make them needless.
+    """
+
+    packages: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    when: Literal["always", "built"] = "always"
+    unless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One project's. ``build`` and ``run`` hold for every suite, ``builds`` and ``runs`` what a suite
+    (``debian12``) adds to them.
+
+    ``name`` is normalised; ``version`` is a PEP 440 specifier, "" for any version; ``fetch`` are commands that
+    run with network in the unpacked sdist before the build; ``smoke`` is Python that must succeed in the image.
+    """
+
+    name: str
+    summary: str = ""
+    version: str = ""
+    build: Build = Build()
+    builds: tuple[tuple[str, Build], ...] = ()
+    run: Run = Run()
+    runs: tuple[tuple[str, Run], ...] = ()
+    fetch: tuple[tuple[str, ...], ...] = ()
+    smoke: str = ""
+
+    def build_on(self, suite: str) -> Build:
+        """What building takes on a suite: its packages come after those of all suites, its settings win."""
+        own = dict(self.builds).get(suite, Build())
+        return Build(
+            version=",".join(filter(None, (self.build.version, own.version))),
+            packages=tuple(dict.fromkeys((*self.build.packages, *own.packages))),
+            options=tuple(sorted({**dict(self.build.options), **dict(own.options)}.items())),
+            environment=tuple(sorted({**dict(self.build.environment), **dict(own.environment)}.items())),
+        )
+
+    def run_on(self, suite: str) -> Run:
+        """What running takes on a suite: its packages come after those of all suites."""
+        own = dict(self.runs).get(suite, Run())
+        return replace(
+            self.run,
+            packages=tuple(dict.fromkeys((*self.run.packages, *own.packages))),
+            without=tuple(dict.fromkeys((*self.run.without, *own.without))),
+        )
