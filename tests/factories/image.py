@@ -29,17 +29,22 @@ class Hard:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder with a mode."""
+    """A folder with a mode and an owner."""
 
     mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
 
 
 @dataclass(frozen=True)
 class File:
-    """A file with a mode, other than executable."""
+    """A file with a mode, other than executable, an owner and a time."""
 
     data: bytes
     mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 1
 
 
 Content = bytes | str | Link | Hard | Folder | File
@@ -59,10 +64,10 @@ def make_tar(files: Files, *, kind: int = tarfile.PAX_FORMAT) -> bytes:
                     row.type, row.linkname, row.mode = tarfile.SYMTYPE, target, 0o777
                 case Hard(target):
                     row.type, row.linkname = tarfile.LNKTYPE, target
-                case Folder(mode):
-                    row.type, row.mode = tarfile.DIRTYPE, mode
-                case File(data, mode):
-                    row.mode = mode
+                case Folder(mode, uid, gid):
+                    row.type, row.mode, row.uid, row.gid = tarfile.DIRTYPE, mode, uid, gid
+                case File(data, mode, uid, gid, mtime):
+                    row.mode, row.uid, row.gid, row.mtime = mode, uid, gid, mtime
                 case str():
                     data = content.encode()
                 case bytes():
