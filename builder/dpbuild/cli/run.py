@@ -5,8 +5,10 @@ from typing import Any
 import click
 
 from dpbuild.cli import options
-from dpbuild.errors import UsageError
+from dpbuild.errors import FindingsError, UsageError
 from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference
+from dpbuild.wiring import World
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -19,10 +21,17 @@ from dpbuild.oci.platform import Platform
     envvar="DPBUILD_BUILDER",
     help="What runs it; none is the image's own interpreter, without isolation.",
 )
+@click.option(
+    "--import-all",
+    "import_all",
+    is_flag=True,
+    envvar="DPBUILD_IMPORT_ALL",
+    help="Instead, import every top-level module of every distribution in it, and end with 70 if one fails.",
+)
 @options.platforms
 @options.common
 @click.pass_context
-def command(context: click.Context, /, ref: str, arguments: tuple[str, ...], **given: Any) -> None:
+def command(context: click.Context, /, ref: str, arguments: tuple[str, ...], *, import_all: bool, **given: Any) -> None:
     """Run the image REF; ARGUMENTS after -- replace its Cmd. The exit status is the program's.
 
     In an engine or in bubblewrap if one works here, otherwise by the image's own interpreter, which is not
@@ -45,4 +54,27 @@ def command(context: click.Context, /, ref: str, arguments: tuple[str, ...], **g
         raise UsageError(str(problem)) from None
     # What stands before REF ends dpbuild's own options; what separates REF from its arguments is not one of them.
     words = arguments[1:] if arguments[:1] == ("--",) else arguments
+    if import_all:
+        if words:
+            raise UsageError("--import-all runs nothing else, so it takes no arguments")
+        _import_all(reference, platform, given["builder"], world)
+        return
     context.exit(run(reference, platform, words, given["builder"], world))
+
+
+def _import_all(reference: Reference, platform: Platform, kind: str, world: World) -> None:
+    from dpbuild.importing import import_all
+
+    rows = import_all(reference, platform, kind, world)
+    failed = [row for row in rows if row.problem]
+    for row in rows:
+        click.echo(f"{'failed' if row.problem else 'ok':<6}  {row.module} ({row.distribution})")
+        if row.problem:
+            click.echo(f"        {row.problem}")
+    world.reporter.result(f"{len(rows) - len(failed)} of {len(rows)} modules can be imported")
+    if failed:
+        raise FindingsError(
+            f"{len(failed)} of {len(rows)} modules cannot be imported: {', '.join(row.module for row in failed)}",
+            where=str(reference),
+            hint="dpbuild check says why and what to do about it",
+        )
