@@ -78,11 +78,19 @@ class DiskProject:
         except OSError as problem:
             raise ConfigError(f"cannot read the file: {problem.strerror}", where=str(self._path / name)) from None
 
+    def exact(self, name: str) -> str | None:
+        """As ``read``, but with the ends of lines as they are."""
+        text = self.read(name)
+        if text is None:
+            return None
+        with (self._path / name).open(encoding="utf-8", newline="") as file:
+            return file.read()
+
     def write(self, name: str, text: str) -> bool:
-        """Replace a text file at once; False if the project is read-only."""
-        path = self._path / name
+        """Replace a text file at once; False if the project is read-only. A symbolic link stays one."""
+        path = Path(os.path.realpath(self._path / name))
         try:
-            handle, temporary = tempfile.mkstemp(dir=self._path, prefix=f".{name}.")
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
                     file.write(text)

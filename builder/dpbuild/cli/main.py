@@ -13,6 +13,7 @@ from dpbuild.errors import DpbuildError, UsageError
 
 # One line each, so that --help need not import every verb.
 VERBS: Final = {
+    "init": "Write a first configuration.",
     "build": "Make an image from a project, and write or push it.",
     "lock": "Write pylock.dpbuild.toml, or check it.",
     "inspect": "Show what is known of a base's Python.",

@@ -29,6 +29,11 @@ def cache(function: F) -> F:
     return _all(function, (_CACHE_DIR, *_LOUDNESS))
 
 
+def loudness(function: F) -> F:
+    """``-q``, ``-v``: for what needs no store."""
+    return _all(function, _LOUDNESS)
+
+
 def common(function: F) -> F:
     """``--cache-dir``, ``--offline``, ``--plain-http``, ``--progress``, ``-q``, ``-v``."""
     rows = (
@@ -86,7 +91,7 @@ def world(**options: Any) -> World:
         context.obj["verbose"] = options["verbose"]
     made = World(
         Settings(
-            cache_dir=options["cache_dir"],
+            cache_dir=options.get("cache_dir"),
             offline=options.get("offline", False),
             plain_http=options.get("plain_http", False),
             progress="none" if options["quiet"] else options.get("progress", "auto"),

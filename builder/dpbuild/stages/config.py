@@ -51,6 +51,17 @@ def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = No
     return Config(directory=directory, project=project, requirements=found, **fields)
 
 
+def read_project(read: ReadText) -> tuple[Project, Table]:
+    """What ``pyproject.toml`` says of the project, and the whole of it. Raises ConfigError."""
+    text = read("pyproject.toml")
+    pyproject = _parse(text, "pyproject.toml")
+    problems = Problems()
+    project = _project(pyproject, text or "", problems)
+    if problems.found:
+        raise _error(problems.found)
+    return project, pyproject
+
+
 def _flags(flags: Mapping[str, object], fields: dict[str, Any]) -> dict[str, Any]:
     problems = Problems()
     out = settings.read(flags, problems)

@@ -164,24 +164,32 @@ def choose_entrypoint(
     return (python, f"{APP}/{name}") if kind == "file" else (python,)
 
 
-def find_starter(
-    config: Config, *, app: str, mains: Sequence[str], files: Sequence[str]
-) -> tuple[Literal["script", "package", "file", "none"], str]:
-    """What the project has to start where the configuration names nothing. Raises ConfigError (10)."""
-    levels: tuple[tuple[Literal["script", "package", "file"], str, Sequence[str]], ...] = (
-        ("script", "[project.scripts] entries", sorted(dict(config.project.scripts))),
+Starter = Literal["script", "package", "file", "none"]
+
+
+def starters(
+    scripts: Sequence[str], mains: Sequence[str], files: Sequence[str]
+) -> tuple[Starter, str, tuple[str, ...]]:
+    """What a project could start where nothing is configured: the first of these that has any, in words too."""
+    levels: tuple[tuple[Starter, str, Sequence[str]], ...] = (
+        ("script", "[project.scripts] entries", scripts),
         ("package", "packages with __main__", mains),
         ("file", "scripts", files),
     )
-    for kind, words, found in levels:
-        if len(found) > 1:
-            raise ConfigError(
-                f"there are several {words} to start: {', '.join(found)}",
-                where=config.directory,
-                hint='say which in [tool.dpbuild]: script = "…" or entrypoint = ["-m", "…"]',
-            )
-        if found:
-            return kind, found[0]
+    return next(((kind, words, tuple(found)) for kind, words, found in levels if found), ("none", "", ()))
+
+
+def find_starter(config: Config, *, app: str, mains: Sequence[str], files: Sequence[str]) -> tuple[Starter, str]:
+    """What the project has to start where the configuration names nothing. Raises ConfigError (10)."""
+    kind, words, found = starters(sorted(dict(config.project.scripts)), mains, files)
+    if len(found) > 1:
+        raise ConfigError(
+            f"there are several {words} to start: {', '.join(found)}",
+            where=config.directory,
+            hint='say which in [tool.dpbuild]: script = "…" or entrypoint = ["-m", "…"]',
+        )
+    if found:
+        return kind, found[0]
     if app == "none":
         return "none", ""
     raise ConfigError(
