@@ -49,8 +49,8 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
 
 def lock_for_build(
     project: ProjectFolder, config: Config, platforms: Sequence[Platform], world: World, *, locked: bool, frozen: bool
-) -> tuple[Lock, Bases]:
-    """The lock that is there if it fits, else a new one."""
+) -> tuple[Lock, str, Bases]:
+    """The lock that is there if it fits, else a new one; and its text."""
     text = project.read(LOCK)
     if text is None and (locked or frozen):
         raise LockStale("there is no lock", where=f"{project.directory}/{LOCK}", hint="run dpbuild lock")
@@ -60,20 +60,21 @@ def lock_for_build(
         reason = None if frozen else lock_stage.stale(found, config, platforms)
         if reason is not None:
             raise LockStale(f"the lock is stale: {reason}", where=LOCK, hint="run dpbuild lock")
-        return found, Bases(world, config, found)
+        return found, text, Bases(world, config, found)
     previous = _previous(text, world)
     reason = "there is no lock" if previous is None else lock_stage.stale(previous, config, platforms)
     bases = Bases(world, config, previous)
-    if reason is None and previous is not None:
-        return previous, bases
+    if reason is None and previous is not None and text is not None:
+        return previous, text, bases
     new = _make_lock(project, config, bases, previous, world, LockOptions())
     if previous is not None:
         world.reporter.note(f"the lock was renewed: {reason}")
         for line in lock_stage.changes(previous, new):
             world.reporter.note(f"  {line}")
-    if not project.write(LOCK, lockfile.dumps(new)):
+    text = lockfile.dumps(new)
+    if not project.write(LOCK, text):
         world.reporter.note("the project is read-only, so the lock was not kept")
-    return new, bases
+    return new, text, bases
 
 
 def _previous(text: str | None, world: World) -> Lock | None:

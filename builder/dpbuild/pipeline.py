@@ -1,10 +1,10 @@
 """The order of the stages: this is the only place that shows it.
 
-config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Sink
+config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Evidence -> Sink
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dpbuild.checking import proof, refuse
@@ -18,6 +18,7 @@ from dpbuild.errors import (
 )
 from dpbuild.locking import LOCK, lock_for_build
 from dpbuild.model.config import Config
+from dpbuild.model.evidence import Made
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock
@@ -32,6 +33,7 @@ from dpbuild.stages import config as config_stage
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.contents import LayerContents
+from dpbuild.stages.evidence.attach import attach, inputs
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
 from dpbuild.stages.layers.bytecode import standard_library
 from dpbuild.stages.layers.make import make_layers
@@ -71,6 +73,10 @@ class Built:
         return {
             "digest": str(self.images.descriptor.digest),
             "images": [encode_descriptor(image.descriptor) for image in self.images.images],
+            "referrers": [
+                encode_descriptor(row.descriptor) | {"subject": str(row.subject.digest)}
+                for row in self.images.referrers
+            ],
             "outputs": [
                 {
                     "kind": row.kind,
@@ -116,16 +122,23 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
     kind = app_stage.decide(project, config)
     platforms = config.platforms or (Platform("linux", world.host.architecture, world.host.variant).normalized(),)
-    locked, bases = lock_for_build(project, config, platforms, world, locked=options.locked, frozen=options.frozen)
+    locked, text, bases = lock_for_build(
+        project, config, platforms, world, locked=options.locked, frozen=options.frozen
+    )
     sinks = world.sinks(config, bases.blob, push=options.push, load=options.load, outputs=options.outputs)
     for sink in sinks:
         sink.check()
     app = _app(project, config, bases, platforms, kind, options, world)
-    epoch = app_stage.file_time(project, options.epoch, world.reporter) if app.layers else 0
+    commit = project.commit() if app.layers and (config.evidence or options.epoch is None) else None
+    epoch = app_stage.file_time(commit, options.epoch, world.reporter) if app.layers else 0
     made = [_image(project, config, bases, platform, locked, app, epoch, options, world) for platform in platforms]
-    images = combine([image for image, _ in made])
-    for image, _ in made:
-        _prove(image, config, bases, world)
+    images = combine([row.image for row, _ in made])
+    for row, _ in made:
+        _prove(row.image, config, bases, world)
+    if config.evidence:
+        builder = bases.get(platforms[0]) if app.artifact else None
+        told = inputs(config, app, text, builder, commit, epoch=options.epoch or 0, file_time=epoch)
+        images = attach(images, [row for row, _ in made], told)
     expected = options.expect_digest
     if expected and expected != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {expected}")
@@ -144,17 +157,18 @@ def _app(
     world: World,
 ) -> app_stage.App:
     """The app, its wheel built if it is one: once, with the interpreter of the first platform's base."""
-    artifact = None
     if kind == "wheel":
         base = bases.get(platforms[0])
+        files = project.build_files()
         text = project.read(app_wheel.NAME)
+        previous = None if text is None else lockfile.loads(text, app_wheel.NAME)
         goal = target(base.facts, base.platform)
         built = app_wheel.build_app(
             config,
-            project.build_files(),
+            files,
             base.facts,
             goal,
-            None if text is None else lockfile.loads(text, app_wheel.NAME),
+            previous,
             backend=world.backend(base, bases.blob, options.builder),
             resolver=world.resolver,
             fetch=lambda lock: fetch_all(
@@ -168,10 +182,16 @@ def _app(
             reporter=world.reporter,
             locked=options.locked or options.frozen,
         )
-        artifact = built.artifact
-        if built.lock is not None:
-            project.write(app_wheel.NAME, lockfile.dumps(built.lock))
-    return app_stage.collect(project, config, artifact, kind)
+        if built.lock != previous:
+            text = lockfile.dumps(built.lock)
+            project.write(app_wheel.NAME, text)
+        return replace(
+            app_stage.collect(project, config, built.artifact, kind),
+            sources=files,
+            build_wheels=select(built.lock.packages, goal, where=app_wheel.NAME),
+            build_lock=text or "",
+        )
+    return app_stage.collect(project, config, None, kind)
 
 
 def _image(
@@ -184,7 +204,7 @@ def _image(
     epoch: int,
     options: BuildOptions,
     world: World,
-) -> tuple[Image, tuple[Layer, ...]]:
+) -> tuple[Made, tuple[Layer, ...]]:
     base, store = bases.get(platform), world.store
     contents = LayerContents(base.tree, base.manifest.layers, store, bases.fetch)
     chosen = select(locked.packages, target(base.facts, platform), where=LOCK)
@@ -208,7 +228,8 @@ def _image(
         epoch=options.epoch or 0,
         bundle=bool(app.certificates),
     )
-    return image, layers
+    row = next((each for each in locked.bases if each.platform == str(platform)), None)
+    return Made(image=image, base=base, wheels=chosen, packages=row.packages if row else ()), layers
 
 
 def _prove(image: Image, config: Config, bases: Bases, world: World) -> None:

@@ -96,7 +96,7 @@ def test_two_platforms_in_one_command(dpbuild: Callable, example: Callable[[str]
     # The standard library's bytecode, four groups of pure wheels and the app; what is native differs.
     assert len(amd64) == len(arm64)
     assert len(shared) == len(amd64) - 1
-    run("skopeo", "copy", "-q", "--override-arch", "arm64", f"oci:{path}", "docker-daemon:dpbuild-test-arm64:1")
+    run("skopeo", "copy", "-q", "--override-arch", "arm64", f"oci:{path}:latest", "docker-daemon:dpbuild-test-arm64:1")
     say = "import fastapi, platform, pydantic_core; print(platform.machine(), fastapi.__cached__)"
     line = run("docker", "run", "--rm", "--platform", "linux/arm64", "--entrypoint", "/usr/bin/python3.13",
                "dpbuild-test-arm64:1", "-c", say)  # fmt: skip

@@ -115,15 +115,15 @@ class DiskProject:
         """The files and folders that configuration names."""
         return named(self._path, sources)
 
-    def commit_time(self) -> int | None:
-        """When the checked-out commit was made, if the folder is exactly what it holds."""
+    def commit(self) -> tuple[str, int] | None:
+        """The last commit of the folder and its time, if the folder is exactly what it holds."""
         # What dpbuild itself writes is no part of the app, and must not make the next build another one.
         own = (f":(exclude){name}" for name in (".dpbuild", "pylock.dpbuild.toml", "pylock.dpbuild-build.toml"))
         status = self._git("status", "--porcelain", "--", ".", *own)
         if status is None or status.strip():
             return None
-        time = self._git("log", "-1", "--format=%ct", "--", ".")
-        return int(time) if time and time.strip().isdigit() else None
+        commit, _, time = (self._git("log", "-1", "--format=%H %ct", "--", ".") or "").strip().partition(" ")
+        return (commit, int(time)) if time.isdigit() else None
 
     def _git(self, *arguments: str) -> str | None:
         try:

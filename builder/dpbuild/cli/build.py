@@ -49,6 +49,12 @@ from dpbuild.oci.digest import Digest
 @click.option(
     "--expect-digest", envvar="DPBUILD_EXPECT_DIGEST", metavar="DIGEST", help="Fail unless the image has this digest."
 )
+@click.option(
+    "--evidence/--no-evidence",
+    default=None,
+    envvar="DPBUILD_EVIDENCE",
+    help="Attach SBOM and provenance, or do not.  [default: attach]",
+)
 @options.common
 def command(path: Path, **given: Any) -> None:
     """Make an image from the project in PATH (default: this folder).
@@ -69,6 +75,8 @@ def command(path: Path, **given: Any) -> None:
         flags["platforms"] = [*options.split(given["platform"])]
     if given["base"]:
         flags["base"] = given["base"]
+    if given["evidence"] is not None:
+        flags["evidence"] = given["evidence"]
     built = build(
         world.project(folder),
         flags,

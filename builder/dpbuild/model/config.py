@@ -42,7 +42,10 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What ``pyproject.toml`` says of the project itself. ``name`` is normalised; "" where there is none."""
+    """What ``pyproject.toml`` says of the project itself. ``name`` is normalised; "" where there is none.
+
+    ``source`` is the address of the project's sources in ``[project.urls]``, without credentials.
+    """
 
     name: str = ""
     version: str = ""
@@ -52,6 +55,7 @@ class Project:
     build_backend: str = ""
     backend_path: tuple[str, ...] = ()
     has_build_system: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,5 +98,6 @@ class Config:
     recipes: tuple[Recipe, ...] = ()
     debian_mirror: str = ""
     debian_security_mirror: str = ""
+    evidence: bool = True
     project: Project = Project()
     requirements: Requirements = Requirements(kind="none")

@@ -22,15 +22,30 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Referrer:
+    """A manifest that says something of an image or an index (OCI image spec, manifest.md, ``subject``).
+
+    ``descriptor`` is as a list of referrers shows it; ``blobs`` are those of the manifest with their bytes.
+    """
+
+    subject: Descriptor
+    descriptor: Descriptor
+    manifest_bytes: bytes
+    blobs: tuple[tuple[Descriptor, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """What a build makes: one image, or one for each platform under an index.
 
     ``descriptor`` is that of the index, or of the only image; ``index_bytes`` is empty for a single image.
+    ``referrers`` are the evidence, those of the index last.
     """
 
     descriptor: Descriptor
     images: tuple[Image, ...]
     index_bytes: bytes = b""
+    referrers: tuple[Referrer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,7 @@ def decode_descriptor(value: object, path: str) -> Descriptor:
         size=size,
         platform=_platform(platform, f"{path}.platform") if isinstance(platform, dict) else None,
         annotations=_pairs(value, "annotations", path),
+        artifact_type=_field(value, "artifactType", str, path, ""),
     )
 
 
@@ -117,6 +118,8 @@ def encode_descriptor(value: Descriptor) -> Json:
     out: Json = {"mediaType": value.media_type, "digest": str(value.digest), "size": value.size}
     if value.platform is not None:
         out["platform"] = encode_platform(value.platform)
+    if value.artifact_type:
+        out["artifactType"] = value.artifact_type
     if value.annotations:
         out["annotations"] = dict(value.annotations)
     return out
@@ -154,6 +157,8 @@ def decode(data: bytes, media_type: str = "") -> Manifest | Index:
             config=decode_descriptor(value["config"], "$.config"),
             layers=tuple(decode_descriptor(row, f"$.layers[{i}]") for i, row in enumerate(rows)),
             annotations=_pairs(value, "annotations", "$"),
+            artifact_type=_field(value, "artifactType", str, "$", ""),
+            subject=decode_descriptor(value["subject"], "$.subject") if value.get("subject") else None,
         )
     raise CodecError(f"neither an image manifest nor an index: mediaType {kind!r}")
 
@@ -166,6 +171,10 @@ def encode_manifest(value: Manifest) -> bytes:
         "config": encode_descriptor(value.config),
         "layers": [encode_descriptor(row) for row in value.layers],
     }
+    if value.artifact_type:
+        out["artifactType"] = value.artifact_type
+    if value.subject is not None:
+        out["subject"] = encode_descriptor(value.subject)
     if value.annotations:
         out["annotations"] = dict(value.annotations)
     return canonical(out)

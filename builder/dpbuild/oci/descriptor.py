@@ -10,10 +10,14 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What a blob or manifest is: media type, digest, size in bytes."""
+    """What a blob or manifest is: media type, digest, size in bytes.
+
+    ``artifact_type`` is that of a manifest that is no image, "" for any other.
+    """
 
     media_type: str
     digest: Digest
     size: int
     platform: Platform | None = None
     annotations: Pairs = ()
+    artifact_type: str = ""

@@ -7,12 +7,17 @@ from dpbuild.oci.descriptor import Descriptor, Pairs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """One image for one platform."""
+    """One image for one platform; or, with an ``artifact_type``, something else that is kept like one.
+
+    ``subject`` is what it refers to.
+    """
 
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Pairs = ()
+    artifact_type: str = ""
+    subject: Descriptor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

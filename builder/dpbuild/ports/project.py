@@ -27,5 +27,5 @@ class ProjectFolder(Protocol):
     def named(self, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """The files and folders that configuration names, sorted by path. Raises ConfigError."""
 
-    def commit_time(self) -> int | None:
-        """When the checked-out commit was made, in seconds, if nothing differs from it."""
+    def commit(self) -> tuple[str, int] | None:
+        """The commit that is checked out, and when it was made, in seconds, if nothing differs from it."""

@@ -9,6 +9,7 @@ from dpbuild.archive.deflate import Splicer
 from dpbuild.errors import ConfigError
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.config import Config
+from dpbuild.model.evidence import Chosen
 from dpbuild.model.files import ProjectFile
 from dpbuild.model.layer import Layer
 from dpbuild.oci.codec import canonical
@@ -31,6 +32,9 @@ Kind = Literal["wheel", "copy", "none"]
 class App:
     """What the app consists of. ``artifact`` is its wheel; ``files`` are those that are copied; ``beside`` those
     of the configuration's ``files`` and their places; ``certificates`` the contents of ``ca-certificates``.
+
+    ``sources`` are the project's files that it was made from; a wheel's also from ``build_wheels``, by the lock whose
+    text is ``build_lock``.
     """
 
     kind: Kind
@@ -38,6 +42,9 @@ class App:
     files: tuple[ProjectFile, ...] = ()
     beside: tuple[Planned, ...] = ()
     certificates: tuple[bytes, ...] = ()
+    sources: tuple[ProjectFile, ...] = ()
+    build_wheels: Chosen = ()
+    build_lock: str = ""
 
     @property
     def layers(self) -> int:
@@ -86,7 +93,14 @@ def collect(project: ProjectFolder, config: Config, artifact: Artifact | None, k
                 where=config.directory,
             )
         certificates.append(text.encode())
-    return App(kind=kind, artifact=artifact, files=files, beside=tuple(beside), certificates=tuple(certificates))
+    return App(
+        kind=kind,
+        artifact=artifact,
+        files=files,
+        beside=tuple(beside),
+        certificates=tuple(certificates),
+        sources=files,
+    )
 
 
 def starters(app: App, store: Store) -> tuple[frozenset[str], list[str], list[str]]:
@@ -149,15 +163,14 @@ def _bundle(app: App, site: Site, base: Contents) -> Planned:
     return planned_data(BUNDLE, b"".join(parts), "ca-certificates")
 
 
-def file_time(project: ProjectFolder, epoch: int | None, reporter: Reporter) -> int:
+def file_time(commit: tuple[str, int] | None, epoch: int | None, reporter: Reporter) -> int:
     """The time of the app's files, in seconds: what was said, else that of the commit, else 0 with a note."""
     if epoch is not None:
         return epoch
-    committed = project.commit_time()
-    if committed is None:
+    if commit is None:
         reporter.note("the app's files are dated 1970-01-01: set SOURCE_DATE_EPOCH, or build a clean git checkout")
         return 0
-    return committed
+    return commit[1]
 
 
 def files_key(files: Sequence[ProjectFile]) -> str:

@@ -32,10 +32,10 @@ Fetch = Callable[[Lock], tuple[Artifact, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The app's wheel, and the lock of its build requirements: ``lock`` is None if the one that was there holds."""
+    """The app's wheel, and the lock of its build requirements: the one that was there, if it holds."""
 
     artifact: Artifact
-    lock: Lock | None = None
+    lock: Lock
 
 
 def requires(project: Project) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def build_app(
         if reason is not None and locked:
             raise LockStale(f"the lock of build requirements is stale: {reason}", where=NAME, hint="run dpbuild build")
         if reason is None:
-            return Built(artifact=work.wheel(previous))
+            return Built(artifact=work.wheel(previous), lock=previous)
     elif locked:
         raise LockStale("there is no lock of build requirements", where=NAME, hint="run dpbuild build without --locked")
 

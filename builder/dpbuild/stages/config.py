@@ -12,6 +12,7 @@ from dpbuild.stages.problems import Problems
 from dpbuild.stages.reqfile import ReadText
 
 Table = Mapping[str, object]
+_SOURCES = ("source", "repository", "sourcecode", "github")
 
 
 def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = None) -> Config:
@@ -98,6 +99,7 @@ def _project(pyproject: Table, text: str, problems: Problems) -> Project:
     inner = Problems(file="pyproject.toml", text=text)
     project = _table(pyproject, "project", inner)
     build = _table(pyproject, "build-system", inner)
+    urls = _table(project, "urls", inner, "project.")
     scripts = _table(project, "scripts", inner, "project.")
     out = Project(
         name=re.sub(r"[-_.]+", "-", _string(project, "name", inner, "project.")).lower(),
@@ -108,9 +110,17 @@ def _project(pyproject: Table, text: str, problems: Problems) -> Project:
         build_backend=_string(build, "build-backend", inner, "build-system."),
         backend_path=_strings(build, "backend-path", inner, "build-system."),
         has_build_system="build-system" in pyproject,
+        source=_source({name: _string(urls, name, inner, "project.urls.") for name in urls}),
     )
     problems.found += inner.found
     return out
+
+
+def _source(urls: Mapping[str, str]) -> str:
+    """Where the sources are (PyPA specs, "Well-known Project URLs in Metadata"), without user information."""
+    known = {re.sub(r"[^a-z0-9]", "", label.lower()): url for label, url in urls.items()}
+    found = next((known[label] for label in _SOURCES if label in known), "")
+    return re.sub(r"^(https?://)[^/?#]*@", r"\1", found) if found.startswith(("https://", "http://")) else ""
 
 
 def _table(value: Table, key: str, problems: Problems, prefix: str = "") -> Table:

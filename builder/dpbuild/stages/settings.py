@@ -237,6 +237,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "check": ("", _check),
     "recipes": ("recipes", _recipes),
     "debian": ("", _debian),
+    "evidence": ("evidence", read_flag),
 }
 
 KEYS = tuple(_KEYS)

@@ -77,11 +77,7 @@ class LayoutSink:
                 _note_fresh(target, fresh)
                 self._copy(layer, target)
                 sent += layer.size
-            rows = tuple(
-                replace(images.descriptor, annotations=((_REF_NAME, tag),))
-                for tag in dict.fromkeys(reference.tag or "latest" for reference in self._tags)
-            )
-            index = Index(media_type=mediatype.OCI_INDEX, manifests=rows or (images.descriptor,))
+            index = Index(media_type=mediatype.OCI_INDEX, manifests=self._rows(images))
             _note_fresh(root / "oci-layout", fresh)
             _put(root / "oci-layout", _VERSION)
             _put(root / "index.json", encode_index(index))
@@ -109,6 +105,17 @@ class LayoutSink:
             present=present,
         )
 
+    def _rows(self, images: Images) -> tuple[Descriptor, ...]:
+        """The image under its tags, then its evidence, as oras keeps it in a layout.
+
+        Beside evidence the image always has a name: of several rows, other tools want to be told which.
+        """
+        tags = dict.fromkeys(reference.tag or "latest" for reference in self._tags)
+        if images.referrers and not tags:
+            tags = {"latest": None}
+        rows = tuple(replace(images.descriptor, annotations=((_REF_NAME, tag),)) for tag in tags)
+        return (*(rows or (images.descriptor,)), *(row.descriptor for row in images.referrers))
+
     def _copy(self, layer: Descriptor, target: Path) -> None:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
         try:
@@ -125,6 +132,8 @@ def _documents(images: Images) -> list[tuple[Descriptor, bytes]]:
     rows = [pair for image in images.images for pair in _image_documents(image)]
     if images.index_bytes:
         rows.append((images.descriptor, images.index_bytes))
+    for referrer in images.referrers:
+        rows += [*referrer.blobs, (referrer.descriptor, referrer.manifest_bytes)]
     return rows
 
 

@@ -135,7 +135,8 @@ class LayoutSource:
     def _choose(self, index: Index) -> Descriptor | None:
         """The row of ``index.json`` that is meant; None for all of it, as the platforms of one image."""
         wanted, tag = self._reference, self._tag
-        rows = index.manifests
+        # What says something of an image is none itself.
+        rows = tuple(row for row in index.manifests if not row.artifact_type)
         if tag is not None:
             rows = tuple(row for row in rows if tag in _names(row))
             if not rows:

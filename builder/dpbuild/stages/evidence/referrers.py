@@ -1,0 +1,52 @@
+"""Documents as manifests that refer to an image (OCI image spec, manifest.md, "Guidelines for Artifact Usage")."""
+
+from typing import Final
+
+from dpbuild.model.image import Referrer
+from dpbuild.oci import mediatype
+from dpbuild.oci.codec import encode_manifest
+from dpbuild.oci.descriptor import Descriptor, Pairs
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.manifest import Manifest
+
+_EMPTY: Final = b"{}"
+_CREATED: Final = "org.opencontainers.image.created"
+# By which signing tools tell statements apart without fetching them.
+PREDICATE_TYPE: Final = "in-toto.io/predicate-type"
+
+
+def descriptor_of(data: bytes, media_type: str, *, annotations: Pairs = (), artifact_type: str = "") -> Descriptor:
+    """The descriptor that ``data`` has."""
+    return Descriptor(
+        media_type=media_type,
+        digest=Digest.of(data),
+        size=len(data),
+        annotations=annotations,
+        artifact_type=artifact_type,
+    )
+
+
+def referrer(subject: Descriptor, data: bytes, media_type: str, *, created: str, predicate_type: str = "") -> Referrer:
+    """One document about ``subject``, as an artifact of the document's own type.
+
+    ``created`` is RFC 3339; ``predicate_type`` that of an in-toto statement.
+    """
+    annotations = {_CREATED: created} | ({PREDICATE_TYPE: predicate_type} if predicate_type else {})
+    blob, empty = descriptor_of(data, media_type), descriptor_of(_EMPTY, mediatype.OCI_EMPTY)
+    manifest = Manifest(
+        media_type=mediatype.OCI_MANIFEST,
+        config=empty,
+        layers=(blob,),
+        annotations=tuple(sorted(annotations.items())),
+        artifact_type=media_type,
+        subject=Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size),
+    )
+    encoded = encode_manifest(manifest)
+    return Referrer(
+        subject=subject,
+        descriptor=descriptor_of(
+            encoded, manifest.media_type, annotations=manifest.annotations, artifact_type=media_type
+        ),
+        manifest_bytes=encoded,
+        blobs=((empty, _EMPTY), (blob, data)),
+    )
