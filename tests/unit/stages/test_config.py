@@ -45,6 +45,7 @@ exclude = ["b"]
 files = [{from = "conf/", to = "/etc/acme/"}]
 ca-certificates = ["ca.pem"]
 bytecode = false
+evidence = false
 compression = "gzip"
 find-links = ["wheels"]
 no-binary = ["Foo_Bar"]
@@ -81,7 +82,8 @@ def test_every_key(place):
     assert (config.check_select, config.check_ignore) == (("ALL",), ("INT002",))
     assert config.healthcheck == Healthcheck(test=("CMD", "/usr/bin/python3", "-c", "pass"))
     assert config.files == (FileCopy(source="conf/", target="/etc/acme/"),)
-    assert (config.app, config.bytecode, config.stop_signal) == ("copy", False, "SIGINT")
+    assert (config.app, config.bytecode, config.evidence) == ("copy", False, False)
+    assert config.stop_signal == "SIGINT"
     assert (config.no_binary, config.only_binary) == (("foo-bar",), (":all:",))
     assert [row.name for row in config.recipes] == ["own"]
     assert config.debian_security_mirror == "http://127.0.0.1/security"
