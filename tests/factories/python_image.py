@@ -1,11 +1,22 @@
 """Files of images with a Python in them: nothing runs, but everything that facts are read from is there."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from factories.elf import make_elf
-from factories.image import File, Files, Link
+from factories.image import File, Files, Link, make_tar
 
+from dpbuild.archive.overlay import FileTree
+from dpbuild.archive.read import entries, open_layer
+from dpbuild.model.facts import Facts
+from dpbuild.oci.config import ImageConfig
+from dpbuild.oci.descriptor import Pairs
+from dpbuild.oci.platform import Platform
+from dpbuild.stages.contents import MappedContents
+from dpbuild.stages.facts import read_facts
+
+AMD64 = Platform("linux", "amd64")
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TRIPLES = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu", "arm": "arm-linux-gnueabihf"}
 LOADERS = {
@@ -65,22 +76,29 @@ def python(
     export: bool = True,
     text: bytes = b"",
     stable: tuple[str, ...] = (),
+    library: str = "lib",
+    built_in: Iterable[str] = (),
+    modules: Iterable[str] = (),
 ) -> Files:
-    """An interpreter with its standard library under ``prefix``; ``shared``: it is in a libpython."""
+    """An interpreter with its standard library under ``prefix``; ``shared``: it is in a libpython.
+
+    ``built_in`` are modules in the program, ``modules`` those that are files; ``library`` is ``sys.platlibdir``.
+    """
     minor = ".".join(version.split(".")[:2])
     name = f"python{minor}{threads}"
     soabi = f"cpython-{minor.replace('.', '')}{threads}-{TRIPLES[machine]}"
     symbols = {"Py_Version": hex_version(version, machine)} if export and int(minor.split(".")[1]) >= 11 else {}
     words = b"\0site-packages\0" + (b"dist-packages\0" if debian else b"") + text
     words += b"\0".join(f".{name}.so".encode() for name in (*(stable or _stable(minor, machine, debian)), "x")) + b"\0"
+    words += b"".join(b"\0PyInit_%s\0" % name.encode() for name in built_in)
     loader = f"/{LOADERS[machine]}" if interp is None else interp
-    stdlib = f"{prefix}/lib/{name}"
+    stdlib = f"{prefix}/{library}/{name}"
     files: Files = {}
     if shared:
         soname = f"lib{name}.so.1.0"
-        files[f"{prefix}/lib/{soname}"] = make_elf(machine, soname=soname, symbols=symbols, payload=words)
+        files[f"{prefix}/{library}/{soname}"] = make_elf(machine, soname=soname, symbols=symbols, payload=words)
         files[f"{prefix}/bin/{name}"] = make_elf(
-            machine, interp=loader, needed=(soname, "libc.so.6"), runpath="$ORIGIN/../lib"
+            machine, interp=loader, needed=(soname, "libc.so.6"), runpath=f"$ORIGIN/../{library}"
         )
     else:
         files[f"{prefix}/bin/{name}"] = make_elf(
@@ -89,6 +107,7 @@ def python(
     files[f"{prefix}/bin/python3"] = Link(name)
     files[f"{stdlib}/os.py"] = File(b"")
     files[f"{stdlib}/site.py"] = File(b"'dist-packages'" if debian else b"'site-packages'")
+    files |= {f"{stdlib}/{module}.py": File(b"") for module in modules}
     if sysconfig:
         values: dict[str, object] = {
             "VERSION": minor,
@@ -97,7 +116,7 @@ def python(
             "MULTIARCH": TRIPLES[machine],
             "Py_DEBUG": 0,
             "Py_GIL_DISABLED": int(bool(threads)),
-            "PLATLIBDIR": "lib",
+            "PLATLIBDIR": library,
         }
         source = f"# made by a build\nbuild_time_vars = {values | (variables or {})!r}\n"
         own = f"{stdlib}/_sysconfigdata_{threads}_linux_{TRIPLES[machine]}.py"
@@ -125,6 +144,32 @@ def debian(version: str = "3.13.5", glibc_version: str = "2.41", machine: str = 
             "var/lib/dpkg/status.d/python3.13-minimal": status.format("python3.13-minimal", "python3.13", "3.13.5-2"),
         },
     )
+
+
+def image_facts(
+    *layers: Files,
+    entrypoint: tuple[str, ...] = (),
+    cmd: tuple[str, ...] = (),
+    env: tuple[str, ...] = (PATH,),
+    platform: Platform = AMD64,
+    annotations: Pairs = (),
+    working_dir: str = "",
+    user: str = "",
+) -> Facts:
+    """The facts of an image with these layers."""
+    rows, data = [], {}
+    for number, layer in enumerate(layers):
+        stream, _ = open_layer(io.BytesIO(make_tar(layer)), limit=1 << 30)
+        row = []
+        for ordinal, (entry, content) in enumerate(entries(stream)):
+            row.append(entry)
+            if content is not None:
+                data[number, ordinal] = content.read()
+        rows.append(row)
+    tree = FileTree.of(rows)
+    contents = MappedContents(tree, lambda path: data[tree.origin(path)])
+    config = ImageConfig(platform=platform, entrypoint=entrypoint, cmd=cmd, env=env, working_dir=working_dir, user=user)
+    return read_facts(tree, contents, config, platform, annotations)
 
 
 class QuietStep:

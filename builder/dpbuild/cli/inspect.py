@@ -1,6 +1,7 @@
 """``dpbuild inspect``."""
 
 import json
+import textwrap
 from typing import Any
 
 import click
@@ -8,6 +9,8 @@ import click
 from dpbuild.cli import options
 from dpbuild.errors import UsageError
 from dpbuild.model.base import Base
+from dpbuild.model.facts import Facts
+from dpbuild.model.surroundings import Surroundings
 from dpbuild.oci.platform import Platform
 
 
@@ -40,35 +43,21 @@ def as_json(base: Base) -> dict[str, Any]:
 
 def render(base: Base) -> str:
     """The facts as a table."""
-    facts, config = base.facts, base.config
+    config = base.config
     size = sum(row.size for row in base.manifest.layers)
-    flags = ", ".join(
-        word for word, there in (("free-threaded", facts.gil_disabled), ("debug build", facts.debug)) if there
-    )
     rows = [
         ("reference", str(base.reference)),
         ("digest", str(base.descriptor.digest)),
         ("platform", str(base.platform)),
-        ("distributor", facts.distributor.replace(":", " ") or "unknown"),
-        ("python", f"{facts.implementation} {facts.version}{f' ({flags})' if flags else ''}"),
-        ("interpreter", facts.interpreter),
-        ("soabi", facts.soabi),
-        ("extension suffixes", " ".join(facts.extension_suffixes)),
-        ("machine", facts.machine),
-        ("libc", f"{facts.libc} ({facts.libc.loader})"),
-        ("libstdc++", f"GLIBCXX_{facts.glibcxx}" if facts.glibcxx else "none"),
-        ("standard library", facts.stdlib),
-        ("packages go to", facts.purelib),
-        ("scripts go to", facts.scripts),
-        ("site directories", "\n".join(facts.site_directories)),
-        ("user", config.user or "0"),
+        ("layers", f"{len(base.manifest.layers)}, {size / 1e6:.1f} MB compressed"),
+        ("files", str(len(base.tree))),
+        *_interpreter(base.facts),
+        *_system(base.facts),
+        *_surroundings(base.facts.surroundings, config.user),
         ("working directory", config.working_dir or "/"),
         ("entrypoint", json.dumps([*config.entrypoint])),
         ("cmd", json.dumps([*config.cmd])),
         ("environment", "\n".join(config.env) or "none"),
-        ("layers", f"{len(base.manifest.layers)}, {size / 1e6:.1f} MB compressed"),
-        ("files", str(len(base.tree))),
-        ("system packages", f"{len(facts.packages)}" if facts.packages else "none listed"),
     ]
     width = max(len(name) for name, _ in rows)
     lines = []
@@ -77,6 +66,71 @@ def render(base: Base) -> str:
         lines.append(f"{name:<{width}}  {first}")
         lines += [" " * (width + 2) + line for line in rest]
     return "\n".join(lines)
+
+
+def _interpreter(facts: Facts) -> list[tuple[str, str]]:
+    flags = ", ".join(
+        word for word, there in (("free-threaded", facts.gil_disabled), ("debug build", facts.debug)) if there
+    )
+    claims = [
+        f"{row.source}: {row.version}{'' if row.agrees else ', WHICH IS ANOTHER VERSION'}"
+        for row in facts.version_claims
+    ]
+    rows = [
+        ("python", f"{facts.implementation} {facts.version}" + (f" ({flags})" if flags else "")),
+        ("the version elsewhere", "\n".join(claims) or "nowhere"),
+        ("interpreter", facts.interpreter),
+        ("soabi", facts.soabi),
+        ("extension suffixes", " ".join(facts.extension_suffixes)),
+        ("machine", facts.machine),
+        ("libc", f"{facts.libc} ({facts.libc.loader})"),
+        ("libstdc++", f"GLIBCXX_{facts.glibcxx}" if facts.glibcxx else "none"),
+        ("standard library", facts.stdlib),
+        ("missing modules", _missing(facts.missing_modules)),
+        ("packages go to", facts.purelib),
+        ("scripts go to", facts.scripts),
+        ("site directories", "\n".join(facts.site_directories) or "none"),
+    ]
+    if facts.virtual_environment is not None:
+        own = facts.virtual_environment
+        rows.append(("virtual environment", own.prefix + (", system packages too" if own.system_site_packages else "")))
+    if facts.path_file:
+        rows.append(("path file", f"{facts.path_file} replaces sys.path"))
+    return rows
+
+
+def _missing(modules: tuple[str, ...] | None) -> str:
+    if modules is None:
+        return "not known for this version"
+    return "\n".join(textwrap.wrap(" ".join(modules), 90)) or "none"
+
+
+def _system(facts: Facts) -> list[tuple[str, str]]:
+    databases = [f"{row.path} ({row.kind}{'' if row.read else ', not read'})" for row in facts.package_databases]
+    return [
+        ("distributor", facts.distributor.replace(":", " ") or "unknown"),
+        ("system packages", f"{len(facts.packages)}" if facts.packages else "none listed"),
+        ("package databases", "\n".join(databases) or "none"),
+    ]
+
+
+def _surroundings(found: Surroundings, user: str) -> list[tuple[str, str]]:
+    trust = found.certificates
+    zones = f"{found.zoneinfo}, {'with' if found.legacy_zones else 'without'} legacy names"
+    asked = " ".join(path for path in (trust.file, trust.directory) if path) or "nowhere that can be told"
+    runs = "a user or group that the image does not have: no engine starts it"
+    if found.user is not None:
+        name = f" ({found.user.name})" if found.user.name else ""
+        runs = f"{found.user.uid}:{found.user.gid}{name}, home {found.user.home}"
+    return [
+        ("time zones", zones if found.zoneinfo else "none"),
+        ("certificates", "\n".join(trust.bundles) or "none"),
+        ("openssl looks at", asked + ("" if trust.found else ", where there are none")),
+        ("shells", " ".join(found.shells) or "none"),
+        ("users", ", ".join(f"{row.name} {row.uid}" for row in found.users) or "none"),
+        ("user", user or "0"),
+        ("runs as", runs),
+    ]
 
 
 @click.command("inspect")

@@ -1,7 +1,9 @@
 """The facts of a base: everything later stages reason over, read from its files and never by running it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from dpbuild.model.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,33 @@ class SystemPackage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackageDatabase:
+    """Where a package manager keeps its records in the image; ``read`` is False for formats that are not read."""
+
+    kind: Literal["dpkg", "apk", "chisel", "rpm manifest", "rpm sqlite", "rpm bdb", "rpm ndb"]
+    path: str
+    read: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionClaim:
+    """What somebody else says of Python's version: an annotation, an environment variable, a package."""
+
+    source: str
+    version: str
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualEnvironment:
+    """The virtual environment that the image starts its interpreter in (``pyvenv.cfg``, PEP 405)."""
+
+    prefix: str
+    site_directories: tuple[str, ...]
+    system_site_packages: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known of the interpreter and its surroundings; all paths are absolute paths in the image.
 
@@ -36,6 +65,9 @@ class Facts:
     ``purelib``, ``scripts``, ``data`` and ``headers`` are where wheels are installed; each distribution has a
     folder of its own below ``headers``. ``glibcxx`` is libstdc++'s newest GLIBCXX version (``3.4.33``), or "".
     ``distributor`` is ID and VERSION_ID of os-release joined by a colon (``debian:13``), or "".
+    ``missing_modules`` are the modules of the version's standard library that cannot be imported because they are
+    not there, None where that cannot be told. ``path_file`` is the ``._pth`` beside the program that replaces
+    ``sys.path``, or "". ``version_claims`` are cross-checks of ``version``, which is read from the program.
     """
 
     interpreter: str
@@ -57,6 +89,12 @@ class Facts:
     site_directories: tuple[str, ...]
     distributor: str
     packages: tuple[SystemPackage, ...]
+    package_databases: tuple[PackageDatabase, ...] = ()
+    missing_modules: tuple[str, ...] | None = None
+    version_claims: tuple[VersionClaim, ...] = ()
+    virtual_environment: VirtualEnvironment | None = None
+    path_file: str = ""
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     @property
     def minor(self) -> tuple[int, int]:

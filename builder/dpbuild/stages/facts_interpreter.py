@@ -1,5 +1,6 @@
 """Finding the interpreter and its standard library in an image, by what is in the files."""
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,9 +23,13 @@ _SCRIPT: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
-    """``path`` is real and absolute; ``prefix`` is what ``sys.prefix`` will say; ``version`` is ``3.13``."""
+    """``path`` is real and absolute; ``prefix`` is what ``sys.prefix`` will say; ``version`` is ``3.13``.
+
+    ``started`` is the absolute path that it was found by, before links: what ``sys.executable`` will say.
+    """
 
     path: str
+    started: str
     data: bytes
     elf: ElfFacts
     prefix: str
@@ -46,7 +51,14 @@ def find(tree: FileTree, contents: Contents, config: ImageConfig) -> Interpreter
             raise BaseImageError(f"the interpreter cannot be read: {problem}", where=real) from None
         prefix, stdlib, version, threads = _standard_library(tree, real, config)
         return Interpreter(
-            path=real, data=data, elf=elf, prefix=prefix, stdlib=stdlib, version=version, threads=threads
+            path=real,
+            started=posixpath.normpath(path),
+            data=data,
+            elf=elf,
+            prefix=prefix,
+            stdlib=stdlib,
+            version=version,
+            threads=threads,
         )
     started = " ".join((*config.entrypoint, *config.cmd)) or "nothing"
     raise BaseImageError(

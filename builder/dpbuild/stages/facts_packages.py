@@ -1,28 +1,32 @@
 """The distributor of an image and its packages, from the databases that distroless images keep."""
 
+import io
 import json
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal
 
 from dpbuild.archive.decompress import Decompressed, ReadError
 from dpbuild.archive.overlay import FileTree
 from dpbuild.errors import BaseImageError
-from dpbuild.model.facts import SystemPackage
+from dpbuild.model.facts import PackageDatabase, SystemPackage
+from dpbuild.stages import facts_rpm
 from dpbuild.stages.contents import Contents
+
+Kind = Literal["dpkg", "apk", "chisel", "rpm manifest", "rpm sqlite", "rpm bdb", "rpm ndb"]
 
 _TEXT: Final = 64 << 20
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
 _STATUS_D: Final = "/var/lib/dpkg/status.d"
-_STATUS: Final = "/var/lib/dpkg/status"
-_APK: Final = ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")
-_CHISEL: Final = "/var/lib/chisel/manifest.wall"
-_RPM: Final = "/var/lib/rpmmanifest/container-manifest-2"
+_RPM_LONG: Final = "/var/lib/rpmmanifest/container-manifest-2"
+_RPM_SHORT: Final = "/var/lib/rpmmanifest/container-manifest-1"
+_RPM_FOLDERS: Final = ("/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm")
 
 
 def likely(tree: FileTree) -> Iterator[str]:
     """Paths that the functions here will read, for one pass over the layers."""
-    yield from (*_OS_RELEASE, _STATUS, *_APK, _CHISEL, _RPM)
+    yield from _OS_RELEASE
+    yield from (path for _, path, read in _READERS if read is not None)
     yield from _status_d(tree)
 
 
@@ -48,28 +52,44 @@ def distributor(contents: Contents) -> str:
     return ""
 
 
-def packages(tree: FileTree, contents: Contents) -> tuple[SystemPackage, ...]:
-    """What the base's own package databases list: dpkg, apk, chisel, rpm's container manifest; sorted."""
+def packages(tree: FileTree, contents: Contents) -> tuple[tuple[SystemPackage, ...], tuple[PackageDatabase, ...]]:
+    """What the base's own package databases list, sorted, and which databases there are. Raises BaseImageError."""
     found: set[SystemPackage] = set()
-    for path in (*_status_d(tree), _STATUS):
-        for stanza in _stanzas(_text(contents, path)):
-            # status.d has no Status; in the other one, removed packages leave stanzas behind.
-            state = stanza.get("status", "install ok installed").split()
-            if "package" in stanza and "version" in stanza and state[-1:] == ["installed"]:
-                source = stanza.get("source", "").partition(" ")[0]
-                found.add(_package(stanza["package"], stanza["version"], stanza.get("architecture", ""), source))
-    for path in _APK:
-        for block in _text(contents, path).split("\n\n"):
-            row = dict(line.split(":", 1) for line in block.splitlines() if line[1:2] == ":")
-            if "P" in row and "V" in row:
-                found.add(_package(row["P"], row["V"], row.get("A", ""), row.get("o", "")))
-    found.update(_chisel(contents))
-    for line in _text(contents, _RPM).splitlines():
-        # What `rpm -qa` was told to print: name, version-release, …, architecture (8th), …, source package (10th).
-        fields = line.split("\t")
-        if len(fields) >= 8:
-            found.add(_package(fields[0], fields[1], fields[7], fields[9] if len(fields) > 9 else ""))
-    return tuple(sorted(found))
+    databases: list[PackageDatabase] = []
+    if tree.is_directory(_STATUS_D):
+        databases.append(PackageDatabase(kind="dpkg", path=_STATUS_D))
+        for path in _status_d(tree):
+            found.update(_dpkg(_text(contents, path)))
+    for kind, path, read in _READERS:
+        real = tree.resolve(path)
+        if real is None or not tree.is_file(path) or any(tree.resolve(row.path) == real for row in databases):
+            continue
+        if path == _RPM_SHORT and tree.is_file(_RPM_LONG):
+            continue  # the same packages with less of each
+        databases.append(PackageDatabase(kind=kind, path=path, read=read is not None))
+        if read is not None:
+            try:
+                found.update(read(contents.get(path, _TEXT) or b""))
+            except (ReadError, ValueError, KeyError, RecursionError) as problem:
+                raise BaseImageError(f"the list of packages cannot be read: {problem}", where=path) from None
+    return tuple(sorted(found)), tuple(databases)
+
+
+def _dpkg(text: str) -> Iterator[SystemPackage]:
+    for stanza in _stanzas(text):
+        # status.d has no Status; in the other one, removed packages leave stanzas behind.
+        state = stanza.get("status", "install ok installed").split()
+        if "package" in stanza and "version" in stanza and state[-1:] == ["installed"]:
+            source = stanza.get("source", "").partition(" ")[0]
+            yield _package(stanza["package"], stanza["version"], stanza.get("architecture", ""), source)
+
+
+def _apk(text: str) -> Iterator[SystemPackage]:
+    """apk-tools' installed database: a block for each package, a letter and a colon before each value."""
+    for block in text.split("\n\n"):
+        row = dict(line.split(":", 1) for line in block.splitlines() if line[1:2] == ":")
+        if "P" in row and "V" in row:
+            yield _package(row["P"], row["V"], row.get("A", ""), row.get("o", ""))
 
 
 def _package(name: str, version: str, architecture: str, source: str) -> SystemPackage:
@@ -88,18 +108,27 @@ def _stanzas(text: str) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def _chisel(contents: Contents) -> Iterator[SystemPackage]:
-    data = contents.get(_CHISEL, _TEXT)
-    if data is None:
-        return
-    import io
+def _chisel(data: bytes) -> Iterator[SystemPackage]:
+    """Chisel's manifest: a compressed "jsonwall", one JSON object a line."""
+    raw = Decompressed(io.BytesIO(data), limit=_TEXT)
+    for line in io.BufferedReader(raw).read().splitlines():
+        row = json.loads(line)
+        if isinstance(row, dict) and row.get("kind") == "package":
+            yield _package(str(row["name"]), str(row["version"]), str(row.get("arch", "")), "")
 
-    try:
-        raw = Decompressed(io.BytesIO(data), limit=_TEXT)
-        lines = io.BufferedReader(raw).read().splitlines()
-        for line in lines:
-            row = json.loads(line)
-            if isinstance(row, dict) and row.get("kind") == "package":
-                yield _package(str(row["name"]), str(row["version"]), str(row.get("arch", "")), "")
-    except (ReadError, ValueError, KeyError, RecursionError) as problem:
-        raise BaseImageError(f"the list of packages cannot be read: {problem}", where=_CHISEL) from None
+
+def _decoded(read: Callable[[str], Iterable[SystemPackage]]) -> Callable[[bytes], Iterable[SystemPackage]]:
+    return lambda data: read(data.decode("utf-8", "replace"))
+
+
+# Where package managers keep their records, and how they are read; None for formats that are not.
+_READERS: Final[tuple[tuple[Kind, str, Callable[[bytes], Iterable[SystemPackage]] | None], ...]] = (
+    ("dpkg", "/var/lib/dpkg/status", _decoded(_dpkg)),
+    *(("apk", path, _decoded(_apk)) for path in ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")),
+    ("chisel", "/var/lib/chisel/manifest.wall", _chisel),
+    ("rpm manifest", _RPM_LONG, _decoded(facts_rpm.long_list)),
+    ("rpm manifest", _RPM_SHORT, _decoded(facts_rpm.short_list)),
+    *(("rpm sqlite", f"{folder}/rpmdb.sqlite", facts_rpm.database) for folder in _RPM_FOLDERS),
+    *(("rpm ndb", f"{folder}/Packages.db", None) for folder in _RPM_FOLDERS),
+    *(("rpm bdb", f"{folder}/Packages", None) for folder in _RPM_FOLDERS),
+)

@@ -47,6 +47,12 @@ def target(facts: Facts, platform: Platform) -> Target:
             f"the interpreter is for {facts.machine}, but the image says {platform.architecture}", where=where
         )
     _check_soabi(facts, where)
+    if facts.path_file and facts.purelib not in facts.site_directories:
+        raise TargetError(
+            "a file beside the interpreter replaces sys.path and leaves no site directory to install into",
+            where=facts.path_file,
+            hint="add the line 'import site' to it, or choose another base",
+        )
     libc = facts.libc
     if libc.version[0] != (2 if libc.kind == "glibc" else 1):
         raise TargetError(f"no wheels are known for {libc}", where=libc.loader)

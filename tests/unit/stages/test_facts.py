@@ -4,47 +4,15 @@ import hashlib
 
 import pytest
 from factories.elf import make_elf
-from factories.image import File, Files, Link, make_tar
+from factories.image import File, Link
 from factories.python_image import PATH, debian, glibc, python
+from factories.python_image import image_facts as facts
 
-from dpbuild.archive.overlay import FileTree
-from dpbuild.archive.read import entries, open_layer
 from dpbuild.errors import BaseImageError
-from dpbuild.model.facts import Facts, Libc, SystemPackage
-from dpbuild.oci.config import ImageConfig
-from dpbuild.oci.descriptor import Pairs
+from dpbuild.model.facts import Facts, Libc, PackageDatabase, SystemPackage, VersionClaim
+from dpbuild.model.surroundings import RunAs, Surroundings
 from dpbuild.oci.platform import Platform
 from dpbuild.stages import facts_codec
-from dpbuild.stages.contents import MappedContents
-from dpbuild.stages.facts import read_facts
-
-AMD64 = Platform("linux", "amd64")
-
-
-def facts(
-    *layers: Files,
-    entrypoint: tuple[str, ...] = (),
-    cmd: tuple[str, ...] = (),
-    env: tuple[str, ...] = (PATH,),
-    platform: Platform = AMD64,
-    annotations: Pairs = (),
-    working_dir: str = "",
-) -> Facts:
-    import io
-
-    rows, data = [], {}
-    for number, layer in enumerate(layers):
-        stream, _ = open_layer(io.BytesIO(make_tar(layer)), limit=1 << 30)
-        row = []
-        for ordinal, (entry, content) in enumerate(entries(stream)):
-            row.append(entry)
-            if content is not None:
-                data[number, ordinal] = content.read()
-        rows.append(row)
-    tree = FileTree.of(rows)
-    contents = MappedContents(tree, lambda path: data[tree.origin(path)])
-    config = ImageConfig(platform=platform, entrypoint=entrypoint, cmd=cmd, env=env, working_dir=working_dir)
-    return read_facts(tree, contents, config, platform, annotations)
 
 
 def test_a_debian_base_to_the_last_field() -> None:
@@ -84,6 +52,9 @@ def test_a_debian_base_to_the_last_field() -> None:
             SystemPackage(name="libc6", version="2.41-12", architecture="amd64", source="glibc"),
             SystemPackage(name="python3.13-minimal", version="3.13.5-2", architecture="amd64", source="python3.13"),
         ),
+        package_databases=(PackageDatabase(kind="dpkg", path="/var/lib/dpkg/status.d"),),
+        version_claims=(VersionClaim(source="package python3.13-minimal", version="3.13.5-2", agrees=True),),
+        surroundings=Surroundings(user=RunAs(uid=0, gid=0, name="", home="/")),
     )
 
 
