@@ -82,28 +82,6 @@ def test_layers_of_every_kind_read_the_same_everywhere(layout: Path) -> None:
             assert f"sha256:{hashlib.sha256(done.stdout).hexdigest()}" == diff_id, command
 
 
-@pytest.mark.docker
-@pytest.mark.skopeo
-@pytest.mark.qemu
-def test_two_platforms_in_one_command(dpbuild: Callable, example: Callable[[str], Path], tmp_path: Path) -> None:
-    path = tmp_path / "both"
-    dpbuild("build", example("web"), "--platform", "linux/amd64,linux/arm64", "-o", path)
-    index = json.loads((path / "index.json").read_text())
-    both = json.loads(blob(path, index["manifests"][0]["digest"]).read_text())
-    assert [row["platform"]["architecture"] for row in both["manifests"]] == ["amd64", "arm64"]
-    amd64, arm64 = (json.loads(blob(path, row["digest"]).read_text())["layers"][48:] for row in both["manifests"])
-    shared = {row["digest"] for row in amd64} & {row["digest"] for row in arm64}
-    # The standard library's bytecode, four groups of pure wheels and the app; what is native differs.
-    assert len(amd64) == len(arm64)
-    assert len(shared) == len(amd64) - 1
-    run("skopeo", "copy", "-q", "--override-arch", "arm64", f"oci:{path}:latest", "docker-daemon:dpbuild-test-arm64:1")
-    say = "import fastapi, platform, pydantic_core; print(platform.machine(), fastapi.__cached__)"
-    line = run("docker", "run", "--rm", "--platform", "linux/arm64", "--entrypoint", "/usr/bin/python3.13",
-               "dpbuild-test-arm64:1", "-c", say)  # fmt: skip
-    run("docker", "rmi", "dpbuild-test-arm64:1")
-    assert line.startswith("aarch64 /usr/local/lib/python3.13/dist-packages/fastapi/__pycache__/")
-
-
 def blob(layout: Path, digest: str) -> Path:
     return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
 

@@ -1,24 +1,16 @@
 """Every example on both suites: built, pushed by dpbuild alone, pulled and run by Docker, and its output checked."""
 
-import json
 import re
 import subprocess
-import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from e2e_tools import answer, docker
 
 pytestmark = [pytest.mark.network, pytest.mark.docker, pytest.mark.registry]
 
 SUITES = {"debian12": "3.11.2", "debian13": "3.13.5"}
-
-
-def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture(params=SUITES)
@@ -64,22 +56,11 @@ def test_web_answers_and_stops(pushed: Callable[[str], str], suite: str) -> None
     container = docker("run", "-d", "-p", "127.0.0.1::8000", reference)
     try:
         port = docker("port", container, "8000").splitlines()[0].rpartition(":")[2]
-        about = get(f"http://127.0.0.1:{port}/")
+        about = answer(f"http://127.0.0.1:{port}/")
         assert about == {"python": SUITES[suite], "uid": 65532}
-        assert get(f"http://127.0.0.1:{port}/square/12") == {"square": 144}
+        assert answer(f"http://127.0.0.1:{port}/square/12") == {"square": 144}
         # Killed after a second, the status would be 137.
         docker("stop", "--time", "1", container)
         assert docker("inspect", "-f", "{{.State.ExitCode}}", container) == "0"
     finally:
         subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
-
-
-def get(url: str) -> object:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(150):
-        try:
-            with opener.open(url, timeout=5) as answer:
-                return json.load(answer)
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer")

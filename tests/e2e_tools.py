@@ -1,0 +1,25 @@
+"""What the tests that run images share: the docker command, and a web server's answer."""
+
+import json
+import subprocess
+import time
+import urllib.request
+
+
+def docker(*arguments: str) -> str:
+    """What the command prints; it has to succeed."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def answer(url: str) -> object:
+    """The JSON that a server on this machine answers with, once it is there."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(300):
+        try:
+            with opener.open(url, timeout=20) as body:
+                return json.load(body)
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"{url} does not answer")
