@@ -1,4 +1,4 @@
-"""What the tests that run images share: the docker command, and a web server's answer."""
+"""What the tests that run images share: the docker command, a web server's answer, the image in a layout."""
 
 import json
 import subprocess
@@ -11,6 +11,13 @@ def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def image_row(index: bytes | str) -> dict:
+    """The image in an ``index.json``; the other rows are what is attached to it."""
+    rows = [row for row in json.loads(index)["manifests"] if "artifactType" not in row]
+    assert len({row["digest"] for row in rows}) == 1
+    return dict(rows[0])
 
 
 def answer(url: str) -> object:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from e2e_tools import image_row
 
 pytestmark = [pytest.mark.network, pytest.mark.registry, pytest.mark.docker, pytest.mark.skopeo]
 
@@ -114,7 +115,7 @@ INPUTS = ("compose", "oci", "oci-archive", "docker-archive", "registry", "regist
 
 def in_layout(path: Path) -> tuple[bytes, str]:
     """The manifest, and the config's digest."""
-    (row,) = json.loads((path / "index.json").read_text())["manifests"]
+    row = image_row((path / "index.json").read_text())
     data = (path / "blobs/sha256" / row["digest"][7:]).read_bytes()
     assert sha256(data) == row["digest"]
     return data, json.loads(data)["config"]["digest"]
@@ -128,7 +129,7 @@ def in_archive(path: Path) -> tuple[bytes, str]:
             assert file is not None
             return file.read()
 
-        (row,) = json.loads(member("index.json"))["manifests"]
+        row = image_row(member("index.json"))
         data = member(f"blobs/sha256/{row['digest'][7:]}")
         return data, json.loads(data)["config"]["digest"]
 
