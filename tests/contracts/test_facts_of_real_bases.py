@@ -1,18 +1,22 @@
 """Facts against the truth: what the very interpreter says of itself when it is run."""
 
 import importlib.machinery
+import importlib.util
 import io
 import json
 import platform
 import re
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from factories.image import File, Files, Link, make_tar
-from factories.python_image import PATH
+from factories.python_image import PATH, image_facts, python
+from machinery import Ran
 
+from dpbuild.archive.entry import Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.archive.read import entries, open_layer
 from dpbuild.elf.reader import read
@@ -23,10 +27,18 @@ from dpbuild.oci.platform import Platform
 from dpbuild.stages.base import read_base
 from dpbuild.stages.contents import MappedContents
 from dpbuild.stages.facts import read_facts
+from dpbuild.stages.facts_stdlib import expected
 
 AMD64 = Platform("linux", "amd64")
 SAY = """
-import importlib.machinery, json, platform, site, sys, sysconfig
+import importlib.machinery, importlib.util, json, platform, pwd, site, ssl, sys, sysconfig, zoneinfo
+
+def lacks(name):
+    try:
+        return importlib.util.find_spec(name) is None
+    except ValueError:  # __main__ and the like have no spec
+        return False
+
 print(json.dumps({
     "version": platform.python_version(),
     "soabi": sysconfig.get_config_var("SOABI"),
@@ -40,6 +52,11 @@ print(json.dumps({
     "headers": sysconfig.get_path("include", "posix_local"),
     "machine": platform.machine(),
     "executable": sys.executable,
+    "missing_modules": sorted(name for name in sys.argv[1].split() if lacks(name)),
+    "certificates": [ssl.get_default_verify_paths().openssl_cafile, ssl.get_default_verify_paths().openssl_capath],
+    "trusted": len(ssl.create_default_context().get_ca_certs()) > 100,
+    "zones": [zone in zoneinfo.available_timezones() for zone in ("Europe/London", "US/Eastern")],
+    "users": [[row.pw_name, row.pw_uid, row.pw_gid, row.pw_dir, row.pw_shell] for row in pwd.getpwall()],
 }))
 """
 
@@ -97,6 +114,40 @@ def test_debians_bases(suite: str, variant: str, expected: dict[str, object], sh
 
 
 @pytest.mark.network
+@pytest.mark.parametrize("suite", ["debian12", "debian13"])
+def test_the_variants_with_busybox(suite: str, dpbuild: Callable[..., Ran]) -> None:
+    said = json.loads(dpbuild("inspect", f"compose:{suite}:debug", "--json", "--platform", "linux/amd64").out)
+
+    assert said["facts"]["surroundings"]["shells"] == ["/busybox/sh", "/busybox/ash"]
+    assert said["facts"]["surroundings"]["user"] == {"uid": 0, "gid": 0, "name": "root", "home": "/root"}
+    assert all(row["agrees"] for row in said["facts"]["version_claims"])
+    assert len(said["facts"]["version_claims"]) == 4
+
+
+@pytest.mark.network
+def test_the_real_musl(tmp_path: Path) -> None:
+    """Debian's package of musl below a Python made by hand: there is no package of a Python that is linked to it."""
+    from dpbuild.debian import deb
+    from dpbuild.wiring import Settings, World
+
+    archive = World(Settings(cache_dir=tmp_path / "cache", progress="none")).debian(None)
+    package = archive.select("trixie", "amd64", frozenset({"musl"}))["musl"]
+    files: Files = {"lib": Link("usr/lib")}
+    for entry, data in deb.contents(archive.package(package)):
+        if entry.kind is Kind.SYMLINK:
+            files[entry.path] = Link(entry.target)
+        elif entry.kind is Kind.FILE:
+            files[entry.path] = File(data, entry.mode)
+    variables = {"SOABI": "cpython-313-x86_64-linux-musl"}
+    ours = python(interp="/lib/ld-musl-x86_64.so.1", dynload=False, variables=variables)
+
+    libc = image_facts(files, ours).libc
+
+    loader = "/usr/lib/x86_64-linux-musl/libc.so"
+    assert libc == Libc(kind="musl", version=(1, int(package.version.split(".")[1])), loader=loader)
+
+
+@pytest.mark.network
 @pytest.mark.bubblewrap
 @pytest.mark.parametrize("suite", ["debian12", "debian13"])
 def test_the_interpreter_says_the_same_of_itself(suite: str, shared_cache: Path) -> None:
@@ -111,9 +162,17 @@ def test_the_interpreter_says_the_same_of_itself(suite: str, shared_cache: Path)
     base = read_base(reference, world.source(reference, (AMD64,)), AMD64, world.store, world.reporter)
     facts = base.facts
     rootfs = world.rootfs(base, lambda row: world.store.open(row.digest))
-    job = Job(rootfs=rootfs, argv=(facts.interpreter, "-I", "-c", SAY))
+    names = " ".join(sorted(expected(facts.minor[1]) or ()))
+    environment = tuple((name, value) for name, _, value in (row.partition("=") for row in base.config.env))
+    job = Job(rootfs=rootfs, argv=(facts.interpreter, "-I", "-c", SAY, names), env=environment)
 
     said = json.loads(BubblewrapSandbox(str(shutil.which("bwrap"))).run(job).stdout)
+    around = facts.surroundings
+    # The program knows OpenSSL's own folder; the environment comes before it.
+    assert said.pop("certificates") == ["/usr/lib/ssl/cert.pem", around.certificates.directory]
+    assert said.pop("trusted") == around.certificates.found
+    assert said.pop("zones") == [bool(around.zoneinfo), around.legacy_zones]
+    assert said.pop("users") == [[row.name, row.uid, row.gid, row.home, row.shell] for row in around.users]
 
     assert said == {
         "version": facts.version,
@@ -128,6 +187,7 @@ def test_the_interpreter_says_the_same_of_itself(suite: str, shared_cache: Path)
         "headers": facts.headers,
         "machine": facts.machine,
         "executable": facts.interpreter,
+        "missing_modules": list(facts.missing_modules or ()),
     }
 
 
@@ -140,6 +200,8 @@ def host_files(prefix: str) -> Files:
     interp = read(program).interp
     files: Files = {f"{prefix}/bin/{name}": program, f"{prefix}/bin/python3": Link(name)}
     stdlib = Path(sysconfig.get_path("stdlib"))
+    for path in (*stdlib.glob("*.py"), *stdlib.glob("*/__init__.py")):
+        files[f"{prefix}/lib/{name}/{path.relative_to(stdlib)}"] = File(b"")
     for path in (*stdlib.glob("_sysconfigdata_*.py"), stdlib / "site.py", stdlib / "os.py"):
         files[f"{prefix}/lib/{name}/{path.name}"] = File(path.read_bytes())
     for path in (stdlib / "lib-dynload").glob("*.so"):
@@ -182,5 +244,7 @@ def test_the_python_that_runs_this_test_packed_as_an_image(prefix: str) -> None:
     assert facts.machine == platform.machine()
     assert ".".join(map(str, facts.libc.version)) == platform.libc_ver()[1]
     assert facts.interpreter.startswith(f"/{prefix}/bin/python3.")
+    names = sorted(expected(sys.version_info.minor) or ())
+    assert facts.missing_modules == tuple(name for name in names if importlib.util.find_spec(name) is None)
     assert facts.purelib.startswith(f"/{prefix}/")
     assert facts.stdlib == f"/{prefix}/lib/{Path(sysconfig.get_path('stdlib')).name}"
