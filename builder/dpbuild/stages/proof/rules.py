@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dpbuild.stages.proof import interpreter
+from dpbuild.stages.proof import interpreter, runtime
 from dpbuild.stages.proof.rule import Rule
 
 GROUPS: Final = {
@@ -17,6 +17,6 @@ GROUPS: Final = {
     "SUP": "supply chain",
 }
 
-ALL: Final[tuple[Rule, ...]] = (*interpreter.RULES,)
+ALL: Final[tuple[Rule, ...]] = (*interpreter.RULES, *runtime.RULES)
 
 BY_ID: Final = {rule.id: rule for rule in ALL}

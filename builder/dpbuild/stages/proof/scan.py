@@ -17,7 +17,7 @@ from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 
 # Part of the key of what is kept: whoever changes what is seen in a file changes this.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _CHUNK: Final = 1 << 20
 _HEAD: Final = 4096
@@ -89,13 +89,19 @@ def _file(entry: Entry, content: BinaryIO) -> FileScan:
         if entry.size > _LARGEST_SOURCE:
             return EMPTY
         data = head + content.read()
-        return FileScan(shebang=_shebang(head), uses=sources.uses(data))
+        found = sources.uses(data) if sources.interesting(data) else ()
+        return FileScan(shebang=_shebang(head), uses=tuple(row for row in found if _kept(row)))
     if path.endswith(".pyc"):
         return FileScan(pyc=_pyc(path, head))
     text = ""
     if entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS):
         text = (head + content.read()).decode("utf-8", "replace")
     return FileScan(shebang=_shebang(head), text=text, private_key=_is_key(head))
+
+
+def _kept(use: Use) -> bool:
+    """Whether a use matters in any source; of the others only the app's are asked for, and those are read again."""
+    return use.kind in ("find_library", "load_library") or (use.kind == "import" and use.name in sources.MODULES)
 
 
 def _is_key(data: bytes) -> bool:

@@ -1,9 +1,11 @@
 """What a Python source does that matters on distroless, told from its syntax tree; nothing is run.
 
-Most sources do nothing of the kind, so a search for a few words comes before parsing.
+Installed packages hold thousands of sources, and nearly none does anything of the kind: a search for a few words
+comes before parsing.
 """
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +14,20 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """One use of something: ``kind`` says of what, ``name`` which one, ``line`` where (from 1).
+    """One use of something, and the line that it is on (from 1).
 
-    ``top`` says that importing the module does it, ``guarded`` that a failure of it is caught.
+    ``kind`` says what ``name`` is:
+
+    - ``import``: a top-level module that is imported absolutely;
+    - ``find_library``: what ``ctypes.util.find_library`` looks for;
+    - ``load_library``: what ``CDLL``, ``LoadLibrary`` or cffi's ``dlopen`` loads;
+    - ``shell``: the function that starts a shell;
+    - ``program``: the program that ``subprocess`` starts;
+    - ``zone``: a key for ``ZoneInfo``;
+    - ``locale``: a locale for ``setlocale``.
+
+    ``top`` says that importing the module does it, ``guarded`` that a failure of it is caught or that it
+    happens under a condition only.
     """
 
     kind: str
@@ -24,34 +37,125 @@ class Use:
     guarded: bool = False
 
 
-# A source without any of these has no uses.
-WORDS: Final = (b"find_library",)
+# Modules that a Python may lack: split off by Debian (tkinter, ensurepip, …), removed by PEP 594 and PEP 632,
+# or never part of it, though people are used to it (pip, setuptools).
+MODULES: Final = frozenset(
+    {"_gdbm", "_tkinter", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtle"}
+    | {"asynchat", "asyncore", "distutils", "imp", "smtpd"}
+    | {"aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr", "mailcap", "msilib", "nis"}
+    | {"nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"}
+    | {"pip", "pkg_resources", "setuptools"}
+)
+_WORDS: Final = (b"find_library", b"CDLL", b"LoadLibrary", b"dlopen", b"pkg_resources")
+# One pattern for both words would have no literal beginning, which makes the search ten times slower.
+_IMPORTS: Final = tuple(
+    re.compile(word + rb" (?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b")
+    for word in (b"import", b"from")
+)
+_SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
+_STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
+_LOADERS: Final = frozenset({"CDLL", "PyDLL", "LoadLibrary", "dlopen"})
+_MODULES_OF_SHELLS: Final = frozenset({"os", "subprocess", "asyncio"})
+
+
+def interesting(data: bytes) -> bool:
+    """Whether a source may do something that matters, wherever it is installed."""
+    return any(word in data for word in _WORDS) or any(pattern.search(data) for pattern in _IMPORTS)
 
 
 def uses(data: bytes) -> tuple[Use, ...]:
-    """The uses in one source, by line; none where it cannot be parsed."""
-    if not any(word in data for word in WORDS):
+    """All uses in one source, by line; none where it cannot be parsed."""
+    tree = parse(data)
+    if tree is None:
         return ()
+    return tuple(sorted(set(_walk(tree)), key=lambda use: (use.line, use.kind, use.name)))
+
+
+def parse(data: bytes) -> ast.Module | None:
+    """The syntax tree; None where this Python cannot parse it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(data)
+            return ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    return tuple(sorted(_walk(tree, top=True, guarded=False), key=lambda use: (use.line, use.kind, use.name)))
+        return None
 
 
-def _walk(node: ast.AST, *, top: bool, guarded: bool) -> Iterator[Use]:
-    if isinstance(node, ast.Call):
-        yield from _call(node, top=top, guarded=guarded)
-    for child in ast.iter_child_nodes(node):
-        inner = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        caught = isinstance(node, ast.Try) and child in node.body and bool(node.handlers)
-        yield from _walk(child, top=top and not inner, guarded=guarded or caught)
+def walk(tree: ast.AST) -> Iterator[tuple[ast.AST, bool, bool]]:
+    """Every node with ``top`` and ``guarded``, as ``Use`` has them."""
+    pending: list[tuple[ast.AST, bool, bool]] = [(tree, True, False)]
+    while pending:
+        node, top, guarded = pending.pop()
+        yield node, top, guarded
+        inner = top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        pending += [(child, inner, guarded or _guards(node, child)) for child in ast.iter_child_nodes(node)]
 
 
-def _call(node: ast.Call, *, top: bool, guarded: bool) -> Iterator[Use]:
+def _guards(node: ast.AST, child: ast.AST) -> bool:
+    match node:
+        case ast.Try() | ast.TryStar():
+            return bool(node.handlers) and child in node.body
+        case ast.If() | ast.IfExp():
+            return child is not node.test
+        case ast.With():
+            return any("suppress" in ast.dump(row.context_expr) for row in node.items)
+        case ast.ExceptHandler():
+            return True
+        case _:
+            return False
+
+
+def _walk(tree: ast.Module) -> Iterator[Use]:
+    for node, top, guarded in walk(tree):
+        for kind, name in _found(node):
+            yield Use(kind=kind, name=name, line=getattr(node, "lineno", 1), top=top, guarded=guarded)
+
+
+def _found(node: ast.AST) -> Iterator[tuple[str, str]]:
+    match node:
+        case ast.Import():
+            for row in node.names:
+                yield "import", row.name.partition(".")[0]
+        case ast.ImportFrom(level=0, module=str(module)):
+            yield "import", module.partition(".")[0]
+        case ast.Call():
+            yield from _call(node)
+        case _:
+            pass
+
+
+def _call(node: ast.Call) -> Iterator[tuple[str, str]]:
     function = node.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name == "find_library" and node.args and isinstance(node.args[0], ast.Constant):
-        yield Use(kind="find_library", name=str(node.args[0].value), line=node.lineno, top=top, guarded=guarded)
+    of = getattr(function.value, "id", "") if isinstance(function, ast.Attribute) else ""
+    first = _text(node.args[0]) if node.args else ""
+    if name == "__import__" or (name == "import_module" and first):
+        if first and not first.startswith("."):
+            yield "import", first.partition(".")[0]
+    elif name == "find_library" and first:
+        yield "find_library", first
+    elif name in _LOADERS and first:
+        yield "load_library", first
+    elif name == "ZoneInfo" and first:
+        yield "zone", first
+    elif name == "setlocale":
+        text = _text(node.args[1]) if len(node.args) > 1 else ""
+        if text:
+            yield "locale", text
+    elif name in _SHELLS and of in _MODULES_OF_SHELLS:
+        yield "shell", f"{of}.{name}"
+    elif name in _STARTERS and of in ("subprocess", "asyncio"):
+        if any(row.arg == "shell" and getattr(row.value, "value", None) is True for row in node.keywords):
+            yield "shell", f"{of}.{name} with shell=True"
+        elif program := first or _first(node):
+            yield "program", program
+
+
+def _first(node: ast.Call) -> str:
+    """The first word of a command that is given as a list."""
+    rows = node.args[0] if node.args else None
+    return _text(rows.elts[0]) if isinstance(rows, ast.List | ast.Tuple) and rows.elts else ""
+
+
+def _text(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

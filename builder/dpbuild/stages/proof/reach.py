@@ -1,0 +1,108 @@
+"""Which sources an import executes: followed from file to file, without running any.
+
+Only imports that happen whenever the module is imported are followed: not those in functions, under conditions, or
+whose failure is caught. So what is reached is surely executed, and what is not reached may be.
+"""
+
+import ast
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from dpbuild.stages.facts_stdlib import expected
+from dpbuild.stages.proof import sources
+from dpbuild.stages.proof.subject import Subject
+
+# No honest program comes near; beyond it nothing is said.
+_MOST: Final = 5000
+
+
+class Modules:
+    """The modules that the image's Python finds; ``before`` are folders that come before ``sys.path``."""
+
+    def __init__(self, subject: Subject, before: Iterable[str] = ()) -> None:
+        self._subject = subject
+        self._folders = (*before, *subject.sys_path)
+        self._suffixes = subject.facts.extension_suffixes if subject.facts else ()
+
+    def find(self, name: str) -> str | None:
+        """The file that importing ``name`` (dotted) executes, or the folder of a namespace; None if there is none."""
+        path = name.replace(".", "/")
+        tree = self._subject.tree
+        namespace = None
+        for folder in self._folders:
+            here = f"{folder}/{path}"
+            endings = ("/__init__.py", "/__init__.pyc", ".py", ".pyc")
+            for ending in (*endings, *self._suffixes, *(f"/__init__{row}" for row in self._suffixes)):
+                if tree.is_file(here + ending):
+                    return here + ending
+            if namespace is None and tree.is_directory(here):
+                namespace = here
+        return namespace
+
+    @functools.cache  # noqa: B019 - lives as long as one check
+    def absent(self, name: str) -> bool:
+        """Whether importing the top-level module ``name`` surely fails."""
+        facts = self._subject.facts
+        if facts is None or self.find(name) is not None:
+            return False
+        if name == "distutils" and self._has_setuptools():
+            return False
+        if facts.missing_modules is not None and name in facts.missing_modules:
+            return True
+        names = expected(facts.minor[1])
+        return names is not None and name not in names
+
+    def _has_setuptools(self) -> bool:
+        """setuptools puts a distutils of its own in place, through this .pth file."""
+        facts = self._subject.facts
+        sites = facts.site_directories if facts else ()
+        return any(self._subject.tree.is_file(f"{site}/distutils-precedence.pth") for site in sites)
+
+    def reached(self, roots: Iterable[str], within: Callable[[str], bool]) -> dict[str, str]:
+        """The sources that importing these modules (dotted), or running these files (absolute), executes.
+
+        With each the source that imports it, "" for a root. Only files for which ``within`` holds are looked at.
+        """
+        found: dict[str, str] = {}
+        pending: list[tuple[str, str, str]] = []
+
+        def take(name: str, via: str) -> None:
+            parts = name.split(".")
+            for length in range(1, len(parts) + 1):
+                dotted = ".".join(parts[:length])
+                path = self.find(dotted)
+                if path is not None and path.endswith(".py") and path not in found and within(path):
+                    found[path] = via
+                    pending.append((path, dotted, via))
+
+        for root in roots:
+            if root.startswith("/"):
+                found[root] = ""
+                pending.append((root, "", ""))
+            else:
+                take(root, "")
+        while pending and len(found) < _MOST:
+            path, module, _ = pending.pop()
+            for name in self._imports(path, module):
+                take(name, path)
+        return found
+
+    def _imports(self, path: str, module: str) -> Iterator[str]:
+        tree = sources.parse(self._subject.contents.get(path) or b"")
+        if tree is None:
+            return
+        package = module if path.endswith("/__init__.py") else module.rpartition(".")[0]
+        for node, top, guarded in sources.walk(tree):
+            if not top or guarded:
+                continue
+            if isinstance(node, ast.Import):
+                yield from (row.name for row in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package.split(".") if package else []
+                if node.level > 1:
+                    above = above[: len(above) - node.level + 1]
+                base = [*(above if node.level else []), *((node.module or "").split(".") if node.module else [])]
+                if base:
+                    yield ".".join(base)
+                    yield from (".".join([*base, row.name]) for row in node.names if row.name != "*")

@@ -1,0 +1,131 @@
+"""RUN: what fails when the app runs, seen in the files and then in a container."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from derived import Derive, rules
+
+Findings = Callable[..., list[dict[str, str]]]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SITE = "usr/local/lib/python3.13/dist-packages"
+
+# What main.py does, the rule, what Python says, and what mends it.
+PAINS = {
+    "a shell": (
+        "import subprocess\nsubprocess.run('echo fine', shell=True, check=True)\n",
+        "RUN001",
+        "No such file or directory: '/bin/sh'",
+        "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'print(\"fine\")'], check=True)\n",
+    ),
+    "a shell that fails silently": (
+        "import os, sys\nsys.exit('status %d' % os.system('true'))\n",
+        "RUN001",
+        "status 32512",
+        "print('fine')\n",
+    ),
+    "a program": (
+        "import subprocess\nsubprocess.run(['git', '--version'], check=True)\n",
+        "RUN002",
+        "No such file or directory: 'git'",
+        "import subprocess\nsubprocess.run(['python3', '-c', 'print(\"fine\")'], check=True)\n",
+    ),
+    "a module that Python 3.13 does not have": (
+        "import telnetlib\n",
+        "RUN003",
+        "No module named 'telnetlib'",
+        "try:\n    import telnetlib\nexcept ImportError:\n    print('fine')\n",
+    ),
+    "a module that the base leaves out": (
+        "import tkinter\n",
+        "RUN003",
+        "No module named",
+        "import sqlite3\nprint('fine')\n",
+    ),
+    "a requirement that is not installed": (
+        "import requests\n",
+        "RUN003",
+        "No module named 'requests'",
+        "import urllib.request\nprint('fine')\n",
+    ),
+    "a zone": (
+        "import zoneinfo\nzoneinfo.ZoneInfo('Europe/Atlantis')\n",
+        "RUN006",
+        "No time zone found with key Europe/Atlantis",
+        "import zoneinfo\nzoneinfo.ZoneInfo('Europe/Kiev')\nprint('fine')\n",
+    ),
+    "a locale": (
+        "import locale\nlocale.setlocale(locale.LC_ALL, 'de_DE.UTF-8')\n",
+        "RUN007",
+        "unsupported locale setting",
+        "import locale\nlocale.setlocale(locale.LC_ALL, 'C.UTF-8')\nprint('fine')\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("pain", PAINS)
+def test_pains_of_the_app(derive: Derive, findings: Findings, run_in_docker: Run, pain: str) -> None:
+    text, rule, message, _ = PAINS[pain]
+    broken = derive("debian13", {"app/main.py": text}, Cmd=["/app/main.py"])
+    assert [row for row in rules(findings(broken)) if row.startswith("RUN")] == [rule]
+    done = run_in_docker(broken)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+def test_the_same_mended(derive: Derive, findings: Findings, run_in_docker: Run) -> None:
+    mended = "".join(better for _, _, _, better in PAINS.values())
+    image = derive("debian13", {"app/main.py": mended}, Cmd=["/app/main.py"])
+    assert [row for row in rules(findings(image)) if row.startswith("RUN")] == []
+    assert run_in_docker(image).stdout == "fine\n" * len(PAINS)
+
+
+def installed(folder: Path, *requirements: str) -> dict[str, bytes]:
+    """The files of real distributions, as pip --target puts them into a site directory."""
+    subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "install", "-q", "--target", folder, "--no-deps", *requirements],
+        check=True,
+    )
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {f"{SITE}/{path.relative_to(folder)}": path.read_bytes() for path in files}
+
+
+@pytest.mark.network
+def test_a_package_without_pkg_resources(
+    derive: Derive, findings: Findings, run_in_docker: Run, tmp_path: Path
+) -> None:
+    """fs imports pkg_resources, which setuptools had before 82."""
+    wants = ("fs==2.4.16", "six", "appdirs")
+    main = {"app/main.py": "import fs\nprint('fine')\n"}
+    late = derive("debian13", installed(tmp_path / "late", *wants, "setuptools>=82") | main, Cmd=["/app/main.py"])
+    found = [row for row in findings(late) if row["rule"].startswith("RUN")]
+    assert {(row["rule"], row["owner"]) for row in found} == {("RUN004", "fs 2.4.16")}
+    assert f"/{SITE}/fs/__init__.py" in [row["path"] for row in found]
+    assert "which setuptools 8" in found[0]["evidence"]
+    assert "No module named 'pkg_resources'" in run_in_docker(late).stderr
+    early = derive("debian13", installed(tmp_path / "early", *wants, "setuptools<81") | main, Cmd=["/app/main.py"])
+    assert [row for row in rules(findings(early)) if row.startswith("RUN")] == []
+    assert run_in_docker(early).stdout == "fine\n"
+
+
+@pytest.mark.network
+def test_a_package_that_looks_for_git(derive: Derive, findings: Findings, run_in_docker: Run, tmp_path: Path) -> None:
+    files = installed(tmp_path / "git", "GitPython", "gitdb", "smmap") | {"app/main.py": "import git\nprint('fine')\n"}
+    broken = derive("debian13", files, Cmd=["/app/main.py"])
+    assert [row for row in rules(findings(broken)) if row.startswith("RUN")] == ["RUN005"]
+    assert "Bad git executable" in run_in_docker(broken).stderr
+    env = ["PATH=/usr/bin", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "GIT_PYTHON_REFRESH=quiet"]
+    mended = derive("debian13", files, Cmd=["/app/main.py"], Env=env)
+    assert [row for row in rules(findings(mended)) if row.startswith("RUN")] == []
+    assert run_in_docker(mended).stdout == "fine\n"
+
+
+def test_no_temporary_directory(derive: Derive, findings: Findings, run_in_docker: Run) -> None:
+    main = {"app/main.py": "import tempfile\ntempfile.mkdtemp()\nprint('fine')\n"}
+    broken = derive("debian13", main, {".wh.tmp": b""}, Cmd=["/app/main.py"], WorkingDir="/")
+    found = [row for row in rules(findings(broken)) if row.startswith("RUN")]
+    assert "No usable temporary directory" in run_in_docker(broken, options=["--read-only"]).stderr
+    assert found == []  # Debian has /var/tmp; it is read-only here, which no file tells
+    assert run_in_docker(broken, options=["--read-only", "--tmpfs=/tmp"]).stdout == "fine\n"

@@ -1,0 +1,78 @@
+"""What sources are seen to do."""
+
+import pytest
+
+from dpbuild.stages.proof.sources import MODULES, interesting, uses
+
+
+def seen(text: str) -> list[tuple[str, str, int]]:
+    return [(use.kind, use.name, use.line) for use in uses(text.encode()) if use.kind != "import"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from ctypes.util import find_library\nfind_library('magic')", [("find_library", "magic", 2)]),
+        ("ctypes.CDLL('libpq.so.5')", [("load_library", "libpq.so.5", 1)]),
+        ("ffi.dlopen('libgobject-2.0-0')", [("load_library", "libgobject-2.0-0", 1)]),
+        ("ctypes.cdll.LoadLibrary('libm.so.6')", [("load_library", "libm.so.6", 1)]),
+        ("os.system('ls')", [("shell", "os.system", 1)]),
+        ("subprocess.run('ls | wc', shell=True)", [("shell", "subprocess.run with shell=True", 1)]),
+        ("subprocess.run(['git', 'log'], check=True)", [("program", "git", 1)]),
+        ("subprocess.check_output(('git',))", [("program", "git", 1)]),
+        (
+            "async def f():\n    await asyncio.create_subprocess_shell('ls')",
+            [("shell", "asyncio.create_subprocess_shell", 2)],
+        ),
+        ("zoneinfo.ZoneInfo('US/Eastern')", [("zone", "US/Eastern", 1)]),
+        ("locale.setlocale(locale.LC_ALL, 'de_DE.UTF-8')", [("locale", "de_DE.UTF-8", 1)]),
+        # What another object calls so is nothing of ours.
+        (
+            "self.system('x')\nterminal.popen('x')\nsubprocess.run(command, shell=shell)\nlocale.setlocale(locale.LC_ALL)",
+            [],
+        ),
+        ("not python (", []),
+        ("\0", []),
+    ],
+)
+def test_calls(text: str, expected: list[tuple[str, str, int]]) -> None:
+    assert seen(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "top", "guarded"),
+    [
+        ("import imp", True, False),
+        ("import imp.x as y", True, False),
+        ("from imp import x", True, False),
+        ("class A:\n    import imp", True, False),
+        ("__import__('imp').x()", True, False),
+        ("importlib.import_module('imp')", True, False),
+        ("def f():\n    import imp", False, False),
+        ("try:\n    import imp\nexcept ImportError:\n    imp = None", True, True),
+        ("try:\n    import new\nexcept ImportError:\n    import imp", True, True),
+        ("try:\n    import imp\nfinally:\n    pass", True, False),
+        ("if sys.version_info < (3, 12):\n    import imp", True, True),
+        ("with contextlib.suppress(ImportError):\n    import imp", True, True),
+        ("with open('x'):\n    import imp", True, False),
+    ],
+)
+def test_imports(text: str, top: bool, guarded: bool) -> None:
+    found = [use for use in uses(text.encode()) if use.name == "imp"]
+    assert [(use.kind, use.top, use.guarded) for use in found] == [("import", top, guarded)]
+
+
+def test_relative_imports_are_none() -> None:
+    assert uses(b"from . import imp\nfrom .imp import x\nfrom ..pip import y") == ()
+
+
+def test_every_name_is_searched_for() -> None:
+    for name in MODULES:
+        assert interesting(f"import {name}\n".encode())
+        assert interesting(f"from {name} import x\n".encode())
+    assert not interesting(b"import impala, cgitbx\nfrom improve import y\nimport os\n")
+
+
+def test_deep_nesting_is_survived() -> None:
+    assert uses(b"find_library" + b"(" * 5000 + b")" * 5000) == ()
+    assert uses(b"x = find_library('y')" + b".z" * 20000) in ((), uses(b"x = find_library('y')"))
