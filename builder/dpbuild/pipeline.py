@@ -5,7 +5,7 @@ config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Evi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from dpbuild.checking import proof, refuse
 from dpbuild.errors import (
@@ -23,6 +23,7 @@ from dpbuild.model.image import Image, Images, Written
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock
 from dpbuild.oci.codec import decode_config, encode_descriptor
+from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.store import DamagedEntry
@@ -43,6 +44,8 @@ from dpbuild.stages.proof.prove import Selection, chosen
 from dpbuild.stages.select import select
 from dpbuild.stages.target import target
 
+# Where the image goes if nothing else is said, in the project; never a part of the app.
+DEFAULT_OUTPUT = ".dpbuild/image"
 # How often a build begins again because of damaged entries; each time there is one less.
 _DAMAGED = 20
 
@@ -122,12 +125,18 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
     kind = app_stage.decide(project, config)
     platforms = config.platforms or (Platform("linux", world.host.architecture, world.host.variant).normalized(),)
+    outputs = options.outputs or (() if options.push or options.load else (f"{project.directory}/{DEFAULT_OUTPUT}",))
+
+    def blob(layer: Descriptor) -> BinaryIO:
+        return bases.blob(layer)
+
+    # What cannot be written shows before a base is fetched and a lock is kept.
+    sinks = world.sinks(config.tags, blob, push=options.push, load=options.load, outputs=outputs)
+    for sink in sinks:
+        sink.check()
     locked, text, bases = lock_for_build(
         project, config, platforms, world, locked=options.locked, frozen=options.frozen
     )
-    sinks = world.sinks(config, bases.blob, push=options.push, load=options.load, outputs=options.outputs)
-    for sink in sinks:
-        sink.check()
     app = _app(project, config, bases, platforms, kind, options, world)
     commit = project.commit() if app.layers and (config.evidence or options.epoch is None) else None
     epoch = app_stage.file_time(commit, options.epoch, world.reporter) if app.layers else 0

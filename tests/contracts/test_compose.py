@@ -5,7 +5,7 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from dpbuild.adapters.registry.hosts import Proxies
 from dpbuild.adapters.registry.transport import Transport
 from dpbuild.adapters.source.compose import ComposeSource
 from dpbuild.adapters.store import DiskStore
-from dpbuild.debian.sources import Mirrors
+from dpbuild.debian.sources import Mirrors, snapshot
 from dpbuild.debian.suites import SUITES
 from dpbuild.errors import BaseImageError, DpbuildError, HashMismatch
 from dpbuild.oci import codec
@@ -68,6 +68,14 @@ def compose(url: str, store: DiskStore) -> Compose:
         )
         found = parse(reference)
         assert isinstance(found, ComposeReference)
+        if found.snapshot:
+            debian = DebianArchive(
+                snapshot(f"{url}/{{timestamp}}/{{archive}}", found.snapshot),
+                HttpDownload(transport, sleep=lambda seconds: None),
+                now=NOW,
+                keys=(certificate(),),
+                snapshot=found.snapshot,
+            )
         return ComposeSource(found, platforms, more.pop("store", store), more.pop("archive", debian), **more)  # type: ignore[arg-type]
 
     return make
@@ -461,3 +469,92 @@ def test_a_password_in_a_mirror_is_in_no_message(compose: Compose):
 def test_an_index_is_json_that_others_read(compose: Compose):
     _, data = compose(platforms=(AMD64, ARM64)).resolve()
     assert json.loads(data)["manifests"][1]["platform"] == {"architecture": "arm64", "os": "linux", "variant": "v8"}
+
+
+# snapshots
+
+PAST = "20260110T060000Z"
+
+
+@pytest.fixture
+def past(archive: Archive) -> Archive:
+    """The archive keeps what it was in January, when it was older and its indices were still valid."""
+    old = Archive()
+    old.fill(SUITES["debian13"].packages("debug"), version="0.9-1")
+    old.date = datetime(2026, 1, 10, 2, 0, tzinfo=UTC)
+    old.valid_until = datetime(2026, 1, 17, 2, 0, tzinfo=UTC)
+    old.publish()
+    for path, data in old.files.items():
+        kind, _, rest = path.partition("/")
+        archive.files[f"{PAST}/{'debian' if kind == 'main' else 'debian-security'}/{rest}"] = data
+    return old
+
+
+def test_a_snapshot_is_the_archive_as_it_was(archive: Archive, past: Archive, compose: Compose) -> None:
+    now, then = compose(), compose(f"compose:debian13@{PAST}:nonroot")
+    assert then.resolve()[0] != now.resolve()[0]
+    (composition,) = then.composition
+    assert {version for name, version, _ in composition.packages if name == "netbase"} == {"0.9-1"}
+    assert composition.date == "2026-01-10T02:00:00Z"
+    assert {path.split("/")[0] for path in archive.asked} == {"main", "security", PAST}
+    # The packages decide, not the way to them: the same versions from a mirror are the same image.
+    past.valid_until = None
+    past.publish()
+    archive.files |= past.files
+    assert compose().resolve()[0] == then.resolve()[0]
+
+
+def test_a_snapshot_is_kept_apart(archive: Archive, past: Archive, compose: Compose) -> None:
+    then = compose(f"compose:debian13@{PAST}:nonroot").resolve()[0]
+    now = compose().resolve()[0]
+    offline = {"archive": None, "offline": True}
+    assert compose(f"compose:debian13@{PAST}:nonroot", **offline).resolve()[0] == then
+    assert compose(**offline).resolve()[0] == now
+
+
+def test_pinned_packages_come_from_the_snapshots_pool(
+    archive: Archive, past: Archive, compose: Compose, tmp_path: Path
+) -> None:
+    reference = f"compose:debian13@{PAST}:nonroot"
+    first = compose(reference)
+    digest = first.resolve()[0].digest
+    pins = {AMD64: first.composition[0].packages}
+    archive.asked.clear()
+    again = compose(f"{reference}@{digest}", store=DiskStore(tmp_path / "b"), pinned=pins)
+    assert again.resolve()[0].digest == digest
+    assert {path.split("/")[0] for path in archive.asked} == {PAST}
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ("20260109T000000Z", "no snapshot 20260109T000000Z of the suite trixie"),
+        ("20260401T000000Z", "there is no snapshot of 20260401T000000Z yet"),
+    ],
+)
+def test_a_snapshot_that_is_not_there(
+    archive: Archive, past: Archive, compose: Compose, store: DiskStore, moment: str, words: str
+) -> None:
+    with pytest.raises(BaseImageError, match=words):
+        compose(f"compose:debian13@{moment}:nonroot").resolve()
+    assert kept(store) == []
+
+
+@pytest.mark.parametrize(
+    ("date", "until", "words"),
+    [
+        (datetime(2026, 1, 11, tzinfo=UTC), None, "it is dated 2026-01-11.* in the snapshot"),
+        (datetime(2025, 12, 1, tzinfo=UTC), datetime(2025, 12, 8, tzinfo=UTC), "it was valid until 2025-12-08"),
+    ],
+)
+def test_a_snapshot_of_another_time(
+    archive: Archive, past: Archive, compose: Compose, date: datetime, until: datetime | None, words: str
+) -> None:
+    """A mirror that answers for another moment, as one in the middle might."""
+    past.date, past.valid_until = date, until
+    past.publish()
+    archive.files |= {
+        f"{PAST}/debian/{path[5:]}": data for path, data in past.files.items() if path.startswith("main/")
+    }
+    with pytest.raises(BaseImageError, match=words):
+        compose(f"compose:debian13@{PAST}:nonroot").resolve()

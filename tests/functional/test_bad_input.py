@@ -317,14 +317,12 @@ def test_a_folder_that_is_not_empty(bench: Bench) -> None:
     full = bench.tmp / "full"
     full.mkdir()
     (full / "precious").write_text("keep")
-    bench.fails(80, "neither empty nor an OCI layout", output=full, lock=True, hint="choose another folder")
+    bench.fails(80, "neither empty nor an OCI layout", output=full, hint="choose another folder")
     assert (full / "precious").read_text() == "keep"
 
 
 def test_read_only_output(bench: Bench) -> None:
-    bench.fails(
-        80, "cannot write the output", output=Path("/proc/self/fdinfo/dpbuild"), lock=True, hint="choose another"
-    )
+    bench.fails(80, "cannot write the output", output=Path("/proc/self/fdinfo/dpbuild"), hint="choose another")
 
 
 def test_a_project_that_cannot_be_written_is_built_all_the_same(bench: Bench) -> None:

@@ -11,16 +11,17 @@ import lzma
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from dpbuild.adapters.debian_download import Download, HttpDownload, host_mirrors, without_user
-from dpbuild.debian.indices import BadIndex, IndexFile, Package, Release, newest, packages, parse_release
+from dpbuild.debian.indices import BadIndex, IndexFile, Package, Release, newest, packages, parse_release, timestamp
 from dpbuild.debian.package_index import PackageIndex
 from dpbuild.debian.sources import Mirrors
 from dpbuild.debian.version import without_epoch
 from dpbuild.errors import BaseImageError, HashMismatch, NotFound
+from dpbuild.oci.reference import SNAPSHOT
 
 __all__ = ["DebianArchive", "Download", "HttpDownload", "SignedRelease", "archive_keys", "host_mirrors", "without_user"]
 
@@ -31,6 +32,10 @@ _CHUNK: Final = 1 << 20
 _HINT: Final = (
     "set mirror and security-mirror under [tool.dpbuild.debian], or DPBUILD_DEBIAN_MIRROR and"
     " DPBUILD_DEBIAN_SECURITY_MIRROR"
+)
+_SNAPSHOT_HINT: Final = (
+    "set snapshot under [tool.dpbuild.debian], or DPBUILD_DEBIAN_SNAPSHOT, to the address of a mirror that keeps"
+    " snapshots, with {archive} (debian, debian-security) and {timestamp} in it"
 )
 
 
@@ -74,16 +79,25 @@ class DebianArchive:
     """The archive of one run: every index is read once at the most.
 
     ``keys`` are the OpenPGP certificates that are accepted; ``now`` is the moment that dates are compared
-    with. May be used from several threads.
+    with. With a ``snapshot`` (``YYYYMMDDTHHMMSSZ``) the mirrors are those of the archive as it was then, and dates are
+    compared with that moment. May be used from several threads.
     """
 
     def __init__(
-        self, mirrors: Mirrors, download: Download, *, now: datetime, keys: tuple[bytes, ...] | None = None
+        self,
+        mirrors: Mirrors,
+        download: Download,
+        *,
+        now: datetime,
+        keys: tuple[bytes, ...] | None = None,
+        snapshot: str = "",
     ) -> None:
         self._mirrors = mirrors
         self._download = download
         self._now = now
         self._keys = keys
+        self._snapshot = snapshot
+        self._hint = _SNAPSHOT_HINT if snapshot else _HINT
         self._releases: dict[str, tuple[SignedRelease, ...]] = {}
         self._lock = threading.Lock()
         self._rows: dict[tuple[str, str, frozenset[str]], tuple[Package, ...]] = {}
@@ -107,11 +121,12 @@ class DebianArchive:
         rows = (("", self._mirrors.main), ("security ", self._mirrors.security))
         missing = [f"no Debian {kind}mirror is known" for kind, root in rows if not root]
         if missing:
-            raise BaseImageError(" and ".join(missing), hint=_HINT)
+            what = "no mirror with snapshots of Debian is known" if self._snapshot else " and ".join(missing)
+            raise BaseImageError(what, hint=self._hint)
         for _, root in rows:
             if urlsplit(root).scheme not in ("http", "https") or not urlsplit(root).netloc:
                 raise BaseImageError(
-                    "a Debian mirror is no http or https address", where=without_user(root), hint=_HINT
+                    "a Debian mirror is no http or https address", where=without_user(root), hint=self._hint
                 )
         return rows[0][1].rstrip("/"), rows[1][1].rstrip("/")
 
@@ -119,19 +134,30 @@ class DebianArchive:
         base = f"{root}/dists/{suite}/"
         url = base + "InRelease"
         where = without_user(url)
+        time, clock = self._time()
         try:
             data = self._read(url, _LARGEST_RELEASE)
         except NotFound:
-            raise BaseImageError(f"the mirror has no suite {suite}", where=where, hint=_HINT) from None
+            what = f"snapshot {self._snapshot} of the suite" if self._snapshot else "suite"
+            raise BaseImageError(f"the mirror has no {what} {suite}", where=where, hint=self._hint) from None
         keys = self._keys if self._keys is not None else archive_keys()
         try:
             release = parse_release(signed_text(data, keys, where))
-            release.check_time(self._now)
+            release.check_time(time, clock)
         except BadIndex as problem:
             raise BaseImageError(f"InRelease cannot be used: {problem}", where=where) from None
         if release.codename != suite:
             raise BaseImageError(f"InRelease is that of {release.codename}, expected {suite}", where=where)
         return SignedRelease(root=root, base=base, release=release)
+
+    def _time(self) -> tuple[datetime, str]:
+        """What dates are compared with, and by whose clock. Raises BaseImageError for a snapshot of tomorrow."""
+        if not self._snapshot:
+            return self._now, "by this machine's clock"
+        moment = datetime.strptime(self._snapshot, SNAPSHOT).replace(tzinfo=UTC)
+        if moment > self._now:
+            raise BaseImageError(f"there is no snapshot of {self._snapshot} yet: it is {timestamp(self._now)}")
+        return moment, "in the snapshot"
 
     def indices(self, codename: str, architecture: str) -> tuple[IndexFile, ...]:
         """The ``Packages`` indices that a selection depends on. Raises BaseImageError."""

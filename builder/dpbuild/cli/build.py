@@ -17,15 +17,7 @@ from dpbuild.oci.digest import Digest
 )
 @click.option("--push", is_flag=True, envvar="DPBUILD_PUSH", help="Push it to the registries of its tags.")
 @click.option("--load", is_flag=True, envvar="DPBUILD_LOAD", help="Load it into the Docker engine.")
-@click.option(
-    "-o",
-    "--output",
-    "outputs",
-    multiple=True,
-    envvar="DPBUILD_OUTPUT",
-    metavar="PATH",
-    help="Write it: a folder becomes an OCI layout, *.tar an archive.",
-)
+@options.outputs
 @options.platforms
 @options.base
 @click.option("--locked", is_flag=True, envvar="DPBUILD_LOCKED", help="Fail if the lock is missing or stale.")
@@ -64,8 +56,8 @@ def command(path: Path, **given: Any) -> None:
     """
     from dpbuild.pipeline import BuildOptions, build
 
-    outputs = tuple(part for value in given["outputs"] for part in value.split("\n") if part)
-    _check(outputs, given["metadata_file"], given["expect_digest"])
+    outputs = options.paths(given["outputs"])
+    _check(given["metadata_file"], given["expect_digest"])
     world = options.world(**given)
     folder = options.directory(path)
     flags: dict[str, object] = {}
@@ -97,11 +89,8 @@ def command(path: Path, **given: Any) -> None:
     click.echo(built.written[0].reference)
 
 
-def _check(outputs: tuple[str, ...], metadata: Path | None, digest: str | None) -> None:
+def _check(metadata: Path | None, digest: str | None) -> None:
     """What would otherwise fail when much of the work is done. Raises UsageError, OutputError."""
-    for output in outputs:
-        if output.endswith((".tar.gz", ".tgz", ".tar.zst")):
-            raise UsageError(f"an archive is not compressed as a whole: {output}", hint="name it *.tar")
     if digest:
         try:
             Digest.parse(digest)
@@ -109,5 +98,15 @@ def _check(outputs: tuple[str, ...], metadata: Path | None, digest: str | None) 
             raise UsageError(
                 f"--expect-digest: {problem}", hint="a digest is sha256: and 64 hexadecimal digits"
             ) from None
-    if metadata is not None and not metadata.absolute().parent.is_dir():
-        raise OutputError("there is no folder for --metadata-file", where=str(metadata), hint="make the folder first")
+    if metadata is not None:
+        from dpbuild.adapters.sink.files import probe
+
+        folder = metadata.absolute().parent
+        if not folder.is_dir():
+            raise OutputError(
+                "there is no folder for --metadata-file", where=str(metadata), hint="make the folder first"
+            )
+        try:
+            probe(folder)
+        except OSError as problem:
+            raise OutputError(f"cannot write --metadata-file: {problem.strerror}", where=str(metadata)) from None

@@ -79,6 +79,28 @@ def platforms(function: F) -> F:
     )(function)
 
 
+def outputs(function: F) -> F:
+    """``-o``, repeated."""
+    return click.option(
+        "-o",
+        "--output",
+        "outputs",
+        multiple=True,
+        envvar="DPBUILD_OUTPUT",
+        metavar="PATH",
+        help="Write it: a folder becomes an OCI layout, *.tar an archive.",
+    )(function)
+
+
+def paths(values: tuple[str, ...]) -> tuple[str, ...]:
+    """What ``-o`` names. Raises UsageError for what would be a folder with the name of an archive."""
+    rows = tuple(part for value in values for part in value.split("\n") if part)
+    for output in rows:
+        if output.endswith((".tar.gz", ".tgz", ".tar.zst")):
+            raise UsageError(f"an archive is not compressed as a whole: {output}", hint="name it *.tar")
+    return rows
+
+
 def split(values: tuple[str, ...]) -> tuple[str, ...]:
     """Repeated values and values with commas, as one list without repetitions."""
     return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))

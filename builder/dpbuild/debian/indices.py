@@ -51,14 +51,12 @@ class Release:
         """The row of ``path``, or None."""
         return next((row for row in self.files if row.path == path), None)
 
-    def check_time(self, now: datetime) -> None:
+    def check_time(self, now: datetime, clock: str = "by this machine's clock") -> None:
         """What apt checks: not from the future, not past its Valid-Until. Raises BadIndex."""
         if self.date > now + MAX_FUTURE:
-            raise BadIndex(f"it is dated {timestamp(self.date)}, and it is {timestamp(now)} by this machine's clock")
+            raise BadIndex(f"it is dated {timestamp(self.date)}, and it is {timestamp(now)} {clock}")
         if self.valid_until is not None and self.valid_until < now:
-            raise BadIndex(
-                f"it was valid until {timestamp(self.valid_until)}, and it is {timestamp(now)} by this machine's clock"
-            )
+            raise BadIndex(f"it was valid until {timestamp(self.valid_until)}, and it is {timestamp(now)} {clock}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

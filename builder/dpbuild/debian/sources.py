@@ -24,6 +24,20 @@ class Mirrors:
     security: str = ""
 
 
+def snapshot(template: str, timestamp: str) -> Mirrors:
+    """The roots as of a moment. ``template`` is an address with ``{archive}``, for which ``debian`` and
+    ``debian-security`` are put, and ``{timestamp}``. Raises ValueError for one that lacks either.
+    """
+    for part in ("{archive}", "{timestamp}"):
+        if part not in template:
+            raise ValueError(f"the address of Debian's snapshots lacks {part}")
+    main, security = (
+        template.replace("{archive}", archive).replace("{timestamp}", timestamp).rstrip("/")
+        for archive in ("debian", "debian-security")
+    )
+    return Mirrors(main=main, security=security)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Source:
     uri: str

@@ -98,6 +98,7 @@ class Config:
     recipes: tuple[Recipe, ...] = ()
     debian_mirror: str = ""
     debian_security_mirror: str = ""
+    debian_snapshot: str = ""
     evidence: bool = True
     project: Project = Project()
     requirements: Requirements = Requirements(kind="none")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal, Self
 
 from dpbuild.oci.digest import Digest
@@ -11,6 +12,9 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _REGISTRY = re.compile(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
+# As Debian's snapshot archive names its moments, in UTC; the time of day may be left out.
+SNAPSHOT = "%Y%m%dT%H%M%SZ"
+_MOMENT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 # What Docker's short names stand for.
 DOCKER_HUB = "docker.io"
@@ -82,14 +86,16 @@ class DaemonReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposeReference:
-    """A distroless Python base made from Debian's packages."""
+    """A distroless Python base made from Debian's packages; ``snapshot`` is as of when, ``YYYYMMDDTHHMMSSZ`` or ""."""
 
     suite: str
     variant: str = "latest"
+    snapshot: str = ""
     digest: Digest | None = None
 
     def __str__(self) -> str:
-        return f"compose:{self.suite}:{self.variant}{'@' + str(self.digest) if self.digest else ''}"
+        moment = f"@{self.snapshot}" if self.snapshot else ""
+        return f"compose:{self.suite}{moment}:{self.variant}{'@' + str(self.digest) if self.digest else ''}"
 
 
 Reference = RegistryReference | LayoutReference | ArchiveReference | DaemonReference | ComposeReference
@@ -117,9 +123,30 @@ def parse(text: str) -> Reference:
         if scheme == "oci":
             tagged = bool(colon and head and _TAG.fullmatch(tail))
             return LayoutReference(path=head if tagged else rest, tag=tail if tagged else None, digest=digest)
-        suite, _, variant = rest.partition(":")
-        return ComposeReference(suite=suite, variant=variant or "latest", digest=digest)
+        return _compose(rest, digest, text)
     return parse_registry(text)
+
+
+def _compose(rest: str, digest: Digest | None, text: str) -> ComposeReference:
+    """``SUITE[@TIMESTAMP][:VARIANT]``."""
+    head, _, variant = rest.partition(":")
+    suite, at, moment = head.partition("@")
+    if "@" in variant:
+        raise ValueError(f"a timestamp belongs to the suite, as in compose:debian13@20260901T000000Z:nonroot: {text!r}")
+    if not suite:
+        raise ValueError(f"compose: needs a suite: {text!r}")
+    snapshot = ""
+    if at:
+        snapshot = moment if "T" in moment else f"{moment}T000000Z"
+        try:
+            if not _MOMENT.fullmatch(snapshot):
+                raise ValueError(snapshot)
+            datetime.strptime(snapshot, SNAPSHOT)
+        except ValueError:
+            raise ValueError(
+                f"not a timestamp: {moment!r} in {text!r} (expected something like 20260901T000000Z)"
+            ) from None
+    return ComposeReference(suite=suite, variant=variant or "latest", snapshot=snapshot, digest=digest)
 
 
 def parse_registry(text: str) -> RegistryReference:

@@ -7,7 +7,7 @@ from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
-from dpbuild.oci.reference import Reference
+from dpbuild.oci.reference import Reference, RegistryReference
 from dpbuild.ports.backend import Backend
 from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.reporter import Reporter
@@ -75,6 +75,12 @@ class World(Protocol):
         """The base's files, extracted and kept."""
 
     def sinks(
-        self, config: Config, blob: Blob, *, push: bool, load: bool, outputs: tuple[str, ...]
+        self,
+        tags: tuple[RegistryReference, ...],
+        blob: Blob,
+        *,
+        push: bool,
+        load: bool,
+        outputs: tuple[str, ...],
     ) -> tuple[ImageSink, ...]:
         """The destinations that were asked for. Raises UsageError."""

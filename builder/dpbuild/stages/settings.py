@@ -157,13 +157,21 @@ def _debian(key: str, value: object, problems: Problems) -> dict[str, str] | Non
     if not isinstance(value, Mapping):
         wrong(key, value, "a table", problems)
         return None
-    fields = {"mirror": "debian_mirror", "security-mirror": "debian_security_mirror"}
+    fields = {
+        "mirror": "debian_mirror",
+        "security-mirror": "debian_security_mirror",
+        "snapshot": "debian_snapshot",
+    }
     out = {}
     for name, row in cast("Mapping[str, object]", value).items():
         if name not in fields:
             problems.add(f"{key}.{name}", f"unknown key '{key}.{name}'{near(name, fields)}")
         elif (text := read_text(f"{key}.{name}", row, problems)) is not None:
             out[fields[name]] = text
+            if name == "snapshot" and not ("{archive}" in text and "{timestamp}" in text):
+                problems.add(
+                    f"{key}.{name}", f"{key}.{name} must be an address with {{archive}} and {{timestamp}} in it"
+                )
     return out
 
 

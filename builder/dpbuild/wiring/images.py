@@ -20,6 +20,7 @@ from dpbuild.wiring.surroundings import Settings
 
 if TYPE_CHECKING:
     from dpbuild.adapters.debian import DebianArchive
+    from dpbuild.debian.sources import Mirrors
 
 
 class Images(Network):
@@ -27,7 +28,7 @@ class Images(Network):
 
     def __init__(self, settings: Settings, environment: dict[str, str] | None = None) -> None:
         super().__init__(settings, environment)
-        self._archive: DebianArchive | None = None
+        self._archives: dict[str, DebianArchive] = {}
 
     def source(
         self,
@@ -54,25 +55,47 @@ class Images(Network):
                 hint = "docker save can turn it into an archive (docker-archive:FILE)"
                 raise BaseImageError("images are not read out of an engine", where=str(reference), hint=hint)
 
-    def debian(self, config: Config | None) -> "DebianArchive":
-        """Debian's archive; every index of it is read once in a run."""
-        if self._archive is None:
+    def debian(self, config: Config | None, snapshot: str | None = None) -> "DebianArchive":
+        """Debian's archive, as it is now or as of a moment (None: of the configured base); every index of it is read
+        once in a run. Raises BaseImageError.
+        """
+        if snapshot is None:
+            base = config.base if config else None
+            snapshot = base.snapshot if isinstance(base, ComposeReference) else ""
+        if snapshot not in self._archives:
             from datetime import UTC, datetime
 
-            from dpbuild.adapters.debian import DebianArchive, HttpDownload, host_mirrors
-            from dpbuild.debian.sources import Mirrors
+            from dpbuild.adapters.debian import DebianArchive, HttpDownload
 
-            host = host_mirrors()
-            mirrors = Mirrors(
-                main=(config.debian_mirror if config else "")
-                or self._env.get("DPBUILD_DEBIAN_MIRROR", "")
-                or host.main,
-                security=(config.debian_security_mirror if config else "")
-                or self._env.get("DPBUILD_DEBIAN_SECURITY_MIRROR", "")
-                or host.security,
+            mirrors = self._snapshots(config, snapshot) if snapshot else self._mirrors(config)
+            self._archives[snapshot] = DebianArchive(
+                mirrors, HttpDownload(self._transport), now=datetime.now(UTC), snapshot=snapshot
             )
-            self._archive = DebianArchive(mirrors, HttpDownload(self._transport), now=datetime.now(UTC))
-        return self._archive
+        return self._archives[snapshot]
+
+    def _mirrors(self, config: Config | None) -> "Mirrors":
+        from dpbuild.adapters.debian import host_mirrors
+        from dpbuild.debian.sources import Mirrors
+
+        host = host_mirrors()
+        return Mirrors(
+            main=(config.debian_mirror if config else "") or self._env.get("DPBUILD_DEBIAN_MIRROR", "") or host.main,
+            security=(config.debian_security_mirror if config else "")
+            or self._env.get("DPBUILD_DEBIAN_SECURITY_MIRROR", "")
+            or host.security,
+        )
+
+    def _snapshots(self, config: Config | None, moment: str) -> "Mirrors":
+        from dpbuild.debian.sources import Mirrors, snapshot
+
+        template = (config.debian_snapshot if config else "") or self._env.get("DPBUILD_DEBIAN_SNAPSHOT", "")
+        if not template:
+            # Nobody need know where it is as long as it is not asked.
+            return Mirrors()
+        try:
+            return snapshot(template, moment)
+        except ValueError as problem:
+            raise BaseImageError(str(problem), where="DPBUILD_DEBIAN_SNAPSHOT") from None
 
     def _compose(
         self,
@@ -87,7 +110,7 @@ class Images(Network):
             reference,
             tuple(platforms),
             self.store,
-            self.debian(config),
+            self.debian(config, reference.snapshot),
             offline=self._settings.offline,
             pinned=dict.fromkeys(platforms, pinned) if pinned else None,
             reporter=self.reporter,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from dpbuild.errors import SandboxError
 from dpbuild.model.base import Base
-from dpbuild.model.config import Config
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.sandbox import Sandbox
 from dpbuild.ports.sink import ImageSink
 from dpbuild.ports.world import Blob
@@ -78,26 +78,32 @@ class World(Images):
         return rootfs.kept(self.store, [(layer, opener(layer)) for layer in layers])
 
     def sinks(
-        self, config: Config, blob: Blob, *, push: bool, load: bool, outputs: tuple[str, ...]
+        self,
+        tags: tuple[RegistryReference, ...],
+        blob: Blob,
+        *,
+        push: bool,
+        load: bool,
+        outputs: tuple[str, ...],
     ) -> tuple[ImageSink, ...]:
         """The destinations that were asked for, registries first."""
         sinks: list[ImageSink] = []
         if push:
             from dpbuild.adapters.sink.registry import RegistrySink
 
-            sinks.append(RegistrySink(self.registry, config.tags, blob, self.reporter))
-        for output in outputs or (() if push or load else (str(Path(config.directory) / ".dpbuild" / "image"),)):
+            sinks.append(RegistrySink(self.registry, tags, blob, self.reporter))
+        for output in outputs:
             path = Path(output).absolute()
             if output.endswith(".tar"):
                 from dpbuild.adapters.sink.archive import ArchiveSink
 
-                sinks.append(ArchiveSink(path, blob, config.tags, self.host))
+                sinks.append(ArchiveSink(path, blob, tags, self.host))
             else:
                 from dpbuild.adapters.sink.layout import LayoutSink
 
-                sinks.append(LayoutSink(path, config.tags, blob))
+                sinks.append(LayoutSink(path, tags, blob))
         if load:
             from dpbuild.adapters.sink.docker import DockerSink
 
-            sinks.append(DockerSink(self.engine, config.tags, blob, self.host, self.reporter))
+            sinks.append(DockerSink(self.engine, tags, blob, self.host, self.reporter))
         return tuple(sinks)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpbuild.debian.sources import Mirrors, find
+from dpbuild.debian.sources import Mirrors, find, snapshot
 
 DEB822 = """\
 Types: deb deb-src
@@ -56,3 +56,13 @@ def test_what_is_signed_by_debians_keys_comes_first():
     loose = "deb http://one.example.org/debian bookworm main\n"
     assert find([("sources.list", loose), ("debian.sources", DEB822)]).main == "http://mirror.example.org/debian"
     assert find([("sources.list", loose)]) == Mirrors(main="http://one.example.org/debian")
+
+
+def test_the_roots_of_a_snapshot() -> None:
+    assert snapshot("https://example.org/{archive}/at/{timestamp}/", "20260901T000000Z") == Mirrors(
+        main="https://example.org/debian/at/20260901T000000Z",
+        security="https://example.org/debian-security/at/20260901T000000Z",
+    )
+    for template in ("https://example.org/{archive}", "https://example.org/{timestamp}", ""):
+        with pytest.raises(ValueError, match="lacks"):
+            snapshot(template, "20260901T000000Z")

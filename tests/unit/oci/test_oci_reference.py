@@ -84,6 +84,16 @@ def test_registry_references(text: str, registry: str, repository: str, tag: str
         "docker-daemon:",
         "compose:",
         f"compose:@sha256:{HEX}",
+        "compose:@20260901T000000Z",
+        "compose:debian13@",
+        "compose:debian13@2026",
+        "compose:debian13@20261301T000000Z",
+        "compose:debian13@20260230",
+        "compose:debian13@20260901T240000Z",
+        "compose:debian13@20260901T000000",
+        "compose:debian13@2026 901T000000Z",
+        "compose:debian13:nonroot@20260901T000000Z",
+        "compose:debian13@yesterday",
     ],
 )
 def test_what_is_no_reference(text: str) -> None:
@@ -110,6 +120,12 @@ def test_what_is_no_reference(text: str) -> None:
         (
             f"compose:debian12:nonroot@sha256:{HEX}",
             ComposeReference(suite="debian12", variant="nonroot", digest=DIGEST),
+        ),
+        ("compose:debian13@20260901T120000Z", ComposeReference(suite="debian13", snapshot="20260901T120000Z")),
+        ("compose:debian13@20260901", ComposeReference(suite="debian13", snapshot="20260901T000000Z")),
+        (
+            f"compose:debian13@20260901T000000Z:debug@sha256:{HEX}",
+            ComposeReference(suite="debian13", variant="debug", snapshot="20260901T000000Z", digest=DIGEST),
         ),
     ],
 )

@@ -47,7 +47,7 @@ class _Chosen:
 
 
 class ComposeSource:
-    """``compose:SUITE[:VARIANT][@DIGEST]`` as an ``ImageSource``.
+    """``compose:SUITE[@TIMESTAMP][:VARIANT][@DIGEST]`` as an ``ImageSource``.
 
     ``archive`` is None where no mirror is to be asked; ``offline`` says so to the user. With a digest in
     the reference nothing is asked of the mirror if the store has that image; otherwise it is composed anew, from
@@ -67,6 +67,7 @@ class ComposeSource:
         reporter: Reporter | None = None,
     ) -> None:
         self._reference = reference
+        self._words = str(replace(reference, digest=None)).removeprefix("compose:")
         self._platforms = tuple(dict.fromkeys(row.normalized() for row in platforms))
         self._store = store
         self._archive = None if offline else archive
@@ -120,7 +121,7 @@ class ComposeSource:
             if (found := self._kept(wanted)) is not None:
                 return found
         elif self._offline:
-            return self._last(suite)
+            return self._last()
         made = [self._compose(suite, platform) for platform in self._platforms]
         descriptors = [descriptor for descriptor, _ in made]
         descriptor, data = made[0]
@@ -130,7 +131,7 @@ class ComposeSource:
         if wanted is not None and wanted != descriptor.digest:
             if wanted not in [row.digest for row in descriptors]:
                 raise BaseImageError(
-                    f"composing {suite.name}:{self._reference.variant} gives {descriptor.digest}, expected {wanted}",
+                    f"composing {self._words} gives {descriptor.digest}, expected {wanted}",
                     hint=None if self._pinned else "Debian's packages have moved on: dpbuild lock --upgrade-base",
                 )
             at = next(index for index, row in enumerate(descriptors) if row.digest == wanted)
@@ -141,7 +142,7 @@ class ComposeSource:
         for key, value in self._selections.items():
             self._store.put(KIND, key, value)
         self._images.keep(descriptor, self._compositions)
-        self._images.set_last(suite.name, self._reference.variant, self._platforms, descriptor.digest)
+        self._images.set_last(self._reference, self._platforms, descriptor.digest)
         return descriptor, data
 
     def _suite(self) -> Suite:
@@ -170,8 +171,8 @@ class ComposeSource:
         self._compositions = found.compositions
         return found.descriptor, found.data
 
-    def _last(self, suite: Suite) -> tuple[Descriptor, bytes]:
-        digest = self._images.last(suite.name, self._reference.variant, self._platforms)
+    def _last(self) -> tuple[Descriptor, bytes]:
+        digest = self._images.last(self._reference, self._platforms)
         if digest is not None and (found := self._kept(digest)) is not None:
             return found
         raise self._no_network(f"{self._reference} has not been composed on this machine yet")
@@ -184,7 +185,7 @@ class ComposeSource:
     # composing
 
     def _compose(self, suite: Suite, platform: Platform) -> tuple[Descriptor, bytes]:
-        title = f"Composing {suite.name}:{self._reference.variant} for {platform}"
+        title = f"Composing {self._words} for {platform}"
         with self._reporter.step(title) if self._reporter else contextlib.nullcontext() as step:
             chosen, date = self._choose(suite, platform)
             try:

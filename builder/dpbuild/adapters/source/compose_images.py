@@ -9,6 +9,7 @@ from dpbuild.oci.codec import canonical
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import ComposeReference
 from dpbuild.ports.store import Store
 
 # The store's word for mappings that lead to bases.
@@ -88,17 +89,17 @@ class Images:
         }
         self._store.put(KIND, key_of("image", str(root.digest)), canonical(value))
 
-    def last(self, suite: str, variant: str, platforms: tuple[Platform, ...]) -> Digest | None:
+    def last(self, reference: ComposeReference, platforms: tuple[Platform, ...]) -> Digest | None:
         """The image that was composed last for these words."""
-        row = loaded(self._store.get(KIND, _last_key(suite, variant, platforms)))
+        row = loaded(self._store.get(KIND, _last_key(reference, platforms)))
         try:
             return Digest.parse(row["digest"])
         except (KeyError, ValueError, TypeError):
             return None
 
-    def set_last(self, suite: str, variant: str, platforms: tuple[Platform, ...], digest: Digest) -> None:
+    def set_last(self, reference: ComposeReference, platforms: tuple[Platform, ...], digest: Digest) -> None:
         """Remember that this image is the last one."""
-        self._store.put(KIND, _last_key(suite, variant, platforms), canonical({"digest": str(digest)}))
+        self._store.put(KIND, _last_key(reference, platforms), canonical({"digest": str(digest)}))
 
 
 def loaded(data: bytes | None) -> dict[str, Any]:
@@ -119,5 +120,6 @@ def _composition(part: dict[str, Any]) -> Composition:
     )
 
 
-def _last_key(suite: str, variant: str, platforms: tuple[Platform, ...]) -> str:
-    return key_of("last", suite, variant, [str(row) for row in platforms])
+def _last_key(reference: ComposeReference, platforms: tuple[Platform, ...]) -> str:
+    words = [reference.suite, reference.variant, *([reference.snapshot] if reference.snapshot else [])]
+    return key_of("last", *words, [str(row) for row in platforms])
