@@ -1,18 +1,19 @@
 """The lock: made, renewed or checked. Beside the pipeline, which builds from it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound
 from dpbuild.model.config import Config
-from dpbuild.model.lock import Lock
+from dpbuild.model.lock import Lock, LockedRuntime
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.world import World
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import lock as lock_stage
-from dpbuild.stages import lockfile
+from dpbuild.stages import lockfile, runtime
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.target import target
 
@@ -126,7 +127,18 @@ def _make_lock(
             note=world.reporter.note,
         )
         step.done(f"{len(new.packages)} packages for {', '.join(new.platforms)}")
-    return new
+    kept = None if options.upgrade or options.upgrade_base else previous
+    return replace(new, runtime=_runtime(config, new, bases, kept, world))
+
+
+def _runtime(config: Config, new: Lock, bases: Bases, kept: Lock | None, world: World) -> tuple[LockedRuntime, ...]:
+    """The Debian packages of every platform; those of ``kept`` stay where nothing that decides them changed."""
+    rows = []
+    for text in new.platforms:
+        base = bases.get(Platform.parse(text))
+        want = runtime.wanted(config, new.packages, target(base.facts, base.platform), base, world.reporter.note)
+        rows.append(runtime.lock_runtime(want, base, kept, partial(world.debian_packages, config, base)))
+    return tuple(row for row in rows if row is not None)
 
 
 def _composition(source: ImageSource, platform: Platform) -> tuple[tuple[tuple[str, str, str], ...], str]:

@@ -37,6 +37,7 @@ from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, inputs
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
 from dpbuild.stages.layers.bytecode import standard_library
+from dpbuild.stages.layers.debian import debian_layers
 from dpbuild.stages.layers.make import make_layers
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
@@ -221,11 +222,20 @@ def _image(
     # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
     compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
     replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")
-    site = Site(base, compiler, replacing)
-    below = standard_library(site, store, contents, world.reporter)
+    below = standard_library(Site(base, compiler, replacing), store, contents, world.reporter)
     taken = len(base.manifest.layers) + len(below) + app.layers
-    wheels = make_layers(artifacts, site, store, world.reporter, taken=taken)
-    layers = (*below, *wheels.layers, *app_stage.make_layer(app, site, store, contents, epoch))
+    debian = debian_layers(
+        locked.runtime_of(str(platform)),
+        base,
+        contents,
+        lambda: world.debian_packages(config, base),
+        store,
+        world.reporter,
+        taken=taken,
+    )
+    site = Site(debian.base, compiler, replacing, debian.owners)
+    wheels = make_layers(artifacts, site, store, world.reporter, taken=taken + len(debian.layers))
+    layers = (*below, *debian.layers, *wheels.layers, *app_stage.make_layer(app, site, store, contents, epoch))
     own, mains, files = app_stage.starters(app, store)
     entrypoint = choose_entrypoint(config, base, app=app.kind, scripts=wheels.scripts | own, mains=mains, files=files)
     image = make_image(

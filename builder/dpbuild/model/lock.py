@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dpbuild.pypa.pylock import LockedFile, LockedPackage
 
-__all__ = ["Lock", "LockedBase", "LockedFile", "LockedPackage"]
+__all__ = ["Lock", "LockedBase", "LockedFile", "LockedPackage", "LockedRuntime"]
 
 Inputs = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -24,8 +24,24 @@ class LockedBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedRuntime:
+    """The Debian packages that go on top of the base for one platform: name, version, sha256 of the .deb, by name.
+
+    ``wanted`` are those that were asked for, ``without`` the dependencies that were left out; ``date`` is that of
+    the indices that they were found in (RFC 3339).
+    """
+
+    platform: str
+    wanted: tuple[str, ...]
+    packages: tuple[tuple[str, str, str], ...]
+    without: tuple[str, ...] = ()
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A whole lock. ``base_digest`` is the digest that the base's reference resolved to.
+    """A whole lock. ``base_digest`` is the digest that the base's reference resolved to; ``runtime`` has a row for
+    each platform that gets Debian packages.
 
     ``inputs`` is the hash of ``input_values``, which are kept to say in words what changed.
     """
@@ -40,3 +56,8 @@ class Lock:
     base_date: str = ""
     bases: tuple[LockedBase, ...] = ()
     input_values: Inputs = ()
+    runtime: tuple[LockedRuntime, ...] = ()
+
+    def runtime_of(self, platform: str) -> LockedRuntime | None:
+        """The Debian packages of a platform, None if it gets none."""
+        return next((row for row in self.runtime if row.platform == platform), None)

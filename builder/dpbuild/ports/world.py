@@ -9,6 +9,7 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference, RegistryReference
 from dpbuild.ports.backend import Backend
+from dpbuild.ports.debian import DebianPackages
 from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.resolver import Resolver
@@ -55,6 +56,9 @@ class World(Protocol):
         pinned: tuple[tuple[str, str, str], ...] = (),
     ) -> ImageSource:
         """Where an image is read from; ``pinned`` are a composed base's packages as the lock has them."""
+
+    def debian_packages(self, config: Config, base: Base) -> DebianPackages:
+        """The packages of the base's own suite. Raises ConfigError for a base that is not Debian's."""
 
     def sandbox(self, kind: str) -> Sandbox:
         """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""

@@ -242,10 +242,17 @@ def _tables(table: Table, path: str) -> list[str]:
 
 
 def _nested(value: object) -> bool:
+    """Whether a value has headers of its own: a table, or an array of tables that hold tables in turn."""
     if isinstance(value, Mapping):
         return True
-    rows = isinstance(value, list | tuple) and bool(value) and all(isinstance(row, Mapping) for row in value)
-    return rows and any(isinstance(inner, Mapping) for row in cast("Sequence[Table]", value) for inner in row.values())
+    if not _tables_only(value):
+        return False
+    inner = [inner for row in cast("Sequence[Table]", value) for inner in row.values()]
+    return any(isinstance(row, Mapping) or _tables_only(row) for row in inner)
+
+
+def _tables_only(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
 def _rows(table: Table) -> list[str]:

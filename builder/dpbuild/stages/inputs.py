@@ -1,9 +1,12 @@
 """What decides a lock, and whether a lock still belongs to it. Pure."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Inputs, Lock
+from dpbuild.model.recipe import Recipe
 from dpbuild.model.target import Target
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.lockfile import inputs_hash
@@ -30,12 +33,18 @@ def inputs(config: Config) -> Inputs:
         "no-binary": tuple(sorted(config.no_binary)),
         "only-binary": tuple(sorted(config.only_binary)),
         "options": found.options,
+        "recipes": tuple(f"{recipe.name} sha256:{_hash(recipe)}" for recipe in config.recipes),
         "requirements": found.lines,
         "requires-python": (config.project.requires_python,) if config.project.requires_python else (),
+        "runtime-packages": tuple(sorted(config.runtime_packages)),
         "uv-settings": (f"sha256:{found.settings}",) if found.settings else (),
     }
     # Empty ones are left out, so that a key added later does not make old locks stale.
     return tuple((key, rows[key]) for key in sorted(rows) if rows[key])
+
+
+def _hash(recipe: Recipe) -> str:
+    return hashlib.sha256(repr(asdict(recipe)).encode()).hexdigest()
 
 
 def stale(lock: Lock, config: Config, platforms: Iterable[Platform] = ()) -> str | None:
@@ -73,7 +82,7 @@ def _changes(before: dict[str, tuple[str, ...]], after: dict[str, tuple[str, ...
         if old == new:
             continue
         word = _WORDS.get(key, key)
-        if key in ("content", "uv-settings", "hashes"):
+        if key in ("content", "uv-settings", "hashes", "recipes"):
             out.append(f"{word} changed")
         elif len(old) == len(new) == 1:
             out.append(f"{word} changed: {old[0]} -> {new[0]}")
@@ -98,4 +107,8 @@ def _versions(lock: Lock | None) -> dict[str, tuple[str, ...]]:
     out: dict[str, tuple[str, ...]] = {}
     for package in lock.packages if lock else ():
         out[package.name] = tuple(sorted({*out.get(package.name, ()), package.version}))
+    for row in lock.runtime if lock else ():
+        for name, version, _ in row.packages:
+            label = f"{name} (Debian)"
+            out[label] = tuple(sorted({*out.get(label, ()), version}))
     return out

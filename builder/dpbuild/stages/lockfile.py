@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from dpbuild.errors import LockError
-from dpbuild.model.lock import Inputs, Lock, LockedBase
+from dpbuild.model.lock import Inputs, Lock, LockedBase, LockedRuntime
 from dpbuild.pypa import pylock
 from dpbuild.pypa.pylock import Document, LockedPackage, Reader
 
@@ -14,6 +14,8 @@ NAME: Final = "pylock.dpbuild.toml"
 BUILD_NAME: Final = "pylock.dpbuild-build.toml"
 # Raise this when a lock written before cannot be used any more.
 VERSION: Final = 1
+# Name, version and sha256 of a .deb.
+Pins = tuple[tuple[str, str, str], ...]
 _USER = re.compile(r"^[a-z][a-z0-9+.-]*://[^/?#]*@", re.IGNORECASE)
 
 
@@ -33,6 +35,8 @@ def dumps(lock: Lock) -> str:
         base |= {"date": lock.base_date} if lock.base_date else {}
         base["platforms"] = [_base_row(row) for row in lock.bases]
         own["base"] = base
+    if lock.runtime:
+        own["runtime-packages"] = [_runtime_row(row) for row in lock.runtime]
     return "# Made by dpbuild. Do not edit; `dpbuild lock` writes it again.\n" + pylock.dumps(
         Document(
             packages=lock.packages,
@@ -46,8 +50,19 @@ def dumps(lock: Lock) -> str:
 def _base_row(base: LockedBase) -> dict[str, object]:
     row: dict[str, object] = {"platform": base.platform, "digest": base.digest}
     if base.packages:
-        row["packages"] = [{"name": name, "version": version, "sha256": sha} for name, version, sha in base.packages]
+        row["packages"] = _pin_rows(base.packages)
     return {**row, "facts": dict(base.facts)}
+
+
+def _runtime_row(runtime: LockedRuntime) -> dict[str, object]:
+    row: dict[str, object] = {"platform": runtime.platform, "wanted": runtime.wanted}
+    row |= {"without": runtime.without} if runtime.without else {}
+    row |= {"date": runtime.date} if runtime.date else {}
+    return {**row, "packages": _pin_rows(runtime.packages)}
+
+
+def _pin_rows(pins: Pins) -> list[dict[str, str]]:
+    return [{"name": name, "version": version, "sha256": sha} for name, version, sha in pins]
 
 
 def loads(text: str, where: str = NAME) -> Lock:
@@ -89,24 +104,41 @@ def loads(text: str, where: str = NAME) -> Lock:
             _base(read, row, f"{path}.base.platforms[{number}]")
             for number, row in enumerate(read.tables(base, "platforms", f"{path}.base"))
         ),
+        runtime=tuple(
+            _runtime(read, row, f"{path}.runtime-packages[{number}]")
+            for number, row in enumerate(read.tables(own, "runtime-packages", path))
+        ),
     )
 
 
 def _base(read: Reader, row: pylock.Table, path: str) -> LockedBase:
     facts = read.table(row, "facts", path)
-    packages = enumerate(read.tables(row, "packages", path))
     return LockedBase(
         platform=read.text(row, "platform", path),
         digest=read.text(row, "digest", path),
         facts=tuple((key, read.text(facts, key, f"{path}.facts")) for key in sorted(facts)),
-        packages=tuple(
-            (
-                read.text(package, "name", f"{path}.packages[{number}]"),
-                read.text(package, "version", f"{path}.packages[{number}]"),
-                read.text(package, "sha256", f"{path}.packages[{number}]"),
-            )
-            for number, package in packages
-        ),
+        packages=_pins(read, row, path),
+    )
+
+
+def _runtime(read: Reader, row: pylock.Table, path: str) -> LockedRuntime:
+    return LockedRuntime(
+        platform=read.text(row, "platform", path),
+        wanted=read.texts(row, "wanted", path),
+        without=read.texts(row, "without", path),
+        date=read.text(row, "date", path, default=""),
+        packages=_pins(read, row, path),
+    )
+
+
+def _pins(read: Reader, row: pylock.Table, path: str) -> Pins:
+    return tuple(
+        (
+            read.text(package, "name", f"{path}.packages[{number}]"),
+            read.text(package, "version", f"{path}.packages[{number}]"),
+            read.text(package, "sha256", f"{path}.packages[{number}]"),
+        )
+        for number, package in enumerate(read.tables(row, "packages", path))
     )
 
 

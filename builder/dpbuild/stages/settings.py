@@ -26,7 +26,7 @@ from dpbuild.stages.problems import (
 )
 
 # Keys that have a meaning, but not in this version: refused rather than silently without effect.
-NOT_YET = ("runtime-packages", "builder", "verify")
+NOT_YET = ("builder", "verify")
 
 # signal(7); engines take the names with SIG, or a number.
 _SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[1-9][0-9]?")
@@ -243,6 +243,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "no-binary": ("no_binary", each(_project_pattern)),
     "only-binary": ("only_binary", each(_project_pattern)),
     "check": ("", _check),
+    "runtime-packages": ("runtime_packages", recipes.read_packages),
     "recipes": ("recipes", _recipes),
     "debian": ("", _debian),
     "evidence": ("evidence", read_flag),

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dpbuild.errors import BaseImageError
+from dpbuild.errors import BaseImageError, ConfigError
+from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import (
@@ -20,6 +21,7 @@ from dpbuild.wiring.surroundings import Settings
 
 if TYPE_CHECKING:
     from dpbuild.adapters.debian import DebianArchive
+    from dpbuild.adapters.debian_packages import SuitePackages
     from dpbuild.debian.sources import Mirrors
 
 
@@ -96,6 +98,22 @@ class Images(Network):
             return snapshot(template, moment)
         except ValueError as problem:
             raise BaseImageError(str(problem), where="DPBUILD_DEBIAN_SNAPSHOT") from None
+
+    def debian_packages(self, config: Config, base: Base) -> "SuitePackages":
+        """The packages of the base's own suite, which go on top of it. Raises ConfigError."""
+        from dpbuild.adapters.debian_packages import SuitePackages
+        from dpbuild.debian.suites import ARCHITECTURES, SUITES
+        from dpbuild.stages.recipes import suite_of
+
+        suite = SUITES.get(suite_of(base.facts.distributor))
+        architecture = ARCHITECTURES.get(base.platform.architecture)
+        if suite is None or architecture is None:
+            raise ConfigError(
+                f"Debian packages can be added to Debian 12 and 13 on {' and '.join(ARCHITECTURES)}, and the base is "
+                f"{base.facts.distributor or 'of an unknown distributor'} on {base.platform}",
+                where=str(base.reference),
+            )
+        return SuitePackages(None if self._settings.offline else self.debian(config), suite, architecture)
 
     def _compose(
         self,

@@ -50,6 +50,7 @@ compression = "gzip"
 find-links = ["wheels"]
 no-binary = ["Foo_Bar"]
 only-binary = [":all:"]
+runtime-packages = ["libpq5", "libmagic1", "libpq5"]
 [env]
 B = "2"
 A = "1"
@@ -85,6 +86,8 @@ def test_every_key(place):
     assert (config.app, config.bytecode, config.evidence) == ("copy", False, False)
     assert config.stop_signal == "SIGINT"
     assert (config.no_binary, config.only_binary) == (("foo-bar",), (":all:",))
+    assert [row.name for row in config.recipes] == ["own"]
+    assert config.runtime_packages == ("libpq5", "libmagic1")
     assert [row.name for row in config.recipes] == ["own"]
     assert config.debian_security_mirror == "http://127.0.0.1/security"
     assert config.annotations == (("org.opencontainers.image.source", "z"),)

@@ -161,6 +161,7 @@ def test_a_recipe_of_the_configuration_alone():
         ("[tool.dpbuild.recipes.lxml.build]\npackage = []", 2, "unknown key 'recipes.lxml.build.package'"),
         ("[tool.dpbuild]\nrecipes.lxml = 1", 2, "recipes.lxml must be a table"),
         ("[tool.dpbuild]\nrecipes = 1", 2, "recipes must be a table"),
+        ("[tool.dpbuild]\nruntime-packages = ['lib pq']", 2, "not the name of a Debian package: 'lib pq'"),
     ],
 )
 def test_what_is_wrong_in_the_configuration(text: str, line: int, said: str):

@@ -66,7 +66,7 @@ class _Maker:
         self._taken = taken
         self._threads = threads
         self._local = threading.local()
-        self._placement = write.Placement(site.base.tree)
+        self._placement = write.Placement(site.base.tree, site.owners)
         self._gone = site.gone
 
     def _splicer(self) -> Splicer:

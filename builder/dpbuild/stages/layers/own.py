@@ -22,7 +22,7 @@ def planned_data(path: str, data: bytes, owner: str, mode: int = 0o644) -> Plann
 
 def own_key(site: Site, planned: Sequence[Planned], mtime: int, more: Sequence[object]) -> str:
     """The key of a layer with these files."""
-    surroundings = write.Placement(site.base.tree).surroundings(each.path for each in planned)
+    surroundings = write.Placement(site.base.tree, site.owners).surroundings(each.path for each in planned)
     files = sorted([each.path, each.mode, each.target, each.identity[0], each.identity[1].hex()] for each in planned)
     return hashlib.sha256(canonical([*site.key(), "own", files, mtime, surroundings, list(more)])).hexdigest()
 
@@ -31,7 +31,7 @@ def make_own(
     site: Site, store: Store, planned: Sequence[Planned], comment: str, *, key: str, mtime: int = write.MTIME
 ) -> Layer:
     """Write such a layer and remember it. Raises PathConflict, LayerError, StoreError."""
-    placement = write.Placement(site.base.tree)
+    placement = write.Placement(site.base.tree, site.owners)
     files = write.merge((placement.place(each, site.gone), each) for each in planned)
     folders = [placement.entry(folder) for folder in write.parents(files)]
     splicer = Splicer()

@@ -1,7 +1,7 @@
 """What layers are made for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dpbuild.model.base import Base
@@ -33,6 +33,8 @@ class Site:
     compiler: Compiler | None = None
     # By normalised name: the base's files of a distribution that the lock has too, so that it is replaced.
     replaced: tuple[tuple[str, frozenset[str]], ...] = ()
+    # By path: the Debian package of what was added to the base.
+    owners: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def facts(self) -> Facts:

@@ -2,7 +2,7 @@
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from dpbuild.archive import tar
@@ -42,10 +42,14 @@ class _Output:
 
 
 class Placement:
-    """Where planned files really go in the base: symbolic links of folders followed, conflicts found."""
+    """Where planned files really go in the base: symbolic links of folders followed, conflicts found.
 
-    def __init__(self, tree: FileTree) -> None:
+    ``owners`` says by path which Debian package has added it to the base.
+    """
+
+    def __init__(self, tree: FileTree, owners: Mapping[str, str] | None = None) -> None:
         self._tree = tree
+        self._owners = owners or {}
         self._folders: dict[str, str] = {"": ""}
 
     def folder(self, path: str) -> str:
@@ -77,6 +81,11 @@ class Placement:
         above = self.folder(folder)
         path = f"{above}/{name}" if above else name
         if self._tree.get(path) is not None and path not in gone:
+            if owner := self._owners.get(path):
+                raise PathConflict(
+                    f"{planned.owner} has the file /{path}, which the Debian package {owner} has too",
+                    hint="leave one of them out",
+                )
             raise PathConflict(
                 f"{planned.owner} has the file /{path}, which the base has too",
                 hint="a base's file is never overwritten; leave the package out, or choose another base",
