@@ -23,7 +23,20 @@ _CHUNK: Final = 1 << 20
 _HEAD: Final = 4096
 _LONGEST_LINE: Final = 512
 # Small files that rules read whole; larger ones of these names are not what the names say.
-_TEXTS: Final = (".pth", "/pyvenv.cfg", "._pth", ".egg-link", "/direct_url.json", "/WHEEL", "/entry_points.txt")
+_TEXTS: Final = (
+    ".pth",
+    "/pyvenv.cfg",
+    "._pth",
+    ".egg-link",
+    "/direct_url.json",
+    "/WHEEL",
+    "/entry_points.txt",
+    "/etc/passwd",
+    "/etc/group",
+    "/pip.conf",
+    "/uv.toml",
+    "/.git/config",
+)
 _LARGEST_TEXT: Final = 256 << 10
 _LARGEST_SOURCE: Final = 8 << 20
 _PRIVATE_KEY: Final = b"PRIVATE KEY-----"
@@ -43,8 +56,9 @@ class Pyc:
 class FileScan:
     """What is known of one file's content; fields that do not apply are empty.
 
-    ``broken`` says why a file that begins like ELF is none; ``shebang`` is the first line behind ``#!``;
-    ``text`` the whole of a small file that rules read; ``uses`` what a Python source does that matters here.
+    ``broken`` says why a file that begins like ELF is none; ``shebang`` is the first line behind ``#!``,
+    without blanks around it; ``text`` the whole of a small file that rules read; ``uses`` what a Python source
+    does that matters here.
     """
 
     elf: ElfFacts | None = None
@@ -114,7 +128,7 @@ def _is_key(data: bytes) -> bool:
 def _shebang(head: bytes) -> str:
     if not head.startswith(b"#!"):
         return ""
-    return head[2:_LONGEST_LINE].split(b"\n")[0].decode("utf-8", "replace").strip()
+    return head[2:_LONGEST_LINE].split(b"\n")[0].decode("utf-8", "replace").strip(" \t")
 
 
 def _pyc(path: str, head: bytes) -> Pyc | None:

@@ -1,10 +1,10 @@
 """The image as the rules see it: files, facts, and what is in the files."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dpbuild.archive.entry import Kind
+from dpbuild.archive.entry import Entry, Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf.facts import ElfFacts
 from dpbuild.model.facts import Facts
@@ -13,8 +13,11 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.facts_interpreter import is_python, which
+from dpbuild.stages.proof.accounts import Account, account
 from dpbuild.stages.proof.owners import Distribution, Owners, distributions
+from dpbuild.stages.proof.paths import sys_path
 from dpbuild.stages.proof.scan import EMPTY, FileScan, LayerScan
+from dpbuild.stages.proof.start import Start, start
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +43,11 @@ class Subject:
 
     # files
 
+    @functools.cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every path of the merged files, sorted, parents first."""
+        return tuple(self.tree.entries())
+
     def scan(self, path: str) -> FileScan:
         """What is known of the content of the file that ``path`` leads to; empty where it is no file."""
         try:
@@ -52,7 +60,7 @@ class Subject:
     def scanned(self) -> Mapping[str, FileScan]:
         """Every file of which something is known, by path, sorted."""
         found: dict[str, FileScan] = {}
-        for entry in self.tree.entries():
+        for entry in self.entries:
             if entry.kind in (Kind.FILE, Kind.HARDLINK):
                 scan = self.scan(entry.path)
                 if scan is not EMPTY:
@@ -70,6 +78,16 @@ class Subject:
         return None if found is None else "/" + found
 
     # start
+
+    @functools.cached_property
+    def start(self) -> Start:
+        """What a container starts, through shebangs to the interpreter and what it is told."""
+        return start(self.tree, self.config, self.scan)
+
+    @functools.cached_property
+    def user(self) -> Account:
+        """Whom a container runs as."""
+        return account(self.config, self.scan)
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -101,28 +119,12 @@ class Subject:
     def sys_path(self) -> tuple[str, ...]:
         """``sys.path`` as far as files and Env say it, in order, without what the started script adds.
 
-        PYTHONPATH, the standard library, the site directories and what their .pth files add.
+        PYTHONPATH, the standard library, the site directories and what their .pth files add; in a virtual
+        environment those of it. Nothing where the interpreter cannot be told.
         """
         if self.facts is None:
             return ()
-        rows = [row for row in (self.config.variable("PYTHONPATH") or "").split(":") if row]
-        rows += [self.facts.stdlib, f"{self.facts.stdlib}/lib-dynload"]
-        for site in self.facts.site_directories:
-            if self.tree.is_directory(site):
-                rows += [site, *self.added_by_pth(site)]
-        return tuple(dict.fromkeys(rows))
-
-    def added_by_pth(self, site: str) -> Iterator[str]:
-        """The folders that the .pth files in a site directory add (site: lines without ``import``)."""
-        for name in self.tree.children(site):
-            if not name.endswith(".pth") or name.startswith("."):
-                continue
-            for line in self.scan(f"{site}/{name}").text.splitlines():
-                text = line.strip()
-                if text and not text.startswith(("#", "import ", "import\t")):
-                    folder = text if text.startswith("/") else f"{site}/{text}"
-                    if self.tree.is_directory(folder):
-                        yield folder
+        return sys_path(self.tree, self.config, self.facts, self.start, self.user, self.scan)
 
     @functools.cached_property
     def distributions(self) -> tuple[Distribution, ...]:

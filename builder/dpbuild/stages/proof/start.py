@@ -1,0 +1,150 @@
+"""What a container of the image starts: the program, the interpreter behind it, and the script or module.
+
+Followed as the kernel and Python do: PATH, shebangs, the interpreter's options, virtual environments.
+"""
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dpbuild.archive.overlay import FileTree
+from dpbuild.oci.config import ImageConfig
+from dpbuild.stages.facts_interpreter import is_python, which
+from dpbuild.stages.proof.scan import FileScan
+
+# Options of the interpreter that take an argument of their own, and that end the options (python --help).
+_WITH_ARGUMENT: Final = frozenset("WX")
+_ENDS: Final = frozenset("cm")
+# Programs that only start what they are given, as images use them for PID 1.
+_WRAPPERS: Final = frozenset(("tini", "tini-static", "dumb-init", "catatonit", "env"))
+# Linux, fs/exec.c: how deep shebangs may lead to shebangs.
+_DEEPEST: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What the interpreter is told to run: a ``script`` or ``module``, or neither; ``flags`` are its letters."""
+
+    script: str = ""
+    module: str = ""
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """``chain`` are the files that are executed, the program first, then what shebangs lead to; links are not
+    followed in them. ``missing`` is the word or shebang's path at which it ends, "" where it does not.
+
+    ``executable`` is the path that Python is run by, "" where it is none; ``task`` what it is told. ``prefix`` is
+    the virtual environment that it runs in, or "". ``first`` is what it puts first on sys.path for that task.
+    """
+
+    argv: tuple[str, ...]
+    chain: tuple[str, ...] = ()
+    missing: str = ""
+    executable: str = ""
+    task: Task = Task()
+    prefix: str = ""
+    first: str = ""
+
+
+def task(arguments: tuple[str, ...]) -> Task:
+    """What these arguments tell the interpreter."""
+    rest = list(arguments)
+    flags: set[str] = set()
+    while rest:
+        word = rest.pop(0)
+        if word == "-":
+            break
+        if not word.startswith("-"):
+            return Task(script=word, flags=frozenset(flags))
+        if word == "--":
+            return Task(script=rest[0] if rest else "", flags=frozenset(flags))
+        if word.startswith("--"):
+            if word == "--check-hash-based-pycs":
+                rest[:1] = []
+            continue
+        for position, letter in enumerate(word[1:], 1):
+            flags.add(letter)
+            if letter in _ENDS:
+                value = word[position + 1 :] or (rest[0] if rest else "")
+                return Task(module=value if letter == "m" else "", flags=frozenset(flags))
+            if letter in _WITH_ARGUMENT:
+                if position == len(word) - 1:
+                    rest[:1] = []
+                break
+    return Task(flags=frozenset(flags))
+
+
+def start(tree: FileTree, config: ImageConfig, scan: Callable[[str], FileScan]) -> Start:
+    """What a container starts."""
+    argv = (*config.entrypoint, *config.cmd)
+    found = _follow(tree, config, scan, argv)
+    if not found.executable:
+        return found
+    prefix = _environment(found.executable, scan)
+    return replace(found, prefix=prefix, first=_first(tree, config, found.task))
+
+
+def _follow(tree: FileTree, config: ImageConfig, scan: Callable[[str], FileScan], argv: tuple[str, ...]) -> Start:
+    words = list(argv)
+    chain: list[str] = []
+    while words and len(chain) < _DEEPEST:
+        path = which(tree, config, words[0])
+        if path is None:
+            return Start(argv=argv, chain=tuple(chain), missing=words[0])
+        path = posixpath.normpath(path)
+        chain.append(path)
+        if is_python(tree, path) and not scan(path).shebang:
+            return Start(argv=argv, chain=tuple(chain), executable=path, task=task(tuple(words[1:])))
+        shebang = scan(path).shebang
+        if shebang:
+            words = [*shebang.split(None, 1), path, *words[1:]]
+        elif path.rpartition("/")[2] in _WRAPPERS:
+            words = _wrapped(words[1:])
+        else:
+            break
+    return Start(argv=argv, chain=tuple(chain))
+
+
+def _wrapped(words: list[str]) -> list[str]:
+    """What a wrapper is to run, behind its own options and env's assignments."""
+    rest = list(words)
+    if rest and rest[0].startswith("-S"):
+        # The kernel gives all that follows the interpreter in a shebang as one word, which env -S splits.
+        rest[:1] = rest[0][2:].split()
+    while rest and (rest[0].startswith("-") or "=" in rest[0]):
+        if rest.pop(0) == "--":
+            break
+    return rest
+
+
+def _environment(executable: str, scan: Callable[[str], FileScan]) -> str:
+    """The virtual environment of a path to Python: pyvenv.cfg beside it or one folder above (PEP 405)."""
+    folder = posixpath.dirname(executable)
+    above = posixpath.dirname(folder)
+    return above if any(setting(scan(f"{row}/pyvenv.cfg").text, "home") for row in (folder, above)) else ""
+
+
+def setting(text: str, key: str) -> str:
+    """The value of a key in a pyvenv.cfg, "" if it is not there."""
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name.strip().lower() == key:
+            return value.strip()
+    return ""
+
+
+def _first(tree: FileTree, config: ImageConfig, told: Task) -> str:
+    """``sys.path[0]`` of the task, "" where options or Env keep it away (PYTHONSAFEPATH, -P, -I)."""
+    if told.flags & {"P", "I"} or (config.variable("PYTHONSAFEPATH") and "E" not in told.flags):
+        return ""
+    here = config.working_dir or "/"
+    if not told.script:
+        return here
+    path = posixpath.join(here, told.script)
+    real = tree.resolve(path)
+    if real is not None and tree.is_directory(path):
+        return f"/{real}"
+    return posixpath.dirname(f"/{real}" if real is not None else path)
