@@ -56,7 +56,7 @@ def import_all(reference: Reference, platform: Platform, kind: str, world: World
     rootfs = world.unpacked(layers, lambda descriptor: store.open(descriptor.digest))
     sandbox = world.sandbox(kind)
     with world.reporter.step(f"importing in {sandbox.name}") as step:
-        rows = _run(sandbox, rootfs, subject.facts.interpreter, image, tuple(owners))
+        rows = _run(sandbox, rootfs, subject.start.executable or subject.facts.interpreter, image, tuple(owners))
         step.done(f"{len(rows)} modules of {len(found)} distributions")
     imported = (
         Imported(module=name, distribution=owners[name], problem=_problem(status, output), output=output)

@@ -25,7 +25,7 @@ from dpbuild.stages.facts_interpreter import Interpreter
 
 _LIKELY: Final = re.compile(r"(?:.*/)?(?:bin/python[0-9.]*t?d?|lib[^/]*/python3\.\d+t?/(?:_sysconfigdata_.*|site)\.py)")
 # GOARCH words and what the kernel calls the machine; for 32-bit arm the variant decides.
-_MACHINES: Final = {
+MACHINES: Final = {
     "amd64": "x86_64",
     "arm64": "aarch64",
     "arm": "arm",
@@ -94,7 +94,7 @@ def _is_likely(path: str) -> bool:
 
 
 def _check_machine(python: Interpreter, platform: Platform) -> None:
-    wanted = _MACHINES.get(platform.architecture)
+    wanted = MACHINES.get(platform.architecture)
     if platform.os != "linux" or wanted is None:
         raise BaseImageError(f"images for {platform} are not supported")
     if python.elf.machine != wanted:

@@ -1,36 +1,20 @@
 """INT: images that do not start Python, or start it with the wrong thing."""
 
 import pytest
-from factories.subject import PYTHON, base, found, ids, make_subject
+from factories.elf import make_elf
+from factories.image import File, Files, Folder, Link
+from factories.subject import BASE_ENV, PYTHON, SITE, STDLIB, base, found, ids, make_subject
 
-from dpbuild.stages.proof.interpreter import script
+from dpbuild.model.finding import Severity
+from dpbuild.oci.config import History
+
+MAIN: Files = {"app/main.py": File(b"print('fine')\n")}
 
 
 def test_nothing_is_wrong_with_the_base() -> None:
     subject = make_subject()
     assert subject.trouble == ""
     assert found(subject) == ()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ((), ""),
-        (("/app/main.py", "-x"), "/app/main.py"),
-        (("-m", "api"), ""),
-        (("-um", "api"), ""),
-        (("-c", "1"), ""),
-        (("-W", "error", "main.py"), "main.py"),
-        (("-Werror", "main.py"), "main.py"),
-        (("-X", "dev", "-u", "main.py"), "main.py"),
-        (("--check-hash-based-pycs", "never", "main.py"), "main.py"),
-        (("--", "-odd.py"), "-odd.py"),
-        (("-",), ""),
-        (("-V",), ""),
-    ],
-)
-def test_the_script_among_the_arguments(arguments: tuple[str, ...], name: str) -> None:
-    assert script(arguments) == name
 
 
 def test_a_program_as_a_script() -> None:
@@ -41,3 +25,150 @@ def test_a_program_as_a_script() -> None:
 
 def test_no_interpreter() -> None:
     assert "INT001" in ids(make_subject(below=base()[:1]))
+
+
+def test_a_folder_over_the_link_to_the_loader() -> None:
+    subject = make_subject({"lib64/": Folder(), "lib64/libx.so": File(b"x")})
+    (row,) = found(subject)
+    assert (row.rule, row.path, row.severity) == ("INT003", "/lib64", Severity.ERROR)
+    assert "layer 6 has a folder where layer 3 has the link lib64 -> usr/lib64" in row.evidence
+    assert "/lib64/ld-linux-x86-64.so.2, which the interpreter asks the kernel for, is gone" in row.evidence
+
+
+def test_layers_are_called_by_what_made_them() -> None:
+    layers: tuple[Files, ...] = ({"lib64": Link("usr/lib64")}, {"lib64/x": File(b"x"), "lib64": Folder()})
+    rows = [History(created_by=f"made {number}") for number in range(7)]
+    subject = make_subject(*layers, history=(*rows[:6], History(created_by="ENV", empty_layer=True), rows[6]))
+    (row,) = found(subject, "INT003")
+    assert "layer 7 (made 6) has a folder where layer 6 (made 5)" in row.evidence
+
+
+def test_a_folder_over_a_link_that_the_interpreter_does_not_need() -> None:
+    (row,) = found(make_subject({"lib": Folder(), "lib/x": File(b"x")}))
+    assert (row.rule, row.path, row.severity) == ("INT003", "/lib", Severity.WARNING)
+
+
+def test_files_below_the_links_are_fine() -> None:
+    assert found(make_subject({"lib64/x": File(b"x"), "bin/y": File(b"y")})) == ()
+
+
+def test_a_loader_that_is_missing() -> None:
+    alien = {"usr/bin/python3.13": make_elf(interp="/lib/ld-musl-x86_64.so.1", payload=b"\0dist-packages\0")}
+    (row,) = found(make_subject(alien), "INT")
+    assert row.rule == "INT004"
+    assert row.evidence == "it asks for the loader /lib/ld-musl-x86_64.so.1, which is not in the image"
+
+
+def test_the_standard_library_of_another_version() -> None:
+    below = list(base())
+    below[3] = {path.replace("lib/python3.13", "lib/python3.12"): row for path, row in below[3].items()}
+    (row,) = found(make_subject(below=tuple(below[:4])), "INT")
+    assert (row.rule, row.path) == ("INT009", PYTHON)
+    assert row.evidence == "it is Python 3.13, but the image's standard library is /usr/lib/python3.12"
+
+
+def test_another_machine() -> None:
+    (row,) = found(make_subject(below=base("aarch64")), "INT")
+    assert (row.rule, row.evidence) == ("INT010", "it is for aarch64, but the config says linux/amd64")
+
+
+def test_a_program_of_another_machine() -> None:
+    files: Files = {"tool": File(make_elf("aarch64", type="executable"), 0o755)}
+    assert ids(make_subject(files, entrypoint=("/tool",))) == ["INT010"]
+
+
+@pytest.mark.parametrize(
+    ("word", "rule", "evidence"),
+    [
+        ("gunicorn", "INT005", "gunicorn is in no folder of PATH (/usr/local/sbin:"),
+        ("/app/run", "INT005", "/app/run is not in the image"),
+        ("./run", "INT005", "/home/nonroot/./run is not in the image"),
+        ("/app", "INT005", "/app is a folder"),
+        ("/app/link", "INT005", "it is a link to /usr/local/bin/python, which is not in the image"),
+        ("/app/main.py", "INT006", "its mode is 0644: nobody may execute it"),
+        ("tool", "INT006", "its mode is 0600: nobody may execute it"),
+        ("/bin/sh", "INT011", "argv is /bin/sh -c true, and /bin/sh is not in the image"),
+        ("bash", "INT011", "argv is bash -c true, and bash is not in the image"),
+    ],
+)
+def test_what_cannot_be_executed(word: str, rule: str, evidence: str) -> None:
+    files: Files = {"app/link": Link("/usr/local/bin/python"), "usr/local/bin/tool": File(b"#!x\n", 0o600)}
+    (row,) = found(make_subject(MAIN | files, entrypoint=(word,), cmd=("-c", "true")), "INT")
+    assert (row.rule, row.severity) == (rule, Severity.ERROR)
+    assert row.evidence.startswith(evidence)
+
+
+def test_no_command_at_all_is_only_a_note() -> None:
+    (row,) = found(make_subject(entrypoint=()))
+    assert (row.rule, row.severity) == ("INT005", Severity.NOTE)
+
+
+def test_a_shell_as_the_script_of_python() -> None:
+    (row,) = found(make_subject(MAIN, cmd=("/bin/sh", "-c", "python /app/main.py")))
+    assert (row.rule, row.path) == ("INT011", "Cmd")
+
+
+def test_a_shell_that_is_there_is_a_program_as_a_script() -> None:
+    assert ids(make_subject({"usr/bin/sh": File(make_elf(), 0o755)}, cmd=("/bin/sh", "-c", "x"))) == ["INT002"]
+
+
+@pytest.mark.parametrize("cmd", [("/app/main.py", "-x"), ("-u", "/app/main.py"), ("-X", "dev", "-I", "/app/main.py")])
+def test_a_script_that_is_there(cmd: tuple[str, ...]) -> None:
+    assert found(make_subject(MAIN, cmd=cmd)) == ()
+    (row,) = found(make_subject(cmd=cmd))
+    assert (row.rule, row.path) == ("INT007", "/app/main.py")
+
+
+def test_scripts_count_from_the_working_directory() -> None:
+    assert found(make_subject(MAIN, cmd=("main.py",), working_dir="/app")) == ()
+    (row,) = found(make_subject(MAIN, cmd=("main.py",), working_dir="/"))
+    assert (row.rule, row.path) == ("INT007", "/main.py")
+
+
+def test_a_script_in_a_volume_or_of_the_engine() -> None:
+    (row,) = found(make_subject(cmd=("/app/main.py",), volumes=("/app",)))
+    assert (row.rule, row.severity) == ("INT007", Severity.WARNING)
+    assert found(make_subject(cmd=("/dev/stdin",))) == ()
+
+
+def test_a_folder_as_script() -> None:
+    assert ids(make_subject(MAIN, cmd=("/app",))) == ["INT007"]
+    assert ids(make_subject({"app/__main__.py": File(b"")}, cmd=("/app",))) == []
+
+
+def test_a_program_named_where_a_script_is_wanted() -> None:
+    module: Files = {f"{SITE}/uvicorn/__init__.py": File(b""), f"{SITE}/uvicorn/__main__.py": File(b"")}
+    (row,) = found(make_subject(module, cmd=("uvicorn", "app:app"), working_dir="/"))
+    assert (row.rule, row.path) == ("INT007", "/uvicorn")
+    assert row.fix.startswith("say -m uvicorn;")
+    script: Files = {"usr/local/bin/uvicorn": File(f"#!{PYTHON}\n".encode(), 0o755)}
+    (row,) = found(make_subject(module | script, cmd=("uvicorn",)), "INT")
+    assert row.fix.startswith("set Entrypoint to /usr/local/bin/uvicorn;")
+
+
+@pytest.mark.parametrize(
+    ("files", "env", "rules"),
+    [
+        ({}, (), ["INT008"]),
+        ({f"{SITE}/api.py": File(b"")}, (), []),
+        ({f"{SITE}/api/__main__.py": File(b"")}, (), []),
+        ({f"{SITE}/api/__init__.py": File(b"")}, (), ["INT008"]),
+        ({f"{SITE}/api.cpython-313-x86_64-linux-gnu.so": File(make_elf())}, (), []),
+        ({"home/nonroot/api.py": File(b"")}, (), []),
+        ({"home/nonroot/api.py": File(b"")}, ("PYTHONSAFEPATH=1",), ["INT008"]),
+        ({"srv/api.py": File(b"")}, ("PYTHONPATH=/srv",), []),
+        ({"srv/api.py": File(b""), f"{SITE}/x.pth": File(b"/srv\n")}, (), []),
+        ({f"{SITE}/__editable___x.pth": File(b"import __editable___x_finder\n")}, (), []),
+        ({f"{SITE}/lib.zip": File(b"PK"), f"{SITE}/x.pth": File(b"lib.zip\n")}, (), []),
+        ({"opt/venv/lib/python3.13/site-packages/api.py": File(b"")}, (), ["INT008"]),
+    ],
+)
+def test_where_modules_are_found(files: Files, env: tuple[str, ...], rules: list[str]) -> None:
+    assert ids(make_subject(files, cmd=("-m", "api"), env=(*BASE_ENV, *env)), "INT") == rules
+
+
+def test_a_module_of_a_package() -> None:
+    files: Files = {f"{SITE}/api/__init__.py": File(b""), f"{SITE}/api/serve.py": File(b"")}
+    assert ids(make_subject(files, cmd=("-m", "api.serve"))) == []
+    assert ids(make_subject(files, cmd=("-m", "api.other"))) == ["INT008"]
+    assert ids(make_subject({f"{STDLIB}/venv/__main__.py": File(b"")}, cmd=("-m", "venv"))) == []

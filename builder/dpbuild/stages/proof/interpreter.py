@@ -1,59 +1,99 @@
 """INT: whether the interpreter starts, and with what it is told to."""
 
+import posixpath
+import re
 from collections.abc import Iterator
 from typing import Final
 
+from dpbuild.archive.entry import Kind
 from dpbuild.model.finding import Severity
+from dpbuild.stages.facts import MACHINES
+from dpbuild.stages.facts_interpreter import which
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
 
-# Options of the interpreter that take an argument of their own (python --help).
-_WITH_ARGUMENT: Final = frozenset("WX")
-_ENDS: Final = frozenset("cm")
+# The links that Debian's, Fedora's and Wolfi's merged /usr consists of.
+_MERGED: Final = frozenset(("bin", "sbin", "lib", "lib32", "lib64", "usr/lib64", "usr/sbin"))
+_VERSIONED: Final = re.compile(r"python(3\.\d+t?)d?")
+_LIBRARY: Final = re.compile(r"(?:.*/)?lib(?:32|64)?/python(3\.\d+t?)/os\.pyc?")
 
 
-def script(arguments: tuple[str, ...]) -> str:
-    """The script among the interpreter's arguments; "" where there is none (``-m``, ``-c``, nothing)."""
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-") or word == "-":
-            return "" if word == "-" else word
-        if word == "--":
-            return rest[0] if rest else ""
-        if word == "--check-hash-based-pycs":
-            rest[:1] = []
-            continue
-        if word.startswith("--"):
-            continue
-        for position, letter in enumerate(word[1:], 1):
-            if letter in _ENDS:
-                return ""
-            if letter in _WITH_ARGUMENT:
-                if position == len(word) - 1:
-                    rest[:1] = []
-                break
-    return ""
+def _interpreter(subject: Subject) -> str:
+    """The real path of the interpreter, also where too much is broken for facts; "" if there is none."""
+    if subject.facts is not None:
+        return subject.facts.interpreter
+    words = (subject.start.executable, "python3", "python")
+    found = (which(subject.tree, subject.config, word) for word in words if word)
+    return next((real for path in found if path and (real := subject.real(path))), "")
 
 
 def _no_python(subject: Subject) -> Iterator[Found]:
-    if subject.facts is None:
+    if subject.facts is not None:
+        return
+    causes = (row for look in (_unmerged, _loader, _library, _machine) for row in look(subject))
+    if all(row.severity is Severity.WARNING for row in causes):
         yield Found(path=subject.program or "Entrypoint", evidence=subject.trouble)
 
 
-def _program_as_script(subject: Subject) -> Iterator[Found]:
-    if not subject.starts_python:
+def _unmerged(subject: Subject) -> Iterator[Found]:
+    links: dict[str, tuple[int, str]] = {}
+    folders: dict[str, int] = {}
+    for layer, scan in enumerate(subject.scans):
+        for entry in scan.entries:
+            if entry.path not in _MERGED:
+                continue
+            if entry.kind is Kind.SYMLINK:
+                links[entry.path] = (layer, entry.target)
+                folders.pop(entry.path, None)
+            elif entry.kind is Kind.DIRECTORY and entry.path in links:
+                folders.setdefault(entry.path, layer)
+    loader = _wanted_loader(subject)
+    for path, layer in sorted(folders.items()):
+        below, target = links[path]
+        lost = loader.startswith(f"/{path}/") and loader not in subject.tree
+        effect = f", so {loader}, which the interpreter asks the kernel for, is gone" if lost else ""
+        yield Found(
+            path=f"/{path}",
+            evidence=f"{subject.layer_name(layer)} has a folder where {subject.layer_name(below)} has the link"
+            f" {path} -> {target}{effect}",
+            severity=Severity.ERROR if lost else Severity.WARNING,
+        )
+
+
+def _wanted_loader(subject: Subject) -> str:
+    elf = subject.scan(_interpreter(subject)).elf
+    return elf.interp if elf is not None else ""
+
+
+def _loader(subject: Subject) -> Iterator[Found]:
+    loader = _wanted_loader(subject)
+    if not loader or subject.tree.is_file(loader):
         return
-    name = script(subject.argv[1:])
-    path = name if name.startswith("/") else f"{subject.working_dir}/{name}"
-    elf = subject.scan(path).elf if name else None
-    if elf is None:
+    if not any(row.severity is Severity.ERROR for row in _unmerged(subject)):
+        yield Found(path=_interpreter(subject), evidence=f"it asks for the loader {loader}, which is not in the image")
+
+
+def _library(subject: Subject) -> Iterator[Found]:
+    path = _interpreter(subject)
+    own = _VERSIONED.fullmatch(posixpath.basename(path))
+    if subject.facts is not None or own is None:
         return
-    yield Found(
-        path=subject.real(path) or path,
-        evidence=f"argv is {' '.join(subject.argv)}: the interpreter {subject.program} would read the program"
-        f" {name} ({elf.machine} ELF) as Python source",
-    )
+    others = {match[1]: "/" + row for row in subject.tree.paths() if (match := _LIBRARY.fullmatch(row))}
+    if others and own[1] not in others:
+        there = ", ".join(posixpath.dirname(row) for _, row in sorted(others.items()))
+        yield Found(path=path, evidence=f"it is Python {own[1]}, but the image's standard library is {there}")
+
+
+def _machine(subject: Subject) -> Iterator[Found]:
+    wanted = MACHINES.get(subject.platform.architecture)
+    for path in dict.fromkeys((*subject.start.chain, _interpreter(subject))):
+        elf = subject.scan(path).elf if path else None
+        if elf is not None and wanted is not None and elf.machine != wanted:
+            yield Found(
+                path=subject.real(path) or path,
+                evidence=f"it is for {elf.machine}, but the config says {subject.platform}",
+            )
+            return
 
 
 RULES: Final = (
@@ -68,15 +108,45 @@ RULES: Final = (
         look=_no_python,
     ),
     Rule(
-        id="INT002",
+        id="INT003",
         severity=Severity.ERROR,
-        title="a program is given to Python as a script",
-        symptom="SyntaxError: Non-UTF-8 code starting with '\\x94' in file /usr/bin/python3 (3.11);"
-        " SyntaxError: source code cannot contain null bytes (3.13)",
-        why="The base's Entrypoint is already the interpreter, and Cmd is what it gets as arguments. A Cmd that"
-        " begins with the interpreter makes Python read its own executable as source text. The versions and the"
-        " ABI have nothing to do with it.",
-        fix='leave the interpreter out of Cmd (CMD ["/app/main.py"]), or set Entrypoint yourself',
-        look=_program_as_script,
+        title="a layer replaces a link of the merged /usr by a folder",
+        symptom="exec /usr/bin/python3.13: no such file or directory",
+        why="On the base, /lib64 and its like are links into /usr. A layer with a real folder of that name"
+        " replaces the link, and everything below it is gone, the dynamic loader too. A folder that the"
+        " interpreter does not need is a warning: it hides the base's files all the same.",
+        fix="copy to the path behind the link (/usr/lib64 for /lib64), or leave the folder out of the layer",
+        look=_unmerged,
+    ),
+    Rule(
+        id="INT004",
+        severity=Severity.ERROR,
+        title="the interpreter's loader is missing",
+        symptom="exec /usr/bin/python3.13: no such file or directory, although the file is there",
+        why="The kernel starts a dynamic program through the loader that the program names (PT_INTERP). An"
+        " interpreter from a glibc system asks for ld-linux, one from Alpine for ld-musl.",
+        fix="take interpreter and C library from the same base",
+        look=_loader,
+    ),
+    Rule(
+        id="INT009",
+        severity=Severity.ERROR,
+        title="the standard library is that of another version",
+        symptom="Fatal Python error: init_fs_encoding: failed to get the Python codec of the filesystem encoding;"
+        " ModuleNotFoundError: No module named 'encodings'",
+        why="An interpreter works only with the standard library of its own minor version; a copied"
+        " /usr/local/lib/python3.12 does not serve Python 3.13.",
+        fix="take interpreter and standard library from the same base, and packages for that version",
+        look=_library,
+    ),
+    Rule(
+        id="INT010",
+        severity=Severity.ERROR,
+        title="the program is for another machine than the config says",
+        symptom="exec /usr/bin/python3.13: exec format error",
+        why="The image's config names a platform, but the executable is for another processor: files of one"
+        " platform's image were copied into the other's.",
+        fix="build for each platform from that platform's base",
+        look=_machine,
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dpbuild.stages.proof import interpreter, runtime
+from dpbuild.stages.proof import command, interpreter, runtime
 from dpbuild.stages.proof.rule import Rule
 
 GROUPS: Final = {
@@ -17,6 +17,12 @@ GROUPS: Final = {
     "SUP": "supply chain",
 }
 
-ALL: Final[tuple[Rule, ...]] = (*interpreter.RULES, *runtime.RULES)
+_RULES: Final[tuple[Rule, ...]] = (
+    *command.RULES,
+    *interpreter.RULES,
+    *runtime.RULES,
+)
+
+ALL: Final = tuple(sorted(_RULES, key=lambda rule: (tuple(GROUPS).index(rule.group), rule.id)))
 
 BY_ID: Final = {rule.id: rule for rule in ALL}

@@ -12,7 +12,7 @@ from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.contents import Contents
-from dpbuild.stages.facts_interpreter import is_python, which
+from dpbuild.stages.facts_interpreter import is_python, search_path, which
 from dpbuild.stages.proof.accounts import Account, account
 from dpbuild.stages.proof.owners import Distribution, Owners, distributions
 from dpbuild.stages.proof.paths import sys_path
@@ -77,6 +77,13 @@ class Subject:
         found = self.tree.resolve(path)
         return None if found is None else "/" + found
 
+    def layer_name(self, index: int) -> str:
+        """What a layer is called in evidence: its number from 1, and what the history says that made it."""
+        made = [row.created_by for row in self.config.history if not row.empty_layer]
+        text = " ".join(made[index].split()) if len(made) == len(self.layers) else ""
+        words = f" ({text[:60]}…)" if len(text) > 60 else f" ({text})" if text else ""
+        return f"layer {index + 1}{words}"
+
     # start
 
     @functools.cached_property
@@ -107,6 +114,11 @@ class Subject:
         if self.facts is not None:
             return self.program == self.facts.interpreter
         return is_python(self.tree, self.program)
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """The folders of PATH."""
+        return tuple(row for row in search_path(self.config).split(":") if row)
 
     @property
     def working_dir(self) -> str:

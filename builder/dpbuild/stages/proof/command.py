@@ -1,0 +1,220 @@
+"""INT: what the config tells a container to start, and whether the image has it."""
+
+import posixpath
+from collections.abc import Iterator
+from typing import Final
+
+from dpbuild.model.finding import Severity
+from dpbuild.stages.facts_interpreter import is_executable, which
+from dpbuild.stages.proof.paths import find_module, lines_of_pth
+from dpbuild.stages.proof.rule import Found, Rule
+from dpbuild.stages.proof.subject import Subject
+
+SHELLS: Final = frozenset(("sh", "bash", "dash", "ash", "zsh", "ksh"))
+# What engines mount into every container.
+_MOUNTED: Final = ("/dev/", "/proc/", "/sys/")
+
+
+def _program_as_script(subject: Subject) -> Iterator[Found]:
+    name = subject.start.task.script
+    path = posixpath.join(subject.working_dir, name)
+    elf = subject.scan(path).elf if name else None
+    if elf is not None:
+        yield Found(
+            path=subject.real(path) or path,
+            evidence=f"argv is {' '.join(subject.argv)}: the interpreter {subject.start.executable} would read the"
+            f" program {name} ({elf.machine} ELF) as Python source",
+        )
+
+
+def _shell(subject: Subject) -> str:
+    """The shell that would be started and is not there, by name; "" if there is nothing of the kind."""
+    begun = subject.start
+    word = begun.missing if not begun.chain else begun.task.script
+    path = posixpath.join(subject.working_dir, word) if begun.chain else word
+    if word and posixpath.basename(word) in SHELLS and (not begun.chain or path not in subject.tree):
+        return word
+    return ""
+
+
+def _without_shell(subject: Subject) -> Iterator[Found]:
+    if shell := _shell(subject):
+        yield Found(
+            path="Cmd" if subject.start.chain or not subject.config.entrypoint else "Entrypoint",
+            evidence=f"argv is {' '.join(subject.argv)}, and {shell} is not in the image",
+        )
+
+
+def _no_program(subject: Subject) -> Iterator[Found]:
+    if not subject.argv:
+        yield Found(
+            path="Entrypoint",
+            evidence="neither Entrypoint nor Cmd is set, so a container needs a command of its own",
+            severity=Severity.NOTE,
+        )
+    word = subject.start.missing
+    if subject.start.chain or not word or _shell(subject):
+        return
+    where = "Entrypoint" if subject.config.entrypoint else "Cmd"
+    path = posixpath.join(subject.working_dir, word)
+    if "/" not in word:
+        there = [f"{row}/{word}" for row in subject.search_path if subject.tree.is_file(f"{row}/{word}")]
+        if not there:
+            yield Found(path=where, evidence=f"{word} is in no folder of PATH ({':'.join(subject.search_path)})")
+    elif path not in subject.tree:
+        yield Found(path=where, evidence=f"{path} is not in the image")
+    elif subject.tree.is_directory(path):
+        yield Found(path=where, evidence=f"{path} is a folder")
+    elif not subject.tree.is_file(path):
+        link = subject.tree.get(path)
+        target = link.target if link is not None else ""
+        yield Found(path=path, evidence=f"it is a link to {target}, which is not in the image")
+
+
+def _not_executable(subject: Subject) -> Iterator[Found]:
+    word = subject.start.missing
+    if subject.start.chain or not word:
+        return
+    folders = subject.search_path if "/" not in word else (subject.working_dir,)
+    for path in (posixpath.join(folder, word) for folder in folders):
+        if subject.tree.is_file(path) and not is_executable(subject.tree, path):
+            entry = subject.tree.follow(path)
+            yield Found(path=path, evidence=f"its mode is {entry.mode if entry else 0:04o}: nobody may execute it")
+
+
+def _no_script(subject: Subject) -> Iterator[Found]:
+    name = subject.start.task.script
+    path = posixpath.join(subject.working_dir, name)
+    if not name or _shell(subject) or path.startswith(_MOUNTED):
+        return
+    if subject.tree.is_directory(path):
+        if not any(subject.tree.is_file(f"{path}/__main__{suffix}") for suffix in (".py", ".pyc")):
+            yield Found(path=path, evidence="it is a folder without __main__.py")
+    elif not subject.tree.is_file(path):
+        mounted = any(f"{path}/".startswith(f"{volume.rstrip('/')}/") for volume in subject.config.volumes)
+        yield Found(
+            path=path,
+            evidence=f"argv is {' '.join(subject.argv)}, and {path} is not in the image",
+            fix=_instead(subject, name),
+            severity=Severity.WARNING if mounted else None,
+        )
+
+
+def _instead(subject: Subject, name: str) -> str:
+    """What was meant by a Cmd that names a program where the Entrypoint is Python; "" if nothing is known."""
+    program = which(subject.tree, subject.config, name) if "/" not in name else None
+    if program is not None:
+        return f"set Entrypoint to {program}; Cmd is given to the Entrypoint as arguments"
+    if "/" not in name and _found(subject, name):
+        return f"say -m {name}; Cmd is given to the Entrypoint, which is Python, as arguments"
+    return ""
+
+
+def _found(subject: Subject, module: str) -> tuple[str, ...]:
+    folders = (*([subject.start.first] if subject.start.first else []), *subject.sys_path)
+    suffixes = subject.facts.extension_suffixes if subject.facts is not None else ()
+    return find_module(subject.tree, folders, module, suffixes)
+
+
+def _no_module(subject: Subject) -> Iterator[Found]:
+    name = subject.start.task.module
+    if not name or subject.facts is None or not subject.tree.is_directory(subject.facts.stdlib):
+        return
+    places = _found(subject, name)
+    if places and any(subject.tree.is_directory(row) for row in places):
+        places = _found(subject, f"{name}.__main__")
+        if not places:
+            yield Found(path="Cmd", evidence=f"{name} is a package without __main__, which -m {name} would run")
+    elif not places:
+        unknown = [row for row in (subject.start.first, *subject.sys_path) if row and _unreadable(subject, row)]
+        if any(_finder(subject, site) for site in subject.sys_path):
+            return
+        yield Found(
+            path="Cmd",
+            evidence=f"argv is {' '.join(subject.argv)}, and the module {name} is in none of"
+            f" {', '.join(dict.fromkeys(row for row in (subject.start.first, *subject.sys_path) if row))}",
+            severity=Severity.WARNING if unknown else None,
+        )
+
+
+def _unreadable(subject: Subject, folder: str) -> bool:
+    """Whether a folder of sys.path may hold what the image does not show: an archive, or a place to mount over."""
+    volumes = subject.config.volumes
+    return subject.tree.is_file(folder) or (
+        not subject.tree.is_directory(folder) and any(f"{folder}/".startswith(f"{row}/") for row in volumes)
+    )
+
+
+def _finder(subject: Subject, site: str) -> bool:
+    """Whether a .pth file brings an import hook or an archive, of which the files say nothing."""
+    if any(subject.tree.is_file(path) for _, path in lines_of_pth(subject.tree, site, subject.scan)):
+        return True
+    texts = (subject.scan(f"{site}/{name}").text for name in subject.tree.children(site) if name.endswith(".pth"))
+    return any("__editable__" in text or "nspkg" in text for text in texts)
+
+
+RULES: Final = (
+    Rule(
+        id="INT002",
+        severity=Severity.ERROR,
+        title="a program is given to Python as a script",
+        symptom="SyntaxError: Non-UTF-8 code starting with '\\x94' in file /usr/bin/python3 (3.11);"
+        " SyntaxError: source code cannot contain null bytes (3.13)",
+        why="The base's Entrypoint is already the interpreter, and Cmd is what it gets as arguments. A Cmd that"
+        " begins with the interpreter makes Python read its own executable as source text. The versions and the"
+        " ABI have nothing to do with it.",
+        fix='leave the interpreter out of Cmd (CMD ["/app/main.py"]), or set Entrypoint yourself',
+        look=_program_as_script,
+    ),
+    Rule(
+        id="INT005",
+        severity=Severity.ERROR,
+        title="the program to start is not in the image",
+        symptom='exec: "gunicorn": executable file not found in $PATH; exec: "/app/run": stat /app/run: no such file'
+        " or directory",
+        why="The first word of Entrypoint and Cmd is looked up along PATH of the image's Env, or is a path; it"
+        " leads to no file.",
+        fix="install what brings the program, or start Python with -m and the module's name",
+        look=_no_program,
+    ),
+    Rule(
+        id="INT006",
+        severity=Severity.ERROR,
+        title="the program to start may not be executed",
+        symptom='exec: "/app/run": permission denied',
+        why="The file is there, but no execute bit is set.",
+        fix="set mode 0755 on the file, or give it to Python as a script",
+        look=_not_executable,
+    ),
+    Rule(
+        id="INT007",
+        severity=Severity.ERROR,
+        title="the script that Python is to run is not in the image",
+        symptom="can't open file '//uvicorn': [Errno 2] No such file or directory",
+        why="The base's Entrypoint is the interpreter, so the first word of Cmd that is no option is a script,"
+        " and relative names count from the working directory. The name of a program is no script.",
+        fix="name a script that is there by its absolute path, use -m with a module, or set Entrypoint",
+        look=_no_script,
+    ),
+    Rule(
+        id="INT008",
+        severity=Severity.ERROR,
+        title="the module that Python is to run is nowhere on sys.path",
+        symptom="/usr/bin/python3.13: No module named api",
+        why="python -m looks through the working directory and sys.path. What lies elsewhere, for example in"
+        " /usr/lib/python3.13/site-packages on Debian, is not found.",
+        fix="install into the interpreter's own site directory, or add the folder to PYTHONPATH",
+        look=_no_module,
+    ),
+    Rule(
+        id="INT011",
+        severity=Severity.ERROR,
+        title="a shell is to be started, and there is none",
+        symptom='exec: "/bin/sh": stat /bin/sh: no such file or directory; with Python as Entrypoint:'
+        " can't open file '/bin/sh': [Errno 2] No such file or directory",
+        why="The shell form of ENTRYPOINT and CMD, a string instead of a list, runs /bin/sh -c. Distroless images"
+        " have no shell; in debug images it is /busybox/sh, not /bin/sh.",
+        fix='write ENTRYPOINT and CMD as JSON lists: CMD ["-m", "api"]',
+        look=_without_shell,
+    ),
+)
