@@ -1,9 +1,9 @@
 """The app in an image: the sources that belong to no package, and the distribution that is started."""
 
+import posixpath
 from dataclasses import dataclass
 from typing import Final
 
-from dpbuild.stages.proof.interpreter import script
 from dpbuild.stages.proof.modules import top_level
 from dpbuild.stages.proof.reach import Modules
 from dpbuild.stages.proof.subject import Subject
@@ -50,28 +50,15 @@ def find_app(subject: Subject) -> App:
 
 def _entry(subject: Subject) -> tuple[str, str]:
     """What is started, and the folder that this puts first on ``sys.path`` (sys.path, "Initialization")."""
-    safe = bool(subject.config.variable("PYTHONSAFEPATH"))
-    if not subject.starts_python:
-        program = subject.program
-        if program is not None and "python" in subject.scan(program).shebang:
-            return program, "" if safe else program.rpartition("/")[0]
-        return "", ""
-    arguments = subject.argv[1:]
-    name = script(arguments)
-    if name:
-        path = name if name.startswith("/") else f"{subject.working_dir.rstrip('/')}/{name}"
-        real = subject.real(path)
+    told, first = subject.start.task, subject.start.first
+    if told.script:
+        real = subject.real(posixpath.join(subject.working_dir, told.script))
         if real is None:
             return "", ""
-        if subject.tree.is_directory(real):
-            return f"{real}/__main__.py", real
-        return real, "" if safe else real.rpartition("/")[0]
-    for position, word in enumerate(arguments):
-        if word == "-m" and position + 1 < len(arguments):
-            module = arguments[position + 1]
-            found = Modules(subject, () if safe else (subject.working_dir,)).find(module) or ""
-            main = f"{module}.__main__" if found.endswith("/__init__.py") else module
-            return main, "" if safe else subject.working_dir
+        return (f"{real}/__main__.py" if subject.tree.is_directory(real) else real), first
+    if told.module:
+        found = Modules(subject, [first] if first else []).find(told.module) or ""
+        return (f"{told.module}.__main__" if found.endswith("/__init__.py") else told.module), first
     return "", ""
 
 
