@@ -22,9 +22,7 @@ def run(reference: Reference, platform: Platform, arguments: tuple[str, ...], ki
     bubblewrap, else the image's own loader.
     """
     engine = _engine(kind, world, required=isinstance(reference, DaemonReference))
-    if isinstance(reference, DaemonReference):
-        if engine is None:
-            raise SandboxError("an engine's image runs in that engine only", where=str(reference))
+    if isinstance(reference, DaemonReference) and engine is not None:
         world.reporter.note(f"running in {engine.name}")
         return engine.run(reference.name, arguments)
     source = world.source(reference, (platform,))

@@ -179,3 +179,29 @@ def make_image(path: Path, *layers: Files | bytes, tag: str = "latest", **image:
     manifest, rows = layout.image(*layers, **image)  # type: ignore[arg-type]
     layout.finish((manifest, tagged(tag)))
     return MadeImage(path, manifest, (manifest,), rows)
+
+
+def docker_archive(
+    path: Path,
+    *layers: Files,
+    config: dict[str, object] | None = None,
+    linked: bool = False,
+    compress: bool = False,
+) -> Path:
+    """What ``docker save`` wrote before it wrote layouts; ``linked``: equal layers are links."""
+    tars = [make_tar(layer) for layer in layers]
+    diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    text = json.dumps({"os": "linux", "architecture": "amd64", "config": config or {}, "rootfs": rootfs})
+    files: Files = {}
+    first: dict[str, str] = {}
+    for number, (tar, diff_id) in enumerate(zip(tars, diff_ids, strict=True)):
+        name = f"{number}/layer.tar"
+        files[name] = Link(f"../{first[diff_id]}") if linked and diff_id in first else (
+            gzip.compress(tar, mtime=0) if compress else tar)  # fmt: skip
+        first.setdefault(diff_id, name)
+    files["config.json"] = text
+    names = [f"{number}/layer.tar" for number in range(len(tars))]
+    files["manifest.json"] = json.dumps([{"Config": "config.json", "RepoTags": ["x:latest"], "Layers": names}])
+    path.write_bytes(make_tar(files))
+    return path

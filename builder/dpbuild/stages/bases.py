@@ -3,13 +3,20 @@
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
+from dpbuild.errors import BaseImageError
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
-from dpbuild.oci.reference import ComposeReference, LayoutReference, RegistryReference
+from dpbuild.oci.reference import (
+    ArchiveReference,
+    ComposeReference,
+    DaemonReference,
+    LayoutReference,
+    RegistryReference,
+)
 from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
@@ -30,10 +37,27 @@ class Bases:
     def get(self, platform: Platform) -> Base:
         """The base for a platform. Raises BaseImageError and what its source raises."""
         if platform not in self.read:
-            self.read[platform] = read_base(
-                self.config.base, self.source(platform), platform, self.world.store, self.world.reporter
-            )
+            base = read_base(self.config.base, self.source(platform), platform, self.world.store, self.world.reporter)
+            self._as_locked(base)
+            self.read[platform] = base
         return self.read[platform]
+
+    def _as_locked(self, base: Base) -> None:
+        """What only a name leads to may have changed behind it. Raises BaseImageError."""
+        reference, lock = self.config.base, self.pinned
+        if lock is None or lock.base_reference != str(reference):
+            return
+        row = next((each for each in lock.bases if each.platform == str(base.platform)), None)
+        if (
+            isinstance(reference, ArchiveReference | DaemonReference)
+            and row
+            and row.digest != str(base.descriptor.digest)
+        ):
+            raise BaseImageError(
+                f"the base is {base.descriptor.digest} now, and the lock is for {row.digest}",
+                where=str(reference),
+                hint="dpbuild lock --upgrade-base takes what is there now",
+            )
 
     def source(self, platform: Platform) -> ImageSource:
         """Where it is read from: pinned to the lock's digest, if the lock is for this base."""

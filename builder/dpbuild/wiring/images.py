@@ -1,7 +1,7 @@
 """Where images are read from."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from dpbuild.errors import BaseImageError, ConfigError
 from dpbuild.model.base import Base
@@ -54,8 +54,15 @@ class Images(Network):
 
                 return archive_source(reference)
             case DaemonReference():
-                hint = "docker save can turn it into an archive (docker-archive:FILE)"
-                raise BaseImageError("images are not read out of an engine", where=str(reference), hint=hint)
+                from dpbuild.adapters.source.daemon import DaemonSource
+
+                return DaemonSource(reference, self.engine, self.store, self.reporter)
+
+    def engine(self, kind: Literal["auto", "docker", "podman"] = "auto") -> Any:
+        """The Docker SDK's client of the engine that answers. Raises SandboxError."""
+        from dpbuild.adapters.sandbox.connect import EngineSettings, connect
+
+        return connect(EngineSettings.configured(self._env, self._home), kind)
 
     def debian(self, config: Config | None, snapshot: str | None = None) -> "DebianArchive":
         """Debian's archive, as it is now or as of a moment (None: of the configured base); every index of it is read

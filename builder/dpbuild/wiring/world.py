@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from dpbuild.errors import SandboxError
 from dpbuild.model.base import Base
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 class World(Images):
     """Everything outside, made when it is first asked for."""
-
-    def engine(self, kind: Literal["auto", "docker", "podman"] = "auto") -> Any:
-        """The Docker SDK's client of the engine that answers. Raises SandboxError."""
-        from dpbuild.adapters.sandbox.connect import EngineSettings, connect
-
-        return connect(EngineSettings.configured(self._env, self._home), kind)
 
     def rootfs(self, base: Base, blob: Blob) -> str:
         """The base's files, extracted and kept."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from factories.image import Files, Link, MadeImage, make_image, make_tar
+from factories.image import Files, Link, MadeImage, docker_archive, make_image, make_tar
 from factories.python_image import PATH, Notes, debian
 
 from dpbuild.adapters.source.archive import archive_source
@@ -47,26 +47,6 @@ def packed(image: MadeImage, tmp_path: Path) -> Path:
     return path
 
 
-def save(path: Path, *layers: Files, linked: bool = False, compress: bool = False) -> Path:
-    """What ``docker save`` wrote before it wrote layouts; ``linked``: equal layers are links."""
-    tars = [make_tar(layer) for layer in layers]
-    diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
-    rootfs = {"type": "layers", "diff_ids": diff_ids}
-    config = json.dumps({"os": "linux", "architecture": "amd64", "config": CONFIG, "rootfs": rootfs})
-    files: Files = {}
-    first: dict[str, str] = {}
-    for number, (tar, diff_id) in enumerate(zip(tars, diff_ids, strict=True)):
-        name = f"{number}/layer.tar"
-        files[name] = Link(f"../{first[diff_id]}") if linked and diff_id in first else (
-            gzip.compress(tar, mtime=0) if compress else tar)  # fmt: skip
-        first.setdefault(diff_id, name)
-    files["config.json"] = config
-    names = [f"{number}/layer.tar" for number in range(len(tars))]
-    files["manifest.json"] = json.dumps([{"Config": "config.json", "RepoTags": ["x:latest"], "Layers": names}])
-    path.write_bytes(make_tar(files))
-    return path
-
-
 def test_an_oci_archive_is_a_layout(packed: Path, image: MadeImage, tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "store")
     for digest in (None, image.root.digest):
@@ -92,7 +72,7 @@ def test_a_damaged_blob_in_an_archive_is_noticed(packed: Path, image: MadeImage)
 @pytest.mark.parametrize(("linked", "compress"), [(False, False), (True, False), (False, True)])
 def test_what_docker_saved(linked: bool, compress: bool, tmp_path: Path) -> None:
     layers = debian()
-    path = save(tmp_path / "x.tar", layers[0], *layers, linked=linked, compress=compress)
+    path = docker_archive(tmp_path / "x.tar", layers[0], *layers, linked=linked, compress=compress, config=CONFIG)
     reference = docker(path)
     found = read_base(reference, archive_source(reference), AMD64, DiskStore(tmp_path / "store"), Notes())
 
@@ -102,6 +82,39 @@ def test_what_docker_saved(linked: bool, compress: bool, tmp_path: Path) -> None
     again = archive_source(docker(path, found.descriptor.digest)).resolve()[0]
     assert again.digest == found.descriptor.digest
     with pytest.raises(NotFound, match="the archive holds"):
+        archive_source(docker(path, Digest("0" * 64))).resolve()
+
+
+def test_several_images_are_told_apart_by_digest(tmp_path: Path) -> None:
+    layers = [make_tar(layer) for layer in debian()]
+    files: Files = {f"{number}.tar": tar for number, tar in enumerate(layers)}
+    rows, ids = [], []
+    for name in ("first", "second"):
+        rootfs = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in layers]}
+        inner = {**CONFIG, "Labels": {"name": name}}
+        config = json.dumps({"os": "linux", "architecture": "amd64", "config": inner, "rootfs": rootfs})
+        files[f"{name}.json"] = config
+        ids.append(Digest.of(config.encode()))
+        names = [f"{number}.tar" for number in range(len(layers))]
+        rows.append({"Config": f"{name}.json", "RepoTags": [f"{name}:1"], "Layers": names})
+    files["manifest.json"] = json.dumps(rows)
+    path = tmp_path / "x.tar"
+    path.write_bytes(make_tar(files))
+
+    with pytest.raises(BaseImageError, match="has 2 images") as caught:
+        archive_source(docker(path)).resolve()
+    assert f"{ids[0]} first:1\n" in caught.value.what
+    assert f"{ids[1]} second:1" in caught.value.what
+    assert caught.value.hint is not None
+    assert "@sha256" in caught.value.hint
+    for name, image_id in zip(("first", "second"), ids, strict=True):
+        reference = docker(path, image_id)
+        store = DiskStore(tmp_path / "store")
+        found = read_base(reference, archive_source(reference), AMD64, store, Notes())
+        assert dict(found.config.labels) == {"name": name}
+        # The digest of the manifest that is made for it names it, too.
+        assert archive_source(docker(path, found.descriptor.digest)).resolve()[0] == found.descriptor
+    with pytest.raises(BaseImageError, match="has 2 images"):
         archive_source(docker(path, Digest("0" * 64))).resolve()
 
 
@@ -130,8 +143,10 @@ def test_what_skopeo_writes(kind: str, image: MadeImage, tmp_path: Path, need: C
         ({"manifest.json": "["}, r"manifest\.json is broken"),
         ({"manifest.json": "[{}]"}, r"manifest\.json is broken"),
         ({"manifest.json": "[]"}, "has 0 images"),
-        ({"manifest.json": '[{"Config":"c","Layers":[]},{"Config":"c","Layers":[]}]'}, "has 2 images"),
-        ({"manifest.json": '[{"Config":"c","Layers":[1]}]'}, "not one"),
+        ({"manifest.json": '[{"Config":"c","Layers":[]},{"Config":"d","Layers":[]}]', "c": "{}"}, "lacks d"),
+        ({"manifest.json": '[{"Config":"c","Layers":[1]}]'}, r"manifest\.json is broken"),
+        ({"manifest.json": '[{"Config":"c","Layers":[],"RepoTags":[1]}]'}, r"manifest\.json is broken"),
+        ({"manifest.json": '["x"]'}, r"manifest\.json is broken"),
         ({"manifest.json": '[{"Config":"c","Layers":["l"]}]', "c": "{}"}, "lacks l"),
         ({"manifest.json": '[{"Config":"../c","Layers":[]}]'}, "lacks ../c"),
         ({"manifest.json": '[{"Config":"c","Layers":[]}]', "c": Link("c")}, "lacks c"),

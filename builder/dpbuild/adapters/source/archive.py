@@ -103,22 +103,22 @@ class DockerArchiveSource:
     Such an archive has no manifest; one is made from its config and layers, whose bytes are kept.
     """
 
-    def __init__(self, reference: ArchiveReference, files: TarFiles) -> None:
+    def __init__(self, reference: ArchiveReference, files: TarFiles, where: str = "") -> None:
         self._reference = reference
-        self._where = str(reference)
+        self._where = where or str(reference)
         self._files = files
         self._names: dict[Digest, str] = {}
         self._resolved: tuple[Descriptor, bytes] | None = None
 
     def resolve(self) -> tuple[Descriptor, bytes]:
-        """The manifest of the archive's only image. Raises NotFound, BaseImageError."""
+        """The manifest of the archive's only image, or of the one that the reference's digest names: that of its
+        manifest, or of its config, which is the engine's image id. Raises NotFound, BaseImageError.
+        """
         if self._resolved is None:
-            config, layers = self._contents()
-            rows = tuple(self._describe(name) for name in layers)
-            found = self._describe(config, mediatype.OCI_CONFIG)
-            data = encode_manifest(Manifest(media_type=mediatype.OCI_MANIFEST, config=found, layers=rows))
-            descriptor = Descriptor(media_type=mediatype.OCI_MANIFEST, digest=Digest.of(data), size=len(data))
-            if self._reference.digest not in (None, descriptor.digest, found.digest):
+            config, layers = self._choose(self._contents())
+            descriptor, data = self._manifest(config, layers)
+            image_id = self._describe(config, mediatype.OCI_CONFIG).digest
+            if self._reference.digest not in (None, descriptor.digest, image_id):
                 raise NotFound(f"the archive holds {descriptor.digest}", where=self._where)
             self._resolved = descriptor, data
         return self._resolved
@@ -146,23 +146,43 @@ class DockerArchiveSource:
         if found.hexdigest() != descriptor.digest.hex:
             raise BaseImageError(f"the archive changed while it was read: {name}", where=self._where)
 
-    def _contents(self) -> tuple[str, list[str]]:
-        """The names of config and layers, by ``manifest.json`` (Docker image spec v1.2)."""
+    def _contents(self) -> list[tuple[str, list[str], tuple[str, ...]]]:
+        """The names of config, layers and tags of each image, by ``manifest.json`` (Docker image spec v1.2)."""
         try:
             with self._files.open("manifest.json") as file:
                 rows: Any = json.loads(file.read(_LARGEST_DOCUMENT))
-            images = [(row["Config"], list(row["Layers"])) for row in rows]
+            images = [(row["Config"], list(row["Layers"]), tuple(row.get("RepoTags") or ())) for row in rows]
         except FileNotFoundError:
             raise BaseImageError("this is no docker archive: it has no manifest.json", where=self._where) from None
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise BaseImageError("the archive's manifest.json is broken", where=self._where) from None
-        if len(images) != 1 or not all(isinstance(name, str) for name in (images[0][0], *images[0][1])):
-            raise BaseImageError(
-                f"the archive has {len(images)} images, not one",
-                where=self._where,
-                hint="docker save writes one image if it is told one name",
-            )
-        return images[0]
+        if not all(isinstance(name, str) for config, layers, tags in images for name in (config, *layers, *tags)):
+            raise BaseImageError("the archive's manifest.json is broken", where=self._where)
+        return images
+
+    def _choose(self, images: list[tuple[str, list[str], tuple[str, ...]]]) -> tuple[str, list[str]]:
+        """The image that is meant. Of several only a digest can say which."""
+        ids = [self._describe(config, mediatype.OCI_CONFIG).digest for config, _, _ in images]
+        wanted = self._reference.digest
+        if wanted is not None and len(images) > 1:
+            for (config, layers, _), found in zip(images, ids, strict=True):
+                if found == wanted or self._manifest(config, layers)[0].digest == wanted:
+                    return config, layers
+        if len(set(ids)) == 1:
+            return images[0][:2]
+        rows = "".join(f"\n  {found} {', '.join(tags)}" for found, (_, _, tags) in zip(ids, images, strict=True))
+        raise BaseImageError(
+            f"the archive has {len(images)} images{rows}",
+            where=self._where,
+            hint="say which, by @sha256:… behind the path" if images else None,
+        )
+
+    def _manifest(self, config: str, layers: list[str]) -> tuple[Descriptor, bytes]:
+        """The manifest that is made for an image of the archive."""
+        rows = tuple(self._describe(name) for name in layers)
+        found = self._describe(config, mediatype.OCI_CONFIG)
+        data = encode_manifest(Manifest(media_type=mediatype.OCI_MANIFEST, config=found, layers=rows))
+        return Descriptor(media_type=mediatype.OCI_MANIFEST, digest=Digest.of(data), size=len(data)), data
 
     def _describe(self, name: str, media_type: str = "") -> Descriptor:
         found, size, head = hashlib.sha256(), 0, b""
