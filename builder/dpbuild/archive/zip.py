@@ -251,6 +251,8 @@ def _zip64(
     """The values with those that are masked taken from the zip64 field, in the order of APPNOTE 4.5.3."""
     rest = fields.get(_ZIP64, b"")
     values = []
+    masked: list[bool] = []
+    plain: list[bytes] = []
     for short, mask, form in (
         (size, _MASK32, "<Q"),
         (compressed, _MASK32, "<Q"),
@@ -259,13 +261,19 @@ def _zip64(
     ):
         width = struct.calcsize(form)
         value = short
+        masked.append(value == mask)
         if value == mask:
             if len(rest) < width:
                 raise ZipError(f"{name!r} lacks a zip64 field")
             (value,) = struct.unpack_from(form, rest)
             rest = rest[width:]
+        else:
+            plain.append(struct.pack(form, short))
         values.append(value)
-    if rest:
+    # Some writers say here again what fits elsewhere. That is harmless if it is the same, and comes last: then no
+    # reader takes one value for another.
+    again = {b"".join(plain[:count]) for count in range(len(plain) + 1)}
+    if rest and (rest not in again or masked != sorted(masked, reverse=True)):
         raise ZipError(f"{name!r} has a zip64 field with more than is missing elsewhere")
     return values[0], values[1], values[2], values[3]
 

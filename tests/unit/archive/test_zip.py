@@ -181,7 +181,15 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "Unicode path": (lambda: with_extra(0x7075, b"\x01" + bytes(4) + b"evil"), "second name"),
     "malformed extra": (lambda: with_extra(0x9999, b"")[:0] + _short_extra(), "malformed extra"),
     "zip64 without need": (lambda: with_extra(0x0001, bytes(8)), "zip64 field with more"),
+    "zip64 with other sizes": (lambda: with_extra(0x0001, struct.pack("<QQ", 1, 2)), "zip64 field with more"),
+    "zip64 in half": (lambda: with_extra(0x0001, struct.pack("<QL", 1, 1)), "zip64 field with more"),
 }
+
+
+def test_zip64_may_say_the_same_again() -> None:
+    """As some writers do for every member, however small (protobuf's wheels)."""
+    (member,) = reading(with_extra(0x0001, struct.pack("<QQ", 1, 1)))
+    assert (member.name, member.size, member.compressed) == ("name.py", 1, 1)
 
 
 def _short_extra() -> bytes:
