@@ -47,9 +47,8 @@ def import_all(reference: Reference, platform: Platform, kind: str, world: World
     there = {subject.real(path) for path in subject.sys_path}
     owners: dict[str, str] = {}
     found = [row for row in subject.distributions if subject.real(row.site) in there]
-    subject.contents.prefetch(f"{row.info}/RECORD" for row in found)
     for row in found:
-        for module in top_level(row, subject.contents, subject.facts):
+        for module in top_level(row.site, subject.files_of(str(row)), subject.facts):
             owners.setdefault(module, str(row))
     if not owners:
         return ()

@@ -62,10 +62,10 @@ def _entry(subject: Subject) -> tuple[str, str]:
     return "", ""
 
 
-def modules_of(subject: Subject, owner: str) -> tuple[str, ...]:
-    """The top-level modules of the distribution with this name and version."""
+def modules_of(subject: Subject, owner: str) -> tuple[str, tuple[str, ...]]:
+    """The site directory and the top-level modules of the distribution with this name and version."""
     facts = subject.facts
     for row in subject.distributions:
         if str(row) == owner and facts is not None:
-            return top_level(row, subject.contents, facts)
-    return ()
+            return row.site, top_level(row.site, subject.files_of(owner), facts)
+    return "", ()

@@ -1,32 +1,23 @@
 """The modules that distributions bring: what ``import`` can name at the top level."""
 
-import csv
-import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dpbuild.model.facts import Facts
-from dpbuild.stages.contents import Contents
-from dpbuild.stages.proof.owners import Distribution
 
 
-def top_level(distribution: Distribution, contents: Contents, facts: Facts) -> tuple[str, ...]:
-    """The top-level modules and packages of one distribution, sorted, told from its RECORD.
+def top_level(site: str, files: Iterable[str], facts: Facts) -> tuple[str, ...]:
+    """The top-level modules and packages of a distribution with these files in the folder ``site``, sorted.
 
     A folder counts if a module lies in it, at whatever depth (PEP 420 needs no ``__init__``).
     """
-    return tuple(sorted(set(_names(distribution, contents, facts.extension_suffixes))))
+    return tuple(sorted(set(_names(site, files, facts.extension_suffixes))))
 
 
-def _names(distribution: Distribution, contents: Contents, suffixes: tuple[str, ...]) -> Iterator[str]:
-    text = (contents.get(f"{distribution.info}/RECORD") or b"").decode("utf-8", "replace")
-    for row in csv.reader(text.splitlines()):
-        if not row or not row[0]:
+def _names(site: str, files: Iterable[str], suffixes: tuple[str, ...]) -> Iterator[str]:
+    for path in files:
+        if not path.startswith(f"{site}/"):
             continue
-        # An installer may have written absolute paths, or such that lead out of the folder and back.
-        path = posixpath.normpath(posixpath.join(distribution.site, row[0]))
-        if not path.startswith(f"{distribution.site}/"):
-            continue
-        first, *rest = path[len(distribution.site) + 1 :].split("/")
+        first, *rest = path[len(site) + 1 :].split("/")
         name = _module((rest or [first])[-1], suffixes)
         if name and not rest and name.isidentifier():
             yield name

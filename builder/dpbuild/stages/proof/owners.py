@@ -4,7 +4,7 @@ import csv
 import functools
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,11 +49,15 @@ def distributions(tree: FileTree) -> tuple[Distribution, ...]:
 
 
 class Owners:
-    """Looks owners up; the lists are read when the first one is asked for."""
+    """Looks owners up; the lists are read when the first one is asked for.
 
-    def __init__(self, tree: FileTree, contents: Contents) -> None:
+    ``scanned`` gives the text of a file that was kept when its layer was read, or "".
+    """
+
+    def __init__(self, tree: FileTree, contents: Contents, scanned: Callable[[str], str]) -> None:
         self._tree = tree
         self._contents = contents
+        self._scanned = scanned
 
     def of(self, path: str) -> str:
         """The package of the file at ``path``, "" if none claims it or the path is none."""
@@ -64,15 +68,24 @@ class Owners:
                 return owner
         return ""
 
+    def files(self, owner: str) -> tuple[str, ...]:
+        """The files of a distribution, given as ``of`` gives it."""
+        return self._files.get(owner, ())
+
+    @functools.cached_property
+    def _files(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for path, owner in self._distributions.items():
+            found.setdefault(owner, []).append(path)
+        return {owner: tuple(paths) for owner, paths in found.items()}
+
     @functools.cached_property
     def _distributions(self) -> dict[str, str]:
         rows = distributions(self._tree)
         records = {f"{row.info}/RECORD": row for row in rows}
-        self._contents.prefetch(records)
         found: dict[str, str] = {}
         for record, row in records.items():
-            text = (self._contents.get(record) or b"").decode("utf-8", "replace")
-            for line in csv.reader(text.splitlines()):
+            for line in csv.reader(self._lines(record)):
                 if line and line[0]:
                     path = posixpath.normpath(posixpath.join(row.site, line[0]))
                     found.setdefault(path, str(row))
@@ -93,7 +106,6 @@ class Owners:
 
     def _status_d(self) -> Iterator[tuple[str, str]]:
         names = self._tree.children(_STATUS_D)
-        self._contents.prefetch([f"{_STATUS_D}/{name}" for name in names])
         for name in names:
             if name.endswith(".md5sums"):
                 package = name.removesuffix(".md5sums")
@@ -142,4 +154,5 @@ class Owners:
         return next((line[9:] for line in self._lines(control) if line.startswith("Version: ")), "")
 
     def _lines(self, path: str) -> list[str]:
-        return (self._contents.get(path) or b"").decode("utf-8", "replace").splitlines()
+        text = self._scanned(path)
+        return (text or (self._contents.get(path) or b"").decode("utf-8", "replace")).splitlines()

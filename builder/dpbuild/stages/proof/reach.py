@@ -65,44 +65,94 @@ class Modules:
         With each the source that imports it, "" for a root. Only files for which ``within`` holds are looked at.
         """
         found: dict[str, str] = {}
-        pending: list[tuple[str, str, str]] = []
+        pending: list[tuple[str, str]] = []
 
         def take(name: str, via: str) -> None:
-            parts = name.split(".")
-            for length in range(1, len(parts) + 1):
-                dotted = ".".join(parts[:length])
+            for dotted in _and_above(name):
                 path = self.find(dotted)
                 if path is not None and path.endswith(".py") and path not in found and within(path):
                     found[path] = via
-                    pending.append((path, dotted, via))
+                    pending.append((path, dotted))
 
         for root in roots:
             if root.startswith("/"):
                 found[root] = ""
-                pending.append((root, "", ""))
+                pending.append((root, ""))
             else:
                 take(root, "")
         while pending and len(found) < _MOST:
-            path, module, _ = pending.pop()
+            path, module = pending.pop()
             for name in self._imports(path, module):
                 take(name, path)
         return found
 
+    def executes(self, roots: Iterable[str], path: str, site: str, files: frozenset[str]) -> bool:
+        """Whether importing one of the modules ``roots`` (dotted) surely executes the source ``path``.
+
+        All are of one distribution, which has the sources ``files`` below ``site``. Looked for from the end: few
+        sources mention a module, and only those are parsed.
+        """
+        starts = {self.find(root) for root in roots}
+        pending, seen = [path], {path}
+        while pending:
+            target = pending.pop()
+            if target in starts:
+                return True
+            word = _word(target).encode()
+            for other in files - seen:
+                if word in (self._subject.contents.get(other) or b"") and target in self._executed(other, site):
+                    seen.add(other)
+                    pending.append(other)
+        return False
+
+    @functools.cache  # noqa: B019 - lives as long as one check
+    def _executed(self, path: str, site: str) -> frozenset[str]:
+        """The files that the imports of one source execute, without what those import."""
+        module = path[len(site) + 1 :].removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        names = {dotted for name in self._imports(path, module) for dotted in _and_above(name)}
+        return frozenset(found for name in names if (found := self.find(name)) is not None)
+
     def _imports(self, path: str, module: str) -> Iterator[str]:
+        """The modules (dotted) that executing a source surely imports."""
         tree = sources.parse(self._subject.contents.get(path) or b"")
         if tree is None:
             return
         package = module if path.endswith("/__init__.py") else module.rpartition(".")[0]
-        for node, top, guarded in sources.walk(tree):
-            if not top or guarded:
-                continue
+        for node in _statements(tree.body):
             if isinstance(node, ast.Import):
                 yield from (row.name for row in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                above = package.split(".") if package else []
-                if node.level > 1:
-                    above = above[: len(above) - node.level + 1]
-                base = [*(above if node.level else []), *((node.module or "").split(".") if node.module else [])]
-                if base:
-                    yield ".".join(base)
-                    yield from (".".join([*base, row.name]) for row in node.names if row.name != "*")
+                continue
+            above = package.split(".") if package else []
+            if node.level > 1:
+                above = above[: len(above) - node.level + 1]
+            base = [*(above if node.level else []), *((node.module or "").split(".") if node.module else [])]
+            if base:
+                yield ".".join(base)
+                yield from (".".join([*base, row.name]) for row in node.names if row.name != "*")
+
+
+def _and_above(name: str) -> Iterator[str]:
+    """``a``, ``a.b`` and ``a.b.c``: all that importing the last executes."""
+    parts = name.split(".")
+    return (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+
+
+def _word(path: str) -> str:
+    """What an import statement calls the module of this file."""
+    return path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements that are executed whenever the module is, and not caught."""
+    for node in body:
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                yield node
+            case ast.ClassDef():
+                yield from _statements(node.body)
+            case ast.With() if not sources.suppresses(node):
+                yield from _statements(node.body)
+            case ast.Try() | ast.TryStar() if not node.handlers:
+                yield from _statements([*node.body, *node.finalbody])
+            case _:
+                pass

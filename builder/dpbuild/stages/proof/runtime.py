@@ -112,19 +112,13 @@ def _missing_in_packages(subject: Subject) -> Iterator[Found]:
                 if owner in importable:
                     broken.setdefault(owner, []).append((path, use))
     for owner, rows in broken.items():
-        mine = set(_sources_of(subject, owner))
-        subject.contents.prefetch(mine)
-        reached = modules.reached(modules_of(subject, owner), mine.__contains__)
+        site, roots = modules_of(subject, owner)
+        files = frozenset(path for path in subject.files_of(owner) if path.endswith(".py"))
+        subject.contents.prefetch(files)
         for path, use in rows:
-            if path in reached:
+            if modules.executes(roots, path, site, files):
                 evidence = f"line {use.line}: import {use.name}{_why(subject, use.name)}, whenever it is imported"
                 yield Found(path=path, evidence=evidence)
-
-
-def _sources_of(subject: Subject, owner: str) -> Iterator[str]:
-    for name in subject.tree.paths():
-        if name.endswith(".py") and subject.owner(f"/{name}") == owner:
-            yield f"/{name}"
 
 
 def _why(subject: Subject, name: str) -> str:

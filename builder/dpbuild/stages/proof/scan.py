@@ -17,7 +17,7 @@ from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 
 # Part of the key of what is kept: whoever changes what is seen in a file changes this.
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _CHUNK: Final = 1 << 20
 _HEAD: Final = 4096
@@ -38,6 +38,10 @@ _TEXTS: Final = (
     "/.git/config",
 )
 _LARGEST_TEXT: Final = 256 << 10
+# Lists of files, which tell the owners of all others.
+_LISTS: Final = (".dist-info/RECORD", ".md5sums")
+_STATUS: Final = "/var/lib/dpkg/status.d/"
+_LARGEST_LIST: Final = 8 << 20
 _LARGEST_SOURCE: Final = 8 << 20
 _PRIVATE_KEY: Final = b"PRIVATE KEY-----"
 
@@ -108,7 +112,8 @@ def _file(entry: Entry, content: BinaryIO) -> FileScan:
     if path.endswith(".pyc"):
         return FileScan(pyc=_pyc(path, head))
     text = ""
-    if entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS):
+    listing = path.endswith(_LISTS) or path.startswith(_STATUS)
+    if (entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS)) or (entry.size <= _LARGEST_LIST and listing):
         text = (head + content.read()).decode("utf-8", "replace")
     return FileScan(shebang=_shebang(head), text=text, private_key=_is_key(head))
 

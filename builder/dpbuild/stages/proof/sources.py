@@ -98,11 +98,16 @@ def _guards(node: ast.AST, child: ast.AST) -> bool:
         case ast.If() | ast.IfExp():
             return child is not node.test
         case ast.With():
-            return any("suppress" in ast.dump(row.context_expr) for row in node.items)
+            return suppresses(node)
         case ast.ExceptHandler():
             return True
         case _:
             return False
+
+
+def suppresses(node: ast.With) -> bool:
+    """Whether it is ``contextlib.suppress``, or something else of that name."""
+    return any("suppress" in ast.dump(row.context_expr) for row in node.items)
 
 
 def _walk(tree: ast.Module) -> Iterator[Use]:

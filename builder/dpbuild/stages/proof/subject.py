@@ -39,7 +39,7 @@ class Subject:
     _owners: Owners = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_owners", Owners(self.tree, self.contents))
+        object.__setattr__(self, "_owners", Owners(self.tree, self.contents, lambda path: self.scan(path).text))
 
     # files
 
@@ -146,3 +146,7 @@ class Subject:
     def owner(self, path: str) -> str:
         """The package that a file came with: ``numpy 2.2.6`` or ``libc6 2.41-12``; "" where none claims it."""
         return self._owners.of(path)
+
+    def files_of(self, owner: str) -> tuple[str, ...]:
+        """The files that a distribution's RECORD lists; ``owner`` is its name and version."""
+        return self._owners.files(owner)
