@@ -11,6 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.archive.zip_fields import MASK16, MASK32, ZIP64, ZipError, extra_fields, zip64
+
+__all__ = ["DEFLATED", "STORED", "Member", "ZipError", "members"]
+
 # APPNOTE 4.3.7, 4.3.12, 4.3.16, 4.3.14, 4.3.15, 4.3.9.
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
@@ -26,19 +30,10 @@ _HARMLESS: Final = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 11
 _DESCRIPTOR: Final = 1 << 3
 _UTF8: Final = 1 << 11
 _FLAG_NAMES: Final = {0: "encryption", 5: "patched data", 6: "strong encryption", 13: "masked headers"}
-# APPNOTE 4.5.3 and 4.6.9.
-_ZIP64: Final = 0x0001
-_UNICODE_PATH: Final = 0x7075
-_MASK32: Final = 0xFFFFFFFF
-_MASK16: Final = 0xFFFF
 _LARGEST_NAME: Final = 255
 _LARGEST_DIRECTORY: Final = 256 * 1024 * 1024
 
 Read = Callable[[int, int], bytes]
-
-
-class ZipError(ValueError):
-    """Not a zip that all readers read alike; the message names the member where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +105,7 @@ def members(read: Read, length: int) -> tuple[Member, ...]:
 
 def _directory(read: Read, length: int) -> tuple[int, int, int, int]:
     """Offset, size and number of rows of the central directory, and where what follows it begins."""
-    tail_start = max(0, length - _END.size - _MASK16)
+    tail_start = max(0, length - _END.size - MASK16)
     tail = read(tail_start, length - tail_start)
     where = tail.rfind(b"PK\x05\x06")
     if where < 0 or len(tail) - where < _END.size:
@@ -122,7 +117,7 @@ def _directory(read: Read, length: int) -> tuple[int, int, int, int]:
     if _second_end(tail, where, length - tail_start):
         raise ZipError("it has two end records")
     end = position
-    masked = _MASK16 in (here, count) or _MASK32 in (size, offset)
+    masked = MASK16 in (here, count) or MASK32 in (size, offset)
     locator = read(position - _LOCATOR.size, _LOCATOR.size) if position >= _LOCATOR.size else b""
     if locator.startswith(b"PK\x06\x07"):
         _, disk64, end, disks = _LOCATOR.unpack(locator)
@@ -134,17 +129,17 @@ def _directory(read: Read, length: int) -> tuple[int, int, int, int]:
         if signature != b"PK\x06\x06" or rest != _END64.size - 12 or disk64 or first64:
             raise ZipError("its zip64 end record is malformed")
         pairs = (
-            (here, here64, _MASK16),
-            (count, count64, _MASK16),
-            (size, size64, _MASK32),
-            (offset, offset64, _MASK32),
+            (here, here64, MASK16),
+            (count, count64, MASK16),
+            (size, size64, MASK32),
+            (offset, offset64, MASK32),
         )
         if any(short not in (long, mask) for short, long, mask in pairs):
             raise ZipError("its two end records contradict each other")
         here, count, size, offset = here64, count64, size64, offset64
     elif masked:
         raise ZipError("its zip64 end record is missing")
-    if disk not in (0, _MASK16) or first_disk not in (0, _MASK16) or here != count:
+    if disk not in (0, MASK16) or first_disk not in (0, MASK16) or here != count:
         raise ZipError("it spans several disks")
     if offset + size > end:
         raise ZipError("its central directory lies outside the file")
@@ -179,8 +174,8 @@ def _rows(data: bytes, count: int) -> list[_Row]:
         if at > len(data):
             raise ZipError("its central directory is cut short")
         name = _name(raw, flags)
-        fields = _extra(extra, name)
-        size, compressed, header, disk = _zip64(fields, name, size, compressed, header, disk)
+        fields = extra_fields(extra, name)
+        size, compressed, header, disk = zip64(fields, name, size, compressed, header, disk)
         if disk:
             raise ZipError(f"{name!r} is on another disk")
         _supported(name, flags, method)
@@ -228,56 +223,6 @@ def _mode(name: str, mode: int) -> int:
     return mode & 0o7777
 
 
-def _extra(data: bytes, name: str) -> dict[int, bytes]:
-    fields: dict[int, bytes] = {}
-    at = 0
-    while at < len(data):
-        if len(data) - at < 4:
-            raise ZipError(f"{name!r} has a malformed extra field")
-        kind, size = struct.unpack_from("<HH", data, at)
-        value = data[at + 4 : at + 4 + size]
-        if len(value) != size or (kind == _ZIP64 and kind in fields):
-            raise ZipError(f"{name!r} has a malformed extra field")
-        if kind == _UNICODE_PATH:
-            raise ZipError(f"{name!r} has a second name in a Unicode path field")
-        fields[kind] = value
-        at += 4 + size
-    return fields
-
-
-def _zip64(
-    fields: dict[int, bytes], name: str, size: int, compressed: int, header: int, disk: int
-) -> tuple[int, int, int, int]:
-    """The values with those that are masked taken from the zip64 field, in the order of APPNOTE 4.5.3."""
-    rest = fields.get(_ZIP64, b"")
-    values = []
-    masked: list[bool] = []
-    plain: list[bytes] = []
-    for short, mask, form in (
-        (size, _MASK32, "<Q"),
-        (compressed, _MASK32, "<Q"),
-        (header, _MASK32, "<Q"),
-        (disk, _MASK16, "<L"),
-    ):
-        width = struct.calcsize(form)
-        value = short
-        masked.append(value == mask)
-        if value == mask:
-            if len(rest) < width:
-                raise ZipError(f"{name!r} lacks a zip64 field")
-            (value,) = struct.unpack_from(form, rest)
-            rest = rest[width:]
-        else:
-            plain.append(struct.pack(form, short))
-        values.append(value)
-    # Some writers say here again what fits elsewhere. That is harmless if it is the same, and comes last: then no
-    # reader takes one value for another.
-    again = {b"".join(plain[:count]) for count in range(len(plain) + 1)}
-    if rest and (rest not in again or masked != sorted(masked, reverse=True)):
-        raise ZipError(f"{name!r} has a zip64 field with more than is missing elsewhere")
-    return values[0], values[1], values[2], values[3]
-
-
 def _local(read: Read, row: _Row, limit: int) -> tuple[int, int]:
     """Where the member's data begin, and where everything that belongs to it ends."""
     head = read(row.header, _LOCAL.size)
@@ -287,11 +232,11 @@ def _local(read: Read, row: _Row, limit: int) -> tuple[int, int]:
     rest = read(row.header + _LOCAL.size, name_size + extra_size)
     if rest[:name_size] != row.raw or flags != row.flags or method != row.method:
         raise ZipError(f"{row.name!r} has a local header that differs from the central one in name, flags or method")
-    fields = _extra(rest[name_size:], row.name)
-    if _ZIP64 in fields:
-        if len(fields[_ZIP64]) not in (8, 16):
+    fields = extra_fields(rest[name_size:], row.name)
+    if ZIP64 in fields:
+        if len(fields[ZIP64]) not in (8, 16):
             raise ZipError(f"{row.name!r} has a malformed zip64 field")
-        size, compressed, _, _ = _zip64(fields, row.name, size, compressed, 0, 0)
+        size, compressed, _, _ = zip64(fields, row.name, size, compressed, 0, 0)
     data = row.header + _LOCAL.size + name_size + extra_size
     end = data + row.compressed
     said, known = (crc, compressed, size), (row.crc, row.compressed, row.size)
