@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from dpbuild.checking import proof, refuse
+from dpbuild.describing import describe
 from dpbuild.errors import (
     ArtifactError,
     BaseImageError,
@@ -18,7 +19,7 @@ from dpbuild.errors import (
 )
 from dpbuild.locking import LOCK, lock_for_build
 from dpbuild.model.config import Config
-from dpbuild.model.evidence import Made
+from dpbuild.model.evidence import Evidence, Made
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock
@@ -34,13 +35,14 @@ from dpbuild.stages import config as config_stage
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.contents import LayerContents
-from dpbuild.stages.evidence.attach import attach, inputs
+from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
 from dpbuild.stages.layers.bytecode import standard_library
 from dpbuild.stages.layers.debian import debian_layers
 from dpbuild.stages.layers.make import make_layers
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
+from dpbuild.stages.open_image import OpenImage
 from dpbuild.stages.proof.prove import Selection, chosen
 from dpbuild.stages.select import select
 from dpbuild.stages.target import target
@@ -53,7 +55,10 @@ _DAMAGED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it."""
+    """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it.
+
+    ``sbom`` asks for the evidence even where it is not attached.
+    """
 
     push: bool = False
     load: bool = False
@@ -63,14 +68,16 @@ class BuildOptions:
     builder: str = "auto"
     epoch: int | None = None
     expect_digest: str = ""
+    sbom: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build made and where it went."""
+    """What a build made and where it went; ``evidence`` has that of the index last."""
 
     images: Images
     written: tuple[Written, ...]
+    evidence: tuple[Evidence, ...] = ()
 
     def metadata(self) -> dict[str, Any]:
         """For ``--metadata-file``."""
@@ -145,16 +152,19 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     images = combine([row.image for row, _ in made])
     for row, _ in made:
         _prove(row.image, config, bases, world)
-    if config.evidence:
+    evidence: tuple[Evidence, ...] = ()
+    if config.evidence or options.sbom:
         builder = bases.get(platforms[0]) if app.artifact else None
         told = inputs(config, app, text, builder, commit, epoch=options.epoch or 0, file_time=epoch)
-        images = attach(images, [row for row, _ in made], told)
+        rows = [row for row, _ in made]
+        evidence = documents(images, rows, [_sbom(row, bases, world) for row in rows], told)
+        images = attach(images, evidence, options.epoch or 0) if config.evidence else images
     expected = options.expect_digest
     if expected and expected != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {expected}")
     written = tuple(sink.write(images) for sink in sinks)
     _summary(images, [layers for _, layers in made], written, world, started)
-    return Built(images=images, written=written)
+    return Built(images=images, written=written, evidence=evidence)
 
 
 def _app(
@@ -247,8 +257,7 @@ def _image(
         epoch=options.epoch or 0,
         bundle=bool(app.certificates),
     )
-    row = next((each for each in locked.bases if each.platform == str(platform)), None)
-    return Made(image=image, base=base, wheels=chosen, packages=row.packages if row else ()), layers
+    return made_from(image, base, chosen, locked), layers
 
 
 def _prove(image: Image, config: Config, bases: Bases, world: World) -> None:
@@ -263,6 +272,12 @@ def _prove(image: Image, config: Config, bases: Bases, world: World) -> None:
         bases.fetch,
     )
     refuse(chosen(findings, Selection(select=config.check_select, ignore=config.check_ignore)), image, world.reporter)
+
+
+def _sbom(made: Made, bases: Bases, world: World) -> bytes:
+    image, config = made.image, decode_config(made.image.config_bytes)
+    opened = OpenImage(root=image.descriptor, descriptor=image.descriptor, manifest=image.manifest, config=config)
+    return describe(opened, image.platform, world.store, bases.fetch, made.base.facts)
 
 
 def _summary(

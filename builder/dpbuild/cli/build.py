@@ -42,6 +42,13 @@ from dpbuild.oci.digest import Digest
     "--expect-digest", envvar="DPBUILD_EXPECT_DIGEST", metavar="DIGEST", help="Fail unless the image has this digest."
 )
 @click.option(
+    "--sbom",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DPBUILD_SBOM",
+    metavar="FILE",
+    help="Write the image's SBOM there too (CycloneDX 1.6); that of all platforms, if there are several.",
+)
+@click.option(
     "--evidence/--no-evidence",
     default=None,
     envvar="DPBUILD_EVIDENCE",
@@ -57,7 +64,9 @@ def command(path: Path, **given: Any) -> None:
     from dpbuild.pipeline import BuildOptions, build
 
     outputs = options.paths(given["outputs"])
-    _check(given["metadata_file"], given["expect_digest"])
+    _check(given["expect_digest"])
+    for name in ("metadata_file", "sbom"):
+        _check_file(f"--{name.replace('_', '-')}", given[name])
     world = options.world(**given)
     folder = options.directory(path)
     flags: dict[str, object] = {}
@@ -81,16 +90,19 @@ def command(path: Path, **given: Any) -> None:
             builder=given["builder"],
             epoch=given["epoch"] if given["epoch"] is not None else world.epoch,
             expect_digest=given["expect_digest"] or "",
+            sbom=given["sbom"] is not None,
         ),
         world,
     )
     if given["metadata_file"]:
         world.write_json(given["metadata_file"], built.metadata())
+    if given["sbom"]:
+        world.write_file(given["sbom"], built.evidence[-1].sbom)
     click.echo(built.written[0].reference)
 
 
-def _check(metadata: Path | None, digest: str | None) -> None:
-    """What would otherwise fail when much of the work is done. Raises UsageError, OutputError."""
+def _check(digest: str | None) -> None:
+    """What would otherwise fail when much of the work is done. Raises UsageError."""
     if digest:
         try:
             Digest.parse(digest)
@@ -98,15 +110,18 @@ def _check(metadata: Path | None, digest: str | None) -> None:
             raise UsageError(
                 f"--expect-digest: {problem}", hint="a digest is sha256: and 64 hexadecimal digits"
             ) from None
-    if metadata is not None:
-        from dpbuild.adapters.sink.files import probe
 
-        folder = metadata.absolute().parent
-        if not folder.is_dir():
-            raise OutputError(
-                "there is no folder for --metadata-file", where=str(metadata), hint="make the folder first"
-            )
-        try:
-            probe(folder)
-        except OSError as problem:
-            raise OutputError(f"cannot write --metadata-file: {problem.strerror}", where=str(metadata)) from None
+
+def _check_file(option: str, path: Path | None) -> None:
+    """Whether a file that is written last can be written. Raises OutputError."""
+    if path is None:
+        return
+    from dpbuild.adapters.sink.files import probe
+
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"there is no folder for {option}", where=str(path), hint="make the folder first")
+    try:
+        probe(folder)
+    except OSError as problem:
+        raise OutputError(f"cannot write {option}: {problem.strerror}", where=str(path)) from None

@@ -8,6 +8,7 @@ from dpbuild.model.config import Config
 from dpbuild.model.files import ProjectFile
 from dpbuild.model.image import Image
 from dpbuild.model.lock import LockedFile, LockedPackage
+from dpbuild.oci.descriptor import Descriptor
 
 Chosen = tuple[tuple[LockedPackage, LockedFile], ...]
 
@@ -16,13 +17,24 @@ Chosen = tuple[tuple[LockedPackage, LockedFile], ...]
 class Made:
     """One platform's image with its base and the files that the lock chose for it.
 
-    ``packages`` are those of a composed base: name, version and the sha256 of the .deb.
+    ``packages`` are those of a composed base, ``runtime`` those on top of any: name, version and the sha256 of the
+    .deb.
     """
 
     image: Image
     base: Base
     wheels: Chosen = ()
     packages: tuple[tuple[str, str, str], ...] = ()
+    runtime: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The documents about one manifest or index: an SBOM in CycloneDX' JSON, and an in-toto statement."""
+
+    subject: Descriptor
+    sbom: bytes
+    provenance: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,16 @@ Kind = Literal["dpkg", "apk", "chisel", "rpm manifest", "rpm sqlite", "rpm bdb",
 _TEXT: Final = 64 << 20
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
 _STATUS_D: Final = "/var/lib/dpkg/status.d"
+_STATUS: Final = "/var/lib/dpkg/status"
 _RPM_LONG: Final = "/var/lib/rpmmanifest/container-manifest-2"
 _RPM_SHORT: Final = "/var/lib/rpmmanifest/container-manifest-1"
 _RPM_FOLDERS: Final = ("/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm")
+
+
+def describes(path: str) -> bool:
+    """Whether the file at this absolute path may be one of those that the functions here read."""
+    known = (*_OS_RELEASE, *(row for _, row, read in _READERS if read is not None))
+    return path in known or (path.startswith(f"{_STATUS_D}/") and not path.endswith(".md5sums"))
 
 
 def likely(tree: FileTree) -> Iterator[str]:
@@ -92,6 +99,12 @@ def _apk(text: str) -> Iterator[SystemPackage]:
             yield _package(row["P"], row["V"], row.get("A", ""), row.get("o", ""))
 
 
+def dpkg(tree: FileTree, contents: Contents) -> dict[str, dict[str, str]]:
+    """The fields of dpkg's packages by name; of a folded field the first line."""
+    rows = [row for path in (*_status_d(tree), _STATUS) for row in _stanzas(_text(contents, path))]
+    return {row["package"]: row for row in rows if "package" in row}
+
+
 def _package(name: str, version: str, architecture: str, source: str) -> SystemPackage:
     return SystemPackage(name=name, version=version, architecture=architecture, source="" if source == name else source)
 
@@ -123,7 +136,7 @@ def _decoded(read: Callable[[str], Iterable[SystemPackage]]) -> Callable[[bytes]
 
 # Where package managers keep their records, and how they are read; None for formats that are not.
 _READERS: Final[tuple[tuple[Kind, str, Callable[[bytes], Iterable[SystemPackage]] | None], ...]] = (
-    ("dpkg", "/var/lib/dpkg/status", _decoded(_dpkg)),
+    ("dpkg", _STATUS, _decoded(_dpkg)),
     *(("apk", path, _decoded(_apk)) for path in ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")),
     ("chisel", "/var/lib/chisel/manifest.wall", _chisel),
     ("rpm manifest", _RPM_LONG, _decoded(facts_rpm.long_list)),

@@ -114,9 +114,13 @@ class Surroundings:
 
     def write_json(self, path: Path, value: dict[str, Any]) -> None:
         """Write a JSON file at once. Raises OutputError."""
+        self.write_file(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+    def write_file(self, path: Path, data: bytes) -> None:
+        """Write a file at once. Raises OutputError."""
         temporary = path.with_name(f".{path.name}.new")
         try:
-            temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+            temporary.write_bytes(data)
             temporary.replace(path)
         except OSError as problem:
             temporary.unlink(missing_ok=True)

@@ -7,14 +7,29 @@ from dataclasses import replace
 from dpbuild import __version__
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
-from dpbuild.model.evidence import Inputs, Made
-from dpbuild.model.image import Images, Referrer
+from dpbuild.model.evidence import Chosen, Evidence, Inputs, Made
+from dpbuild.model.image import Image, Images, Referrer
+from dpbuild.model.lock import Lock
 from dpbuild.oci import mediatype
-from dpbuild.oci.descriptor import Descriptor
 from dpbuild.stages.app import App
 from dpbuild.stages.evidence.provenance import PREDICATE, provenance
 from dpbuild.stages.evidence.referrers import referrer
+from dpbuild.stages.evidence.sbom import combined
 from dpbuild.stages.image import timestamp
+
+
+def made_from(image: Image, base: Base, wheels: Chosen, lock: Lock) -> Made:
+    """One platform's image with what the lock says of it."""
+    platform = str(image.platform)
+    row = next((each for each in lock.bases if each.platform == platform), None)
+    runtime = lock.runtime_of(platform)
+    return Made(
+        image=image,
+        base=base,
+        wheels=wheels,
+        packages=row.packages if row else (),
+        runtime=runtime.packages if runtime else (),
+    )
 
 
 def inputs(
@@ -47,18 +62,29 @@ def inputs(
     )
 
 
-def attach(images: Images, made: Sequence[Made], inputs: Inputs) -> Images:
-    """The same images with their evidence, that of the index behind that of the platforms."""
-    created = timestamp(inputs.epoch)
+def documents(images: Images, made: Sequence[Made], sboms: Sequence[bytes], inputs: Inputs) -> tuple[Evidence, ...]:
+    """The evidence of each platform's image, and then of the index; ``sboms`` are in the order of ``made``."""
     name = inputs.config.project.name or "image"
-    ordered = sorted(made, key=lambda row: str(row.image.platform))
-
-    def told(subjects: list[tuple[str, Descriptor]], rows: Sequence[Made]) -> Referrer:
-        data = provenance(subjects, rows, inputs)
-        return referrer(subjects[0][1], data, mediatype.IN_TOTO, created=created, predicate_type=PREDICATE)
-
-    named = [(f"{name} {row.image.platform}", row.image.descriptor) for row in ordered]
-    found = [told([subject], [row]) for subject, row in zip(named, ordered, strict=True)]
+    ordered = sorted(zip(made, sboms, strict=True), key=lambda row: str(row[0].image.platform))
+    named = [(f"{name} {row.image.platform}", row.image.descriptor) for row, _ in ordered]
+    found = [
+        Evidence(subject=subject[1], sbom=listed, provenance=provenance([subject], [row], inputs))
+        for subject, (row, listed) in zip(named, ordered, strict=True)
+    ]
     if images.index_bytes:
-        found.append(told([(name, images.descriptor), *named], ordered))
-    return replace(images, referrers=tuple(found))
+        told = provenance([(name, images.descriptor), *named], [row for row, _ in ordered], inputs)
+        listed = combined(images.descriptor, [row for _, row in ordered])
+        found.append(Evidence(subject=images.descriptor, sbom=listed, provenance=told))
+    return tuple(found)
+
+
+def attach(images: Images, evidence: Sequence[Evidence], epoch: int) -> Images:
+    """The same images with manifests that refer to them; ``epoch`` is in seconds."""
+    created = timestamp(epoch)
+    rows: list[Referrer] = []
+    for each in evidence:
+        rows.append(referrer(each.subject, each.sbom, mediatype.CYCLONEDX, created=created))
+        rows.append(
+            referrer(each.subject, each.provenance, mediatype.IN_TOTO, created=created, predicate_type=PREDICATE)
+        )
+    return replace(images, referrers=tuple(rows))

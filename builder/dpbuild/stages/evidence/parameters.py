@@ -56,6 +56,7 @@ _KEYS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "files": ("files", _copies),
     "ca-certificates": ("ca_certificates", _texts),
     "bytecode": ("bytecode", _plain),
+    "runtime-packages": ("runtime_packages", _texts),
     "find-links": ("find_links", lambda value: [without_user(row) for row in value]),
     "no-binary": ("no_binary", _texts),
     "only-binary": ("only_binary", _texts),

@@ -123,7 +123,7 @@ def _builder(base: Base) -> Json:
 
 
 def _packages(made: Made) -> list[Json]:
-    """The Debian packages of a composed base."""
+    """The Debian packages of a composed base, and those that are added."""
     facts = made.base.facts
     # Some packages are for all architectures, which the lock does not tell.
     architectures = {row.name: row.architecture for row in facts.packages}
@@ -131,11 +131,12 @@ def _packages(made: Made) -> list[Json]:
         _resource(
             name,
             sha256,
-            "base-package",
+            role,
             uri=purl.debian(name, version, architectures.get(name, ""), facts.distributor),
             annotations={"platform": str(made.image.platform)},
         )
-        for name, version, sha256 in made.packages
+        for role, rows in (("base-package", made.packages), ("runtime-package", made.runtime))
+        for name, version, sha256 in rows
     ]
 
 

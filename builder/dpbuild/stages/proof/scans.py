@@ -11,6 +11,7 @@ from dpbuild.errors import BaseImageError
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import Store
+from dpbuild.stages import inventory
 from dpbuild.stages.contents import opened
 from dpbuild.stages.proof.scan import FORMAT, LayerScan, scan
 from dpbuild.stages.proof.scan_codec import decode, encode
@@ -61,10 +62,11 @@ def _kept(store: Store, layer: Descriptor) -> LayerScan | None:
 def _made(store: Store, layer: Descriptor, diff_id: Digest, fetch: Callable[[Descriptor], object]) -> LayerScan:
     if not store.has(layer.digest):
         fetch(layer)
+    watch = inventory.Watch()
     with opened(store, layer) as stream:
         try:
             tar, raw = open_layer(stream, limit=limit_of(layer.size))
-            found = scan(entries(tar))
+            found = scan(watch.over(entries(tar)))
         except ReadError as problem:
             raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
     if raw.digest() != diff_id.hex:
@@ -72,4 +74,6 @@ def _made(store: Store, layer: Descriptor, diff_id: Digest, fetch: Callable[[Des
             f"a layer unpacks to sha256:{raw.digest()}, but the config's diffID is {diff_id}", where=str(layer.digest)
         )
     store.put("facts", _key(layer), encode(found))
+    # Evidence asks for it next, and the layer is not read again for that.
+    inventory.keep(store, layer, watch.inventory)
     return found

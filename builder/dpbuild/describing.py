@@ -1,0 +1,67 @@
+"""``dpbuild sbom``, and the SBOMs of every build: from an image's layers to what is in it."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from dpbuild import __version__
+from dpbuild.errors import BaseImageError, TargetError
+from dpbuild.model.facts import Facts
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference
+from dpbuild.ports.store import Store
+from dpbuild.ports.world import World
+from dpbuild.stages.base import fetch_layers
+from dpbuild.stages.contents import LayerContents
+from dpbuild.stages.evidence.sbom import FORMAT, sbom
+from dpbuild.stages.facts import read_facts
+from dpbuild.stages.inventory import InventoryContents, inventories
+from dpbuild.stages.open_image import OpenImage, open_image
+from dpbuild.stages.proof.scans import scan_layers, tree_of
+from dpbuild.stages.target import target
+
+_KIND: Final = "facts"
+
+
+def read_sbom(reference: Reference, platform: Platform, world: World) -> bytes:
+    """The SBOM of one platform's image, whoever made it. Raises BaseImageError and what the source raises."""
+    source = world.source(reference, (platform,))
+    image = open_image(reference, source, platform, world.store)
+
+    def fetch(layer: Descriptor) -> None:
+        fetch_layers(source, (layer,), world.store, world.reporter)
+
+    return describe(image, platform, world.store, fetch)
+
+
+def describe(
+    image: OpenImage,
+    platform: Platform,
+    store: Store,
+    fetch: Callable[[Descriptor], object],
+    facts: Facts | None = None,
+) -> bytes:
+    """The SBOM, made once for each manifest.
+
+    ``fetch`` brings a layer into the store that is not there; ``facts`` are the image's where they are known.
+    """
+    key = f"sbom-{image.descriptor.digest.hex}-{platform}-{FORMAT}-{__version__}"
+    kept = store.get(_KIND, key)
+    if kept is not None:
+        return kept
+    layers = image.manifest.layers
+    tree = tree_of(scan_layers(layers, image.config.diff_ids, store, fetch))
+    if facts is None:
+        with contextlib.suppress(BaseImageError):
+            # An image without a Python that is understood still has packages.
+            files = LayerContents(tree, layers, store, fetch)
+            facts = read_facts(tree, files, image.config, platform, image.manifest.annotations)
+    environment = None
+    if facts is not None:
+        with contextlib.suppress(TargetError):
+            environment = target(facts, platform).markers
+    contents = InventoryContents(tree, inventories(layers, store, fetch))
+    made = sbom(image.descriptor, platform, image.config, tree, contents, environment)
+    store.put(_KIND, key, made)
+    return made

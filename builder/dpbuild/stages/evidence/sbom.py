@@ -1,0 +1,164 @@
+"""An image's SBOM in CycloneDX 1.6 (ECMA-424), as JSON.
+
+It is a function of the image alone: whoever reads the image, at any time and by any way, gets the same bytes from the
+same version of dpbuild.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from dpbuild import __version__
+from dpbuild.archive.overlay import FileTree
+from dpbuild.oci.codec import canonical, decode_object
+from dpbuild.oci.config import ImageConfig
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.platform import Platform
+from dpbuild.pypa.markers import Environment
+from dpbuild.stages.evidence.component import Component
+from dpbuild.stages.evidence.distributions import distributions
+from dpbuild.stages.evidence.system import packages
+from dpbuild.stages.inventory import InventoryContents
+
+Json = dict[str, Any]
+
+# Part of the key of what is kept: whoever changes the document changes this.
+FORMAT: Final = 1
+SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
+PREDICATE: Final = "https://cyclonedx.org/bom"
+_IMAGE: Final = "image"
+# RFC 3339, as JSON schemas check it.
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+
+
+def sbom(
+    image: Descriptor,
+    platform: Platform,
+    config: ImageConfig,
+    tree: FileTree,
+    contents: InventoryContents,
+    environment: Environment | None,
+) -> bytes:
+    """The document for one platform's image; ``environment`` is that of its Python, if it has one."""
+    found = (*packages(tree, contents), *distributions(tree, contents, environment))
+    needs: dict[str, list[str]] = {row.ref: sorted(row.needs) for row in found}
+    for row in found:
+        for ref, rows in row.inner_needs:
+            needs[ref] = sorted({*needs.get(ref, ()), *rows})
+    return _document(
+        _subject(image, _IMAGE, str(platform)),
+        [_component(row) for row in found],
+        needs | {_IMAGE: _roots([row.ref for row in found], needs)},
+        config.created,
+    )
+
+
+def combined(index: Descriptor, documents: Sequence[bytes]) -> bytes:
+    """The document of an index: each platform's image with everything that its own document lists."""
+    components, needs, times = [], {}, set()
+    for data in documents:
+        value = decode_object(data, "SBOM")
+        image = value["metadata"]["component"]
+        prefix = image["version"]
+        renamed = _prefixed({**image, "components": value["components"]}, prefix)
+        components.append(renamed)
+        for row in value["dependencies"]:
+            needs[f"{prefix}/{row['ref']}"] = [f"{prefix}/{ref}" for ref in row.get("dependsOn", [])]
+        times.add(value["metadata"].get("timestamp", ""))
+    needs[_IMAGE] = sorted(row["bom-ref"] for row in components)
+    return _document(_subject(index, _IMAGE, ""), components, needs, max(times, default=""))
+
+
+def _document(subject: Json, components: list[Json], needs: dict[str, list[str]], created: str) -> bytes:
+    metadata: Json = {
+        "component": subject,
+        "tools": {"components": [{"type": "application", "name": "dpbuild", "version": __version__}]},
+    }
+    if _TIME.fullmatch(created):
+        metadata["timestamp"] = created
+    value: Json = {
+        "$schema": SCHEMA,
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": metadata,
+        "components": components,
+        "dependencies": [{"ref": ref} | ({"dependsOn": rows} if rows else {}) for ref, rows in sorted(needs.items())],
+    }
+    return canonical(value | {"serialNumber": _serial(canonical(value))})
+
+
+def _serial(data: bytes) -> str:
+    """A UUID of the content: version 8 (RFC 9562, 5.8), which is for hashes of one's own choice."""
+    raw = bytearray(hashlib.sha256(data).digest()[:16])
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"urn:uuid:{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _subject(image: Descriptor, ref: str, platform: str) -> Json:
+    row: Json = {
+        "type": "container",
+        "bom-ref": ref,
+        "name": "image",
+        "version": str(image.digest),
+        "mime-type": image.media_type,
+        "hashes": [{"alg": "SHA-256", "content": image.digest.hex}],
+    }
+    return row | ({"properties": [{"name": "dpbuild:platform", "value": platform}]} if platform else {})
+
+
+def _component(row: Component) -> Json:
+    out: Json = {"type": row.kind, "bom-ref": row.ref, "name": row.name}
+    for key, value in (("version", row.version), ("purl", row.purl), ("description", row.description)):
+        if value:
+            out[key] = value
+    if row.licenses:
+        first = row.licenses[0]
+        declared = {"acknowledgement": "declared"}
+        out["licenses"] = (
+            [{"expression": first.expression, **declared}]
+            if first.expression
+            else [{"license": {"name": each.name, **declared}} for each in row.licenses]
+        )
+    if row.location:
+        out["evidence"] = {"occurrences": [{"location": row.location}]}
+    inner = [
+        {"type": "file", "name": path, "hashes": [{"alg": "SHA-256", "content": sha256}]} for path, sha256 in row.files
+    ]
+    if inner or row.inner:
+        out["components"] = [*inner, *row.inner]
+    if row.notes:
+        out["properties"] = [{"name": name, "value": value} for name, value in row.notes]
+    return out
+
+
+def _roots(refs: Iterable[str], needs: dict[str, list[str]]) -> list[str]:
+    """What nothing else needs; and of what only a circle reaches, the first by name."""
+    every = sorted(refs)
+    needed = {ref for rows in needs.values() for ref in rows}
+    roots = [ref for ref in every if ref not in needed]
+    seen: set[str] = set()
+    for ref in (*roots, *every):
+        if ref not in seen:
+            if ref not in roots:
+                roots.append(ref)
+            todo = [ref]
+            while todo:
+                here = todo.pop()
+                if here not in seen:
+                    seen.add(here)
+                    todo += needs.get(here, [])
+    return sorted(roots)
+
+
+def _prefixed(row: Json, prefix: str) -> Json:
+    """A component whose refs, and those below it, are unique among several documents."""
+    out = dict(row)
+    if "bom-ref" in row:
+        out["bom-ref"] = f"{prefix}/{row['bom-ref']}"
+    if "components" in row:
+        out["components"] = [_prefixed(each, prefix) for each in row["components"]]
+    return out
