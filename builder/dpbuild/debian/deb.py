@@ -60,6 +60,14 @@ def members(data: bytes) -> dict[str, memoryview]:
 
 def _tar(data: bytes, stem: str, limit: int) -> Iterator[tuple[Entry, BinaryIO | None]]:
     """The entries of ``<stem>.tar`` in whichever compression it has."""
+    stream, name = _member(data, stem, limit)
+    try:
+        yield from read.entries(stream)
+    except read.ReadError as problem:
+        raise DebError(f"its {name} cannot be read: {problem}") from None
+
+
+def _member(data: bytes, stem: str, limit: int) -> tuple[BinaryIO, str]:
     parts = members(data)
     version = bytes(parts.get("debian-binary", b"")).strip()
     if not version.startswith(b"2."):
@@ -67,16 +75,10 @@ def _tar(data: bytes, stem: str, limit: int) -> Iterator[tuple[Entry, BinaryIO |
     name = next((row for row in parts if row == f"{stem}.tar" or row.startswith(f"{stem}.tar.")), None)
     if name is None:
         raise DebError(f"it has no {stem}.tar")
-    stream: BinaryIO
     if name.endswith(".xz"):
-        stream = io.BytesIO(_unxz(bytes(parts[name]), limit))
-    else:
-        try:
-            stream, _ = read.open_layer(io.BytesIO(parts[name]), limit=limit)
-        except read.ReadError as problem:
-            raise DebError(f"its {name} cannot be read: {problem}") from None
+        return io.BytesIO(_unxz(bytes(parts[name]), limit)), name
     try:
-        yield from read.entries(stream)
+        return read.open_layer(io.BytesIO(parts[name]), limit=limit)[0], name
     except read.ReadError as problem:
         raise DebError(f"its {name} cannot be read: {problem}") from None
 
@@ -109,3 +111,8 @@ def contents(data: bytes) -> Iterator[tuple[Entry, bytes]]:
     """Every entry of ``data.tar`` as dpkg would unpack it, with the content of files. Raises DebError."""
     for entry, stream in _tar(data, "data", LARGEST):
         yield entry, stream.read() if stream is not None and entry.kind is Kind.FILE else b""
+
+
+def tar(data: bytes) -> BinaryIO:
+    """``data.tar``, decompressed. Raises DebError."""
+    return _member(data, "data", LARGEST)[0]
