@@ -1,7 +1,9 @@
 """Running the base's own interpreter."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
+
+from dpbuild.errors import SandboxError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,20 @@ class Job:
     capture: bool = True
     user: str = ""
     stdin: bytes = b""
+
+
+class TimedOut(SandboxError):
+    """The program was stopped because it ran longer than it may; what it had said until then."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+    @classmethod
+    def after(cls, seconds: float, name: str, stdout: bytes = b"", stderr: bytes = b"") -> Self:
+        """The error for a program that ``name`` stopped."""
+        found = cls(f"{name} stopped the program because it ran longer than {seconds:g} s")
+        found.stdout, found.stderr = stdout, stderr
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

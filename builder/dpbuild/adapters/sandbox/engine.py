@@ -13,7 +13,7 @@ from dpbuild.adapters.sandbox.terminal import in_terminal, raw_terminal
 from dpbuild.adapters.sandbox.users import resolve_user
 from dpbuild.archive import tar
 from dpbuild.errors import SandboxError
-from dpbuild.ports.sandbox import Job, Outcome
+from dpbuild.ports.sandbox import Job, Outcome, TimedOut
 
 _CHUNK: Final = 1 << 16
 _ATTEMPTS: Final = 4
@@ -183,8 +183,8 @@ def _attached(client: Any, container: str, job: Job | None) -> Outcome:
         for stream, data in _chunks(raw) if terminal else _frames(raw):
             take(stream, data)
         status = int(client.wait(container, timeout=None)["StatusCode"])
-    if late.is_set() and job is not None:
-        raise SandboxError(f"the program was stopped because it ran longer than {job.timeout:g} s", where=job.argv[0])
+    if late.is_set() and job is not None and job.timeout is not None:
+        raise TimedOut.after(job.timeout, "the engine", b"".join(out), b"".join(err))
     return Outcome(status=status, stdout=b"".join(out), stderr=b"".join(err))
 
 

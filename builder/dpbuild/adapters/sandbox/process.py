@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from dpbuild.errors import SandboxError
-from dpbuild.ports.sandbox import Outcome
+from dpbuild.ports.sandbox import Outcome, TimedOut
 
 FOREIGN = (
     "the image is for another machine than this one: install qemu-user-static and binfmt-support, "
@@ -54,11 +54,9 @@ def captured(
     with process:
         try:
             stdout, stderr = process.communicate(stdin, timeout)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as late:
             _kill_group(process)
-            raise SandboxError(
-                f"{name} stopped the program because it ran longer than {timeout:g} s", where=argv[-1][:200]
-            ) from None
+            raise TimedOut.after(late.timeout, name, late.stdout or b"", late.stderr or b"") from None
         except BaseException:
             _kill_group(process)
             raise
@@ -141,8 +139,8 @@ def attached(
             inner = started()
             try:
                 code = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                raise SandboxError(f"{name} stopped the program because it ran longer than {timeout:g} s") from None
+            except subprocess.TimeoutExpired as late:
+                raise TimedOut.after(late.timeout, name) from None
             if code < 0 and inner is not None:
                 with contextlib.suppress(ChildProcessError):
                     code = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
