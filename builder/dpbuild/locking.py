@@ -15,6 +15,7 @@ from dpbuild.stages import config as config_stage
 from dpbuild.stages import lock as lock_stage
 from dpbuild.stages import lockfile, runtime
 from dpbuild.stages.bases import Bases
+from dpbuild.stages.select import ANY
 from dpbuild.stages.target import target
 
 LOCK = "pylock.dpbuild.toml"
@@ -28,6 +29,7 @@ class LockOptions:
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     upgrade_base: bool = False
+    builder: str = "auto"
 
 
 def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptions, world: World) -> tuple[str, ...]:
@@ -49,7 +51,14 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
 
 
 def lock_for_build(
-    project: ProjectFolder, config: Config, platforms: Sequence[Platform], world: World, *, locked: bool, frozen: bool
+    project: ProjectFolder,
+    config: Config,
+    platforms: Sequence[Platform],
+    world: World,
+    *,
+    locked: bool,
+    frozen: bool,
+    builder: str = "auto",
 ) -> tuple[Lock, str, Bases]:
     """The lock that is there if it fits, else a new one; and its text."""
     text = project.read(LOCK)
@@ -67,7 +76,7 @@ def lock_for_build(
     bases = Bases(world, config, previous)
     if reason is None and previous is not None and text is not None:
         return previous, text, bases
-    new = _make_lock(project, config, bases, previous, world, LockOptions())
+    new = _make_lock(project, config, bases, previous, world, LockOptions(builder=builder))
     if previous is not None:
         world.reporter.note(f"the lock was renewed: {reason}")
         for line in lock_stage.changes(previous, new):
@@ -124,6 +133,7 @@ def _make_lock(
             previous=previous,
             upgrade=options.upgrade,
             upgrade_packages=options.upgrade_packages,
+            allow_sdist=frozenset() if options.builder == "none" else ANY,
             note=world.reporter.note,
         )
         step.done(f"{len(new.packages)} packages for {', '.join(new.platforms)}")

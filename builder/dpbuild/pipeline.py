@@ -30,10 +30,10 @@ from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
-from dpbuild.stages import app_wheel, lockfile
 from dpbuild.stages import config as config_stage
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
+from dpbuild.stages.builds import Builds, begin
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
@@ -44,7 +44,7 @@ from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.open_image import OpenImage
 from dpbuild.stages.proof.prove import Selection, chosen
-from dpbuild.stages.select import select
+from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
 
 # Where the image goes if nothing else is said, in the project; never a part of the app.
@@ -143,18 +143,23 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     for sink in sinks:
         sink.check()
     locked, text, bases = lock_for_build(
-        project, config, platforms, world, locked=options.locked, frozen=options.frozen
+        project, config, platforms, world, locked=options.locked, frozen=options.frozen, builder=options.builder
     )
-    app = _app(project, config, bases, platforms, kind, options, world)
+    frozen = options.locked or options.frozen
+    builds = begin(project, config, world, bases.blob, options.builder, locked=frozen)
+    apps = _apps(project, config, bases, platforms, kind, builds)
+    app = apps[platforms[0]]
     commit = project.commit() if app.layers and (config.evidence or options.epoch is None) else None
     epoch = app_stage.file_time(commit, options.epoch, world.reporter) if app.layers else 0
-    made = [_image(project, config, bases, platform, locked, app, epoch, options, world) for platform in platforms]
+    made = [_image(project, config, bases, row, locked, apps[row], builds, epoch, options, world) for row in platforms]
+    build_lock = builds.write(project)
     images = combine([row.image for row, _ in made])
     for row, _ in made:
         _prove(row.image, config, bases, world)
     evidence: tuple[Evidence, ...] = ()
     if config.evidence or options.sbom:
         builder = bases.get(platforms[0]) if app.artifact else None
+        app = replace(app, build_wheels=tuple(builds.wheels_used), build_lock=build_lock)
         told = inputs(config, app, text, builder, commit, epoch=options.epoch or 0, file_time=epoch)
         rows = [row for row, _ in made]
         evidence = documents(images, rows, [_sbom(row, bases, world) for row in rows], told)
@@ -167,51 +172,26 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     return Built(images=images, written=written, evidence=evidence)
 
 
-def _app(
+def _apps(
     project: ProjectFolder,
     config: Config,
     bases: Bases,
     platforms: Sequence[Platform],
     kind: app_stage.Kind,
-    options: BuildOptions,
-    world: World,
-) -> app_stage.App:
-    """The app, its wheel built if it is one: once, with the interpreter of the first platform's base."""
-    if kind == "wheel":
-        base = bases.get(platforms[0])
-        files = project.build_files()
-        text = project.read(app_wheel.NAME)
-        previous = None if text is None else lockfile.loads(text, app_wheel.NAME)
-        goal = target(base.facts, base.platform)
-        built = app_wheel.build_app(
-            config,
-            files,
-            base.facts,
-            goal,
-            previous,
-            backend=world.backend(base, bases.blob, options.builder),
-            resolver=world.resolver,
-            fetch=lambda lock: fetch_all(
-                select(lock.packages, goal, where=app_wheel.NAME),
-                project.directory,
-                world.store,
-                world.fetcher,
-                world.reporter,
-            ),
-            store=world.store,
-            reporter=world.reporter,
-            locked=options.locked or options.frozen,
-        )
-        if built.lock != previous:
-            text = lockfile.dumps(built.lock)
-            project.write(app_wheel.NAME, text)
-        return replace(
-            app_stage.collect(project, config, built.artifact, kind),
-            sources=files,
-            build_wheels=select(built.lock.packages, goal, where=app_wheel.NAME),
-            build_lock=text or "",
-        )
-    return app_stage.collect(project, config, None, kind)
+    builds: Builds,
+) -> dict[Platform, app_stage.App]:
+    """The app for each platform, its wheel built if it is one: once with the first platform's interpreter, or for
+    each platform where something has to be compiled.
+    """
+    if kind != "wheel":
+        return dict.fromkeys(platforms, app_stage.collect(project, config, None, kind))
+    files = project.build_files()
+    building = platforms if builds.compiles(files) else platforms[:1]
+    made = {}
+    for platform in building:
+        artifact = builds.app(bases.get(platform), files)
+        made[platform] = replace(app_stage.collect(project, config, artifact, kind), sources=files)
+    return {platform: made.get(platform, made[platforms[0]]) for platform in platforms}
 
 
 def _image(
@@ -221,14 +201,16 @@ def _image(
     platform: Platform,
     locked: Lock,
     app: app_stage.App,
+    builds: Builds,
     epoch: int,
     options: BuildOptions,
     world: World,
 ) -> tuple[Made, tuple[Layer, ...]]:
     base, store = bases.get(platform), world.store
     contents = LayerContents(base.tree, base.manifest.layers, store, bases.fetch)
-    chosen = select(locked.packages, target(base.facts, platform), where=LOCK)
-    artifacts = fetch_all(chosen, project.directory, store, world.fetcher, world.reporter)
+    goal = target(base.facts, platform)
+    chosen = select(locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=LOCK)
+    artifacts = builds.wheels(base, fetch_all(chosen, project.directory, store, world.fetcher, world.reporter))
     # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
     compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
     replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")

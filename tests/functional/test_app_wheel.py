@@ -12,6 +12,7 @@ from machinery import ComposedBase
 from dpbuild.errors import DpbuildError, LockStale, NoCompatibleWheel, SdistBuildFailed
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.lock import Lock
+from dpbuild.model.recipe import Build
 from dpbuild.stages import app_wheel
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.config import load
@@ -82,13 +83,15 @@ def build(
     def fetch(lock: Lock) -> tuple[Artifact, ...]:
         return fetch_all(select(lock.packages, goal), here.directory, world.store, world.fetcher, world.reporter)
 
+    config = load(here.directory, here.read)
+    builders = world.builders(config, lambda row: world.store.open(row.digest), kind)
     return app_wheel.build_app(
-        load(here.directory, here.read),
+        config,
         here.build_files(),
         base.base.facts,
         goal,
         previous,
-        backend=world.backend(base.base, lambda row: world.store.open(row.digest), kind),
+        backend=builders.backend(base.base, None, Build()),
         resolver=world.resolver,
         fetch=fetch,
         store=Forgetful(world),  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def test_no_wheel_for_the_target(bench: Bench) -> None:
 def test_only_an_sdist(bench: Bench) -> None:
     bench.index.add_sdist("sourceonly", "1.0")
     bench.configure(dependencies=("sourceonly",))
-    bench.fails(52, "sourceonly")
+    bench.fails(52, "sourceonly", "--builder", "none")
 
 
 def test_no_such_project(bench: Bench) -> None:

@@ -141,7 +141,7 @@ def a_wheel_with_more_in_it(bench: Bench) -> Ran:
 BACKEND = "import sys\ndef build_wheel(*_):\n    sys.exit('nothing works')\n"
 
 
-@ends(54, "app: its build backend maker ended with status 1", at=r".*/logs/app\.log",
+@ends(54, "app 1: its build backend maker ended with status 1", at=r".*/logs/app-1\.log",
       hint="the whole log is in that file; .*", heavy=True,
       left=(LOCK, "pylock.dpbuild-build.toml", "maker.py"))  # fmt: skip
 def a_backend_that_fails(bench: Bench) -> Ran:

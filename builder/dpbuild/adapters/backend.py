@@ -16,7 +16,9 @@ from dpbuild.errors import SdistBuildFailed, StoreError, UnsafeWheel
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.config import Project
 from dpbuild.model.facts import Facts
-from dpbuild.ports.backend import Recipe, Source
+from dpbuild.model.recipe import Options
+from dpbuild.oci.descriptor import Pairs
+from dpbuild.ports.backend import Source
 from dpbuild.ports.sandbox import Job, Sandbox, TimedOut
 from dpbuild.pypa import rewrite
 from dpbuild.pypa.wheel import WheelError, name_and_version
@@ -47,7 +49,8 @@ class Environment:
     """
 
     identity: str
-    recipe: Recipe = Recipe()
+    env: Pairs = ()
+    options: Options = ()
     timeout: float = 1800.0
     memory: int = 0
     network: bool = False
@@ -78,8 +81,8 @@ class SandboxBackend:
     @property
     def identity(self) -> str:
         """The root by content, and what is set in it."""
-        recipe = self._environment.recipe
-        return f"{self._environment.identity} {recipe.env} {recipe.options}"
+        found = self._environment
+        return f"{found.identity} {found.env} {found.options} {found.network}"
 
     def requires(self, project: Project, source: Source, wheels: Sequence[Artifact]) -> tuple[str, ...]:
         """What ``get_requires_for_build_wheel`` answers."""
@@ -126,18 +129,19 @@ class SandboxBackend:
         sandbox, root = self._start()
         script = resources("dpbuild.adapters").joinpath("backend_hook.py.txt").read_text()
         name = project.build_backend or LEGACY
-        recipe, limits = self._environment.recipe, self._environment
+        limits = self._environment
         job = {
             "hook": hook,
             "backend": name,
             # The legacy backend is there for setup.py files that import what lies beside them.
             "path": list(project.backend_path) or ([""] if name == LEGACY else []),
-            "settings": dict(recipe.options) or None,
+            # PEP 517: a value is a string, or a list of strings where there are several.
+            "settings": {key: row[0] if len(row) == 1 else list(row) for key, row in limits.options} or None,
             "memory": limits.memory,
         }
         env = {
             **(dict(_FLAGS) if limits.compiler else {}),
-            **dict(recipe.env),
+            **dict(limits.env),
             "HOME": HOME,
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
@@ -186,7 +190,9 @@ class SandboxBackend:
         lines = "".join(f"\n  | {line}" for line in text.rstrip().splitlines()[-_LAST_LINES:])
         said = f"{_named(project)}: its build backend {backend} {what}"
         if _FULL.search(text):
-            return StoreError(f"{said}: the disk is full{lines}", where=where, hint="free some room, or use --cache-dir")
+            return StoreError(
+                f"{said}: the disk is full{lines}", where=where, hint="free some room, or use --cache-dir"
+            )
         if not self._environment.network and _NETWORK.search(text):
             said += ": it wants the network, which a build does not get"
             hint = hint or (
@@ -195,7 +201,12 @@ class SandboxBackend:
             )
         elif outside := _READ_ONLY.search(text):
             said += f": it writes outside of its folder, to {(outside[1] or outside[2]).strip()}"
-        return SdistBuildFailed(said + lines, where=where, hint=hint or "the whole log is in that file")
+        more = (
+            "what it misses can be added: packages of [tool.dpbuild.builder]"
+            if self._environment.compiler
+            else "try `python -m build --wheel` in the project"
+        )
+        return SdistBuildFailed(said + lines, where=where, hint=hint or f"the whole log is in that file; {more}")
 
 
 def _verify(path: Path) -> None:

@@ -71,9 +71,7 @@ def folders(store: DiskStore, interpreter: str, source: Source, wheels: Sequence
         remove_tree(root)
 
 
-def _fill(
-    found: Folders, store: DiskStore, interpreter: str, source: Source, wheels: Sequence[Artifact]
-) -> None:
+def _fill(found: Folders, store: DiskStore, interpreter: str, source: Source, wheels: Sequence[Artifact]) -> None:
     for folder in (found.source, found.site, found.results, found.home):
         folder.mkdir()
         folder.chmod(0o755)

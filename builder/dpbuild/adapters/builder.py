@@ -17,11 +17,11 @@ from dpbuild.debian.indices import BadIndex, Package
 from dpbuild.debian.suites import ARCHITECTURES, Suite
 from dpbuild.errors import BaseImageError, ConfigError, NotFound, StoreError
 from dpbuild.model.base import Base
+from dpbuild.model.builder import BuilderPlan
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
 from dpbuild.stages import builder as stage
-from dpbuild.stages.builder import BuilderPlan
 
 _THREADS: Final = 4
 # The largest package of a compiler is a tenth of this.
@@ -62,14 +62,20 @@ class DebianBuilders:
         except BadIndex as problem:
             raise BaseImageError(f"the index of {suite.codename} cannot be used: {problem}") from None
         self._rows |= {row.sha256: row for row in rows}
-        return BuilderPlan(suite=suite.name, pins=tuple((row.name, row.version, row.sha256) for row in rows))
+        return BuilderPlan(
+            platform=str(base.platform),
+            base=str(base.descriptor.digest),
+            suite=suite.name,
+            wanted=tuple(sorted(extra)),
+            pins=tuple((row.name, row.version, row.sha256) for row in rows),
+        )
 
     def folder(self, base: Base, suite: Suite, plan: BuilderPlan, within: BuilderPlan | None = None) -> str:
         """The builder's files, made once; those of ``within``, a smaller builder, are shared with it.
 
         Raises BaseImageError, HashMismatch, StoreError.
         """
-        key = plan.digest([str(row.digest) for row in base.manifest.layers])
+        key = stage.digest(plan, [str(row.digest) for row in base.manifest.layers])
         found = self._store.folder("builder", key)
         if found is not None:
             return found

@@ -104,7 +104,8 @@ class UvResolver:
                     return _packages(text, request.directory)
             # Projects that may be built are asked for as an sdist only when no wheel will do.
             wanted = uv_errors.sdist_only(done.stderr) - forced
-            allowed = {name for name in wanted if name in request.allow_sdist or "*" in request.allow_sdist}
+            others = set(request.only_binary) if "*" in request.allow_sdist else wanted - request.allow_sdist
+            allowed = wanted - others
             if not allowed:
                 raise uv_errors.translate(done.stderr, target)
             forced |= allowed

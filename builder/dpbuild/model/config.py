@@ -59,6 +59,19 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderConfig:
+    """``[tool.dpbuild.builder]``: ``timeout`` in seconds, ``memory`` in bytes for each process, 0 for no limit."""
+
+    image: str = ""
+    packages: tuple[str, ...] = ()
+    resolve: bool = False
+    network: bool = False
+    env: Pairs = ()
+    timeout: int = 1800
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything a build is told. Paths are as written, relative to ``directory``, which is absolute.
 
@@ -96,6 +109,7 @@ class Config:
     check_ignore: tuple[str, ...] = ()
     runtime_packages: tuple[str, ...] = ()
     recipes: tuple[Recipe, ...] = ()
+    builder: BuilderConfig = BuilderConfig()
     debian_mirror: str = ""
     debian_security_mirror: str = ""
     debian_snapshot: str = ""

@@ -1,25 +1,17 @@
 """Build backends (PEP 517), run by the base's own interpreter; and builders, which have a compiler beside it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from dpbuild.model.artifact import Artifact
+from dpbuild.model.base import Base
+from dpbuild.model.builder import BuilderPlan
 from dpbuild.model.config import Project
 from dpbuild.model.files import ProjectFile
-from dpbuild.oci.descriptor import Pairs
+from dpbuild.model.recipe import Build
 
 # What is built: a project's files, or an sdist in the store.
 Source = Sequence[ProjectFile] | Artifact
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How one project is built: Debian packages beside the compiler, environment, and config settings (PEP 517)."""
-
-    packages: tuple[str, ...] = ()
-    env: Pairs = ()
-    options: Pairs = ()
 
 
 class Backend(Protocol):
@@ -37,3 +29,13 @@ class Backend(Protocol):
 
     def metadata(self, project: Project, source: Source, wheels: Sequence[Artifact]) -> str:
         """METADATA as ``prepare_metadata_for_build_wheel`` makes it, or as the wheel has it."""
+
+
+class Builders(Protocol):
+    """Builders for the bases of one run. Raises TargetError (30), ConfigError (10), BaseImageError (20)."""
+
+    def plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
+        """What a builder for ``base`` with these Debian packages consists of now; asks the archive."""
+
+    def backend(self, base: Base, plan: BuilderPlan | None, build: Build) -> Backend:
+        """What builds in it; without a plan in the base itself, which has no compiler. Nothing is unpacked yet."""

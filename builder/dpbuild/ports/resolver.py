@@ -13,9 +13,10 @@ class ResolveRequest:
 
     ``requirements`` and ``constraints`` are PEP 508 lines; ``preferences`` are ``name==version`` lines that
     hold unless they have no solution (the lock that is there); ``allow_sdist`` names the projects (normalised)
-    that may come as an sdist, or holds "*"; ``no_binary`` those (or ":all:") that must. ``options`` are index
-    options in the words of requirements files. With ``no_deps`` the requirements are all there is. With
-    ``sources``, ``[tool.uv.sources]`` of the project in ``directory`` says which index a project comes from.
+    that may come as an sdist, or holds "*" for all but ``only_binary``; ``no_binary`` those (or ":all:") that must.
+    ``options`` are index options in the words of requirements files. With ``no_deps`` the requirements are all
+    there is. With ``sources``, ``[tool.uv.sources]`` of the project in ``directory`` says which index a project
+    comes from.
     """
 
     requirements: tuple[str, ...]
@@ -23,6 +24,7 @@ class ResolveRequest:
     preferences: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     allow_sdist: frozenset[str] = frozenset()
+    only_binary: tuple[str, ...] = ()
     directory: str = "."
     no_binary: tuple[str, ...] = ()
     options: tuple[str, ...] = ()

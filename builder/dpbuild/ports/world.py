@@ -8,7 +8,7 @@ from dpbuild.model.config import Config
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference, RegistryReference
-from dpbuild.ports.backend import Backend
+from dpbuild.ports.backend import Builders
 from dpbuild.ports.debian import DebianPackages
 from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.reporter import Reporter
@@ -72,8 +72,8 @@ class World(Protocol):
     def interpreter(self, base: Base) -> Sandbox:
         """What compiles with the base's interpreter; it runs no foreign code. Raises SandboxError."""
 
-    def backend(self, base: Base, blob: Blob, kind: str) -> Backend:
-        """What builds the app's wheel with the base's interpreter."""
+    def builders(self, config: Config, blob: Blob, kind: str) -> Builders:
+        """What builds wheels with the base's interpreter; ``kind`` is the sandbox's."""
 
     def rootfs(self, base: Base, blob: Blob) -> str:
         """The base's files, extracted and kept."""

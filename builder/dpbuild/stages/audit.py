@@ -1,7 +1,7 @@
 """What a wheel that was built here wants of the system, read from its ELF files; and the tag that says so. Pure."""
 
 import posixpath
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,8 +85,3 @@ def platform_tag(found: Demands, facts: Facts) -> str:
         return f"linux_{machine}"
     minor = facts.libc.version[1] if found.sonames & _COMPILER else max(_OLDEST, found.glibc[1])
     return f"manylinux_2_{minor}_{machine}"
-
-
-def missing(found: Demands, there: Set[str]) -> tuple[tuple[str, str], ...]:
-    """The libraries that are neither in the wheel nor ``there``, each with a file that needs it."""
-    return tuple(row for row in found.libraries if row[0] not in there)

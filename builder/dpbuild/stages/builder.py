@@ -5,12 +5,12 @@ Its interpreter is the base's own, so a wheel that it makes fits; what is checke
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.debian.suites import SUITES, Suite
 from dpbuild.errors import TargetError
 from dpbuild.model.base import Base
+from dpbuild.model.builder import BuilderPlan
 from dpbuild.model.facts import Facts
 from dpbuild.oci.codec import canonical
 
@@ -28,21 +28,10 @@ LINKS: Final = (("sh", "dash"), ("awk", "gawk"), ("cc", "gcc"), ("c++", "g++"), 
 PROGRAMS: Final = ("bin", "usr/bin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuilderPlan:
-    """What a builder is made of: pins are (name, version, sha256) of packages over the base's layers.
-
-    ``image`` is the digest of an image that is used instead, "" for none.
-    """
-
-    suite: str
-    pins: tuple[tuple[str, str, str], ...] = ()
-    image: str = ""
-
-    def digest(self, layers: Sequence[str]) -> str:
-        """The builder by content; ``layers`` are the digests of the base's layers."""
-        value = [VERSION, list(layers), [list(row) for row in self.pins], self.image, [list(row) for row in LINKS]]
-        return hashlib.sha256(canonical(value)).hexdigest()
+def digest(plan: BuilderPlan, layers: Sequence[str]) -> str:
+    """The builder by content; ``layers`` are the digests of the base's layers."""
+    value = [VERSION, list(layers), [list(row) for row in plan.pins], plan.image, [list(row) for row in LINKS]]
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def suite_of(facts: Facts) -> Suite | None:

@@ -184,8 +184,8 @@ def _resolve(
 ) -> Picked:
     found = config.requirements
     names = tuple(config.extras), tuple(config.groups)
-    only = frozenset(config.only_binary)
-    allowed = frozenset() if ":all:" in only else allow_sdist - only
+    only = config.only_binary
+    allowed = frozenset() if ":all:" in only else allow_sdist
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     if found.kind == "uv-lock":
@@ -204,6 +204,7 @@ def _resolve(
             preferences=preferences,
             find_links=config.find_links,
             allow_sdist=allowed,
+            only_binary=only,
             directory=config.directory,
             no_binary=config.no_binary,
             options=found.options,
@@ -221,6 +222,7 @@ def _resolve(
         extras=extras,
         groups=groups,
         allow_sdist=allowed,
+        only_binary=only,
         no_binary=config.no_binary,
         where=found.origin or None,
     )

@@ -11,7 +11,6 @@ from dpbuild.pypa import pylock
 from dpbuild.pypa.pylock import Document, LockedPackage, Reader
 
 NAME: Final = "pylock.dpbuild.toml"
-BUILD_NAME: Final = "pylock.dpbuild-build.toml"
 # Raise this when a lock written before cannot be used any more.
 VERSION: Final = 1
 # Name, version and sha256 of a .deb.
@@ -27,7 +26,7 @@ def inputs_hash(values: Inputs) -> str:
 
 def dumps(lock: Lock) -> str:
     """The text of the lock, the same bytes for equal locks. Raises LockError for URLs with user information."""
-    _check(lock.packages, None)
+    without_user(lock.packages, None)
     own: dict[str, object] = {"lock-version": VERSION, "inputs-hash": lock.inputs, "platforms": lock.platforms}
     own["inputs"] = {key: rows for key, rows in lock.input_values if rows}
     if lock.base_reference:
@@ -89,7 +88,7 @@ def loads(text: str, where: str = NAME) -> Lock:
                 raise read.fail(
                     f"packages[{number}]", f"a package whose files have hashes.sha256 ({file.name} has none)"
                 )
-    _check(document.packages, where)
+    without_user(document.packages, where)
     return Lock(
         requires_python=document.requires_python,
         environments=document.environments,
@@ -142,7 +141,8 @@ def _pins(read: Reader, row: pylock.Table, path: str) -> Pins:
     )
 
 
-def _check(packages: tuple[LockedPackage, ...], where: str | None) -> None:
+def without_user(packages: tuple[LockedPackage, ...], where: str | None) -> None:
+    """That no URL holds a user or password. Raises LockError."""
     for package in packages:
         for file in (*package.wheels, *([package.sdist] if package.sdist else [])):
             if _USER.match(file.url):

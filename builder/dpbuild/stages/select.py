@@ -9,6 +9,9 @@ from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.pypa import markers
 
+# Every project may come as an sdist.
+ANY = frozenset({"*"})
+
 
 def select(
     packages: Iterable[LockedPackage],
@@ -17,13 +20,14 @@ def select(
     extras: Sequence[str] = (),
     groups: Sequence[str] = (),
     allow_sdist: frozenset[str] = frozenset(),
+    only_binary: Sequence[str] = (),
     no_binary: Sequence[str] = (),
     where: str | None = None,
 ) -> tuple[tuple[LockedPackage, LockedFile], ...]:
     """Every package whose marker holds for the target with the file that is for it, sorted by name.
 
-    ``allow_sdist`` names the projects (or "*") that may come as an sdist where no wheel fits; ``no_binary``
-    those (or ":all:") that must. Raises NoCompatibleWheel, UnsupportedRequirement, LockError.
+    ``allow_sdist`` names the projects (or "*" for all but ``only_binary``) that may come as an sdist where no wheel
+    fits; ``no_binary`` those (or ":all:") that must. Raises NoCompatibleWheel, UnsupportedRequirement, LockError.
     """
     out: dict[str, tuple[LockedPackage, LockedFile]] = {}
     for package in applicable(packages, target, extras=extras, groups=groups, where=where):
@@ -37,7 +41,7 @@ def select(
             raise LockError(f"{package.name} is locked twice for {target.platform}", where=where)
         built = package.name in no_binary or ":all:" in no_binary
         wheel = None if built else best_wheel(package.wheels, target)
-        buildable = "*" in allow_sdist or package.name in allow_sdist
+        buildable = ("*" in allow_sdist and package.name not in only_binary) or package.name in allow_sdist
         file = wheel or (package.sdist if buildable else None)
         if file is None:
             raise _none(package, target, built=built, where=where)

@@ -12,7 +12,7 @@ from dpbuild.model.recipe import Recipe
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference, RegistryReference, parse, parse_registry
-from dpbuild.stages import recipes
+from dpbuild.stages import recipes, settings_builder
 from dpbuild.stages.problems import (
     Problems,
     each,
@@ -26,7 +26,7 @@ from dpbuild.stages.problems import (
 )
 
 # Keys that have a meaning, but not in this version: refused rather than silently without effect.
-NOT_YET = ("builder", "verify")
+NOT_YET = ("verify",)
 
 # signal(7); engines take the names with SIG, or a number.
 _SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[1-9][0-9]?")
@@ -247,6 +247,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "recipes": ("recipes", _recipes),
     "debian": ("", _debian),
     "evidence": ("evidence", read_flag),
+    "builder": ("builder", settings_builder.read),
 }
 
 KEYS = tuple(_KEYS)

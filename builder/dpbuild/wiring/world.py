@@ -1,11 +1,13 @@
 """Everything outside, as ``ports/world.py`` asks for it: sandboxes, engines and destinations on top of the rest."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from dpbuild.errors import SandboxError
 from dpbuild.model.base import Base
+from dpbuild.model.config import Config
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.sandbox import Sandbox
@@ -14,7 +16,7 @@ from dpbuild.ports.world import Blob
 from dpbuild.wiring.images import Images
 
 if TYPE_CHECKING:
-    from dpbuild.adapters.backend import SandboxBackend
+    from dpbuild.adapters.builders import SandboxBuilders
     from dpbuild.adapters.runner import EngineRunner
 
 
@@ -31,19 +33,28 @@ class World(Images):
 
         return LoaderSandbox()
 
-    def backend(self, base: Base, blob: Blob, kind: str) -> "SandboxBackend":
-        """What builds the app's wheel with the base's interpreter: isolated where that works."""
-        from dpbuild.adapters.backend import SandboxBackend
+    def builders(self, config: Config, blob: Blob, kind: str) -> "SandboxBuilders":
+        """What builds wheels with the base's interpreter: isolated where that works."""
+        from dpbuild.adapters.builder import DebianBuilders
+        from dpbuild.adapters.builders import SandboxBuilders
 
-        def start() -> tuple[Sandbox, str]:
-            sandbox = self.sandbox(kind)
-            if not sandbox.isolates:
-                self.reporter.note(
-                    f"the build backend is run by {sandbox.name}, without isolation (bubblewrap or an engine isolates)"
-                )
-            return sandbox, self.rootfs(base, blob)
+        def base_folder(base: Base) -> str:
+            return self.rootfs(base, blob)
 
-        return SandboxBackend(base.facts, start, self.store, self.cache / "logs")
+        @functools.cache
+        def debian() -> DebianBuilders:
+            archive = None if self._settings.offline else self.debian(config)
+            return DebianBuilders(archive, self.store, self.reporter, base_folder)
+
+        return SandboxBuilders(
+            debian=debian,
+            sandbox=functools.cache(lambda: self.sandbox(kind)),
+            base_folder=base_folder,
+            store=self.store,
+            logs=self.cache / "logs",
+            config=config.builder,
+            reporter=self.reporter,
+        )
 
     def sandbox(self, kind: str) -> Sandbox:
         """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""

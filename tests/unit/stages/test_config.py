@@ -1,7 +1,7 @@
 import pytest
 
 from dpbuild.errors import ConfigError, UsageError
-from dpbuild.model.config import FileCopy
+from dpbuild.model.config import BuilderConfig, FileCopy
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.config import load
@@ -63,6 +63,14 @@ select = ["ALL"]
 ignore = ["int002"]
 [recipes]
 own.run.packages = ["libown1"]
+[builder]
+image = "registry.example/python-dev:3.13"
+packages = ["libown-dev"]
+resolve = true
+network = true
+env = {CC = "gcc-13"}
+timeout = "1h5m"
+memory = "2g"
 [debian]
 mirror = "http://127.0.0.1/debian"
 security-mirror = "http://127.0.0.1/security"
@@ -89,8 +97,37 @@ def test_every_key(place):
     assert [row.name for row in config.recipes] == ["own"]
     assert config.runtime_packages == ("libpq5", "libmagic1")
     assert [row.name for row in config.recipes] == ["own"]
+    assert config.builder == BuilderConfig(
+        image="registry.example/python-dev:3.13",
+        packages=("libown-dev",),
+        resolve=True,
+        network=True,
+        env=(("CC", "gcc-13"),),
+        timeout=3900,
+        memory=2 << 30,
+    )
     assert config.debian_security_mirror == "http://127.0.0.1/security"
     assert config.annotations == (("org.opencontainers.image.source", "z"),)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('timeout = "soon"', 'builder.timeout must be a time such as "30m"'),
+        ("timeout = 0", "builder.timeout must be a time"),
+        ("timeout = true", "builder.timeout must be a time"),
+        ('memory = "1k"', "builder.memory must be a size of 64m or more"),
+        ("memory = 5", "builder.memory must be a string"),
+        ('image = "oci:"', "builder.image"),
+        ('packages = ["No Package"]', "not the name of a Debian package"),
+        ('pakages = ["gcc"]', "did you mean 'packages'"),
+    ],
+)
+def test_keys_of_the_builder_that_are_wrong(line, said):
+    with pytest.raises(ConfigError) as caught:
+        own(f"[builder]\n{line}\n")
+    assert said in caught.value.what
+    assert caught.value.where == "dpbuild.toml:2"
 
 
 def test_every_key_of_the_schema_is_in_the_test_above():

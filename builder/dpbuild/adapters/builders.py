@@ -1,0 +1,96 @@
+"""The builders of one run: which root and which sandbox a build backend gets."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from dpbuild.adapters.backend import Environment, SandboxBackend
+from dpbuild.adapters.builder import DebianBuilders
+from dpbuild.adapters.store import DiskStore
+from dpbuild.debian.suites import SUITES
+from dpbuild.errors import SandboxError, TargetError
+from dpbuild.model.base import Base
+from dpbuild.model.builder import BuilderPlan
+from dpbuild.model.config import BuilderConfig
+from dpbuild.model.recipe import Build
+from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.sandbox import Sandbox
+from dpbuild.stages import builder as stage
+
+_INSTALL: Final = "install bubblewrap (and allow user namespaces), Docker or Podman; --builder chooses one of them"
+
+
+class SandboxBuilders:
+    """Implements ``ports.backend.Builders``. ``sandbox`` and ``base_folder`` are called when something is built."""
+
+    def __init__(
+        self,
+        *,
+        debian: Callable[[], DebianBuilders],
+        sandbox: Callable[[], Sandbox],
+        base_folder: Callable[[Base], str],
+        store: DiskStore,
+        logs: Path,
+        config: BuilderConfig,
+        reporter: Reporter,
+    ) -> None:
+        self._debian = debian
+        self._sandbox = sandbox
+        self._base_folder = base_folder
+        self._store = store
+        self._logs = logs
+        self._config = config
+        self._reporter = reporter
+        self._said: set[str] = set()
+
+    def plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
+        """What a builder consists of now."""
+        suite = stage.suite_of(base.facts)
+        if suite is None:
+            raise TargetError(
+                f"there are no packages to make a builder of for {base.facts.distributor or 'this base'}",
+                where=str(base.reference),
+                hint="name an image that has the base's Python, its headers and a compiler:"
+                " image of [tool.dpbuild.builder]",
+            )
+        return self._debian().plan(base, suite, packages)
+
+    def backend(self, base: Base, plan: BuilderPlan | None, build: Build) -> SandboxBackend:
+        """What builds in it."""
+        config = self._config
+        identity = "base" if plan is None else stage.digest(plan, [str(row.digest) for row in base.manifest.layers])
+        return SandboxBackend(
+            base.facts,
+            lambda: self._start(base, plan),
+            self._store,
+            self._logs,
+            Environment(
+                identity=identity,
+                env=tuple(sorted({**dict(build.environment), **dict(config.env)}.items())),
+                options=build.options,
+                timeout=config.timeout,
+                memory=config.memory,
+                network=config.network,
+                compiler=plan is not None,
+            ),
+        )
+
+    def _start(self, base: Base, plan: BuilderPlan | None) -> tuple[Sandbox, str]:
+        sandbox = self._sandbox()
+        if plan is None:
+            if not sandbox.isolates:
+                self._once(
+                    f"the build backend is run by {sandbox.name}, without isolation (bubblewrap or an engine isolates)"
+                )
+            return sandbox, self._base_folder(base)
+        if not sandbox.isolates:
+            raise SandboxError("there is nothing that could run a builder here", hint=_INSTALL)
+        self._once(f"builds run in {sandbox.name}")
+        debian = self._debian()
+        suite = SUITES[plan.suite]
+        return sandbox, debian.folder(base, suite, plan)
+
+    def _once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._reporter.note(text)

@@ -1,0 +1,134 @@
+"""One wheel from one source: its build requirements locked and hashed, built once, kept by what it was made from."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dpbuild.errors import LockStale
+from dpbuild.model.artifact import Artifact
+from dpbuild.model.config import Project
+from dpbuild.model.facts import Facts
+from dpbuild.model.lock import Lock
+from dpbuild.model.target import Target
+from dpbuild.oci.codec import canonical
+from dpbuild.oci.digest import Digest
+from dpbuild.ports.backend import Backend, Source
+from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.resolver import Resolver
+from dpbuild.ports.store import Store
+from dpbuild.stages.buildlock import NAME
+from dpbuild.stages.lock import build_stale, make_build_lock
+from dpbuild.stages.select import select
+
+# Raise this when the same source and requirements may give another wheel.
+VERSION = 2
+# PEP 517: requirements of a project that names none; PEP 518 has the same for a missing [build-system].
+_DEFAULT = ("setuptools",)
+
+Fetch = Callable[[Lock], tuple[Artifact, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A wheel, and the lock of its build requirements: the one that was there, if it holds."""
+
+    artifact: Artifact
+    lock: Lock
+
+
+def requires(project: Project) -> tuple[str, ...]:
+    """The requirements that the project names for its backend (PEP 518); one that lies in the project needs none."""
+    return project.build_requires if project.build_backend else project.build_requires or _DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A source and what builds it; its answers are kept by everything that they depend on.
+
+    ``content`` stands for the source; ``fetch`` brings the wheels of a lock of build requirements. ``find_links``
+    and ``directory`` are the configuration's.
+    """
+
+    title: str
+    project: Project
+    source: Source
+    content: str
+    facts: Facts
+    target: Target
+    backend: Backend
+    resolver: Resolver
+    fetch: Fetch
+    store: Store
+    reporter: Reporter
+    find_links: tuple[str, ...] = ()
+    directory: str = "."
+
+    def build(self, previous: Lock | None, *, locked: bool) -> Built:
+        """The wheel, built unless the store has it; with ``locked`` the lock that is there has to be right.
+
+        Raises LockStale (42), NoCompatibleWheel (52) for a build requirement, SdistBuildFailed (54).
+        """
+        lock = self.lock(previous, locked=locked)
+        return Built(artifact=self.wheel(lock), lock=lock)
+
+    def lock(self, previous: Lock | None, *, locked: bool) -> Lock:
+        """The lock of the build requirements: ``previous`` itself if it holds."""
+        static = requires(self.project)
+        if previous is not None:
+            every = tuple(dict.fromkeys((*static, *self.requires(previous))))
+            reason = build_stale(previous, every, self.target, self.find_links)
+            if reason is None:
+                return previous
+            if locked:
+                what = f"the lock of build requirements is stale: {reason}"
+                raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
+        elif locked:
+            what = f"there is no lock of what {self.title} is built with"
+            raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
+        new = self._resolved(static, previous)
+        every = tuple(dict.fromkeys((*static, *self.requires(new))))
+        return new if set(every) == set(static) else self._resolved(every, new)
+
+    def _resolved(self, lines: tuple[str, ...], before: Lock | None) -> Lock:
+        return make_build_lock(
+            lines,
+            self.target,
+            self.resolver,
+            find_links=self.find_links,
+            directory=self.directory,
+            previous=before,
+        )
+
+    def key(self, what: str, lock: Lock) -> str:
+        """Everything that an answer depends on."""
+        wheels = sorted(file.sha256 for _, file in select(lock.packages, self.target, where=NAME))
+        backend = [self.project.build_backend, list(self.project.backend_path), self.backend.identity]
+        value = [VERSION, self.content, backend, wheels, self.facts.interpreter_sha256, self.facts.interpreter]
+        return f"{what} {hashlib.sha256(canonical(value)).hexdigest()}"
+
+    def requires(self, lock: Lock) -> tuple[str, ...]:
+        """What the backend itself asks for, on top of what the project names."""
+        key = self.key("requires", lock)
+        kept = self.store.get("app", key)
+        if kept is not None:
+            return tuple(json.loads(kept))
+        found = self.backend.requires(self.project, self.source, self.fetch(lock))
+        self.store.put("app", key, canonical(list(found)))
+        return found
+
+    def wheel(self, lock: Lock) -> Artifact:
+        """The wheel, built unless the store has it."""
+        key = self.key("wheel", lock)
+        kept = self.store.get("app", key)
+        if kept is not None:
+            name, version, filename, digest, size = json.loads(kept)
+            if self.store.has(Digest(digest)):
+                return Artifact(
+                    name=name, version=version, filename=filename, digest=Digest(digest), size=size, locked=False
+                )
+        with self.reporter.step(f"building {self.title}") as step:
+            made = self.backend.build(self.project, self.source, self.fetch(lock))
+            step.done(made.filename)
+        self.store.put("app", key, canonical([made.name, made.version, made.filename, made.digest.hex, made.size]))
+        return made

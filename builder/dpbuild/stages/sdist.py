@@ -1,0 +1,88 @@
+"""What an sdist says of itself before anything of it is run (PyPA specs, "Source distribution format"). Pure."""
+
+import email.parser
+import email.policy
+import posixpath
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from dpbuild.archive.read import ReadError, entries, open_layer
+from dpbuild.errors import ArtifactError
+from dpbuild.model.config import Project
+
+# What an sdist may unpack to, and what its two small files may hold, in bytes.
+_LARGEST: Final = 8 << 30
+_TEXT: Final = 16 << 20
+# Sources that only a compiler turns into something; Fortran and Rust among them, so that the error is the compiler's.
+_COMPILED: Final = frozenset(
+    {".c", ".cc", ".cpp", ".cxx", ".c++", ".cu", ".m", ".mm", ".pyx", ".pxd", ".f", ".f77", ".f90", ".f95", ".rs", ".s"}
+)
+# Build requirements of projects that compile, also such as write their C files themselves.
+_COMPILERS: Final = frozenset(
+    {"cffi", "cython", "maturin", "meson-python", "mypy", "nanobind", "numpy", "pybind11", "scikit-build"}
+    | {"scikit-build-core", "setuptools-rust", "sip", "swig"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sdist:
+    """``names`` are the paths of its files below its one folder; ``metadata`` is PKG-INFO, "" where there is none."""
+
+    project: Project
+    names: tuple[str, ...]
+    metadata: str
+
+
+def read(file: BinaryIO, filename: str, name: str, version: str) -> Sdist:
+    """Read an sdist. Raises ArtifactError for one that is broken, or of another format than a compressed tar."""
+    names = []
+    texts = {"pyproject.toml": "", "PKG-INFO": ""}
+    try:
+        stream, _ = open_layer(file, limit=_LARGEST)
+        for entry, content in entries(stream):
+            path = entry.path.partition("/")[2]
+            if content is None or not path:
+                continue
+            names.append(path)
+            if path in texts:
+                texts[path] = content.read(_TEXT).decode("utf-8", "replace")
+    except ReadError as problem:
+        hint = "its format is too old: only .tar.gz can be built" if filename.endswith(".zip") else None
+        raise ArtifactError(f"{filename} cannot be read: {problem}", hint=hint) from None
+    try:
+        system = tomllib.loads(texts["pyproject.toml"]).get("build-system", {})
+    except tomllib.TOMLDecodeError as problem:
+        raise ArtifactError(f"pyproject.toml in {filename} is not valid TOML: {problem}") from None
+    system = system if isinstance(system, dict) else {}
+    project = Project(
+        name=name,
+        version=version,
+        build_requires=_strings(system.get("requires")),
+        build_backend=str(system.get("build-backend", "")),
+        backend_path=_strings(system.get("backend-path")),
+        has_build_system=bool(system),
+    )
+    return Sdist(project=project, names=tuple(names), metadata=texts["PKG-INFO"])
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    return tuple(str(row) for row in value) if isinstance(value, list) else ()
+
+
+def compiles(names: Iterable[str], requirements: Iterable[str]) -> bool:
+    """Whether building takes a compiler, by the names of the files and the build requirements."""
+    if any(posixpath.splitext(name)[1].lower() in _COMPILED for name in names):
+        return True
+    found = (re.match(r"\s*([A-Za-z0-9._-]+)", text) for text in requirements)
+    return any(re.sub(r"[-_.]+", "-", match[1]).lower() in _COMPILERS for match in found if match)
+
+
+def static_metadata(text: str) -> str:
+    """``text`` if it is METADATA that a build cannot change (PEP 643), else ""."""
+    fields = email.parser.Parser(policy=email.policy.compat32).parsestr(text, headersonly=True)
+    version = tuple(int(part) for part in re.findall(r"\d+", str(fields.get("Metadata-Version", "")))[:2])
+    dynamic = {str(row).strip().lower() for row in fields.get_all("Dynamic", [])}
+    return text if version >= (2, 2) and not dynamic & {"requires-dist", "provides-extra", "requires-python"} else ""

@@ -1,0 +1,156 @@
+"""Sdists and apps with C code, built in a real builder; and everything that such a build may do wrong."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bench import Bench, files
+from factories.sdist import make_sdist, native_files
+from factories.wheel import make_wheel
+from machinery import Ran
+
+BUILD_LOCK = "pylock.dpbuild-build.toml"
+
+
+@pytest.fixture
+def forge(bench: Bench, shared_cache: Path, need: Callable[..., None]) -> Bench:
+    """A bench whose builder is made once for all tests."""
+    need("bubblewrap")
+    trees = shared_cache.with_name("dpbuild-base-store") / "trees"
+    for name in ("builder", "rootfs"):
+        (trees / name).mkdir(parents=True, exist_ok=True)
+        (bench.cache / "trees").mkdir(exist_ok=True, mode=0o700)
+        (bench.cache / "trees" / name).symlink_to(trees / name)
+    return bench
+
+
+@pytest.fixture
+def sdist(forge: Bench) -> Callable[..., None]:
+    """``sdist("fast", before="…")``: the only dependency of the project is this sdist."""
+
+    def offer(name: str, *lines: str, **more: object) -> None:
+        forge.index.add(make_sdist(name, "1.0", native_files(name, **more)))  # type: ignore[arg-type]
+        forge.configure(*lines, dependencies=(name,))
+
+    return offer
+
+
+def wheels(bench: Bench) -> Iterator[tuple[str, bytes]]:
+    """The wheels that were built, by file name."""
+    for path in sorted((bench.cache / "maps/app").glob("*")):
+        row = json.loads(path.read_bytes()[32:])
+        if len(row) == 5:
+            yield row[2], (bench.cache / "blobs/sha256" / row[3]).read_bytes()
+
+
+def test_an_sdist_with_c_code(forge: Bench, sdist: Callable[..., None]) -> None:
+    sdist("fast", 'entrypoint = ["-c", "import fast; print(fast.answer())"]', answer="6 * 7")
+    done = forge.build()
+    assert done.status == 0, done.err
+    assert "builds run in bubblewrap" in done.err
+    ((name, data),) = wheels(forge)
+    assert re.fullmatch(r"fast-1\.0-cp313-cp313-manylinux_2_17_x86_64\.whl", name)
+    with zipfile.ZipFile(io.BytesIO(data)) as wheel:
+        assert b"Tag: cp313-cp313-manylinux_2_17_x86_64\n" in wheel.read("fast-1.0.dist-info/WHEEL")
+        module = wheel.read("fast.cpython-313-x86_64-linux-gnu.so")
+    assert b"/build/source" not in module
+    said = forge.run("run", f"oci:{forge.output}", env={"DPBUILD_BUILDER": "bubblewrap"}, check=True)
+    assert said.status == 0
+    # The second time, and locked, nothing is built.
+    again = forge.build("--locked")
+    assert (again.status, again.out) == (0, done.out)
+    assert "building" not in again.err
+    lock = (forge.project / BUILD_LOCK).read_text()
+    assert 'name = "sdist-fast-1-0"' in lock
+    assert '\n    "gcc 4:' in lock
+
+
+def test_an_app_with_c_code_beside_pure_dependencies(forge: Bench) -> None:
+    texts = native_files("speedy", answer="7")
+    forge.configure("[tool.dpbuild.env]", 'X = "1"')
+    text = (forge.project / "pyproject.toml").read_text().partition("[tool.dpbuild]")[2]
+    (forge.project / "main.py").unlink()
+    for name, content in texts.items():
+        path = forge.project / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    with (forge.project / "pyproject.toml").open("a") as file:
+        file.write(f'dependencies = ["demo"]\n[tool.dpbuild]\nentrypoint = ["-c", "import speedy, demo"]{text}')
+    done = forge.build()
+    assert done.status == 0, done.err
+    assert [name for name, _ in wheels(forge)] == ["speedy-1.0-cp313-cp313-manylinux_2_17_x86_64.whl"]
+    assert files(forge.project) >= {BUILD_LOCK}
+    assert not list(forge.project.glob("*.so"))
+
+
+WRONG = {
+    "fails": (54, "raise SystemExit('the reason')", "the reason"),
+    "network": (54, "import socket; said(lambda: socket.create_connection(('pypi.org', 443)))", "wants the network"),
+    "outside": (54, "said(lambda: open('/usr/lib/mine', 'w'))", "writes outside of its folder, to /usr/lib/mine"),
+    "nothing": (54, "globals()['compiled'] = lambda: sys.exit('no wheel today')", "no wheel today"),
+    "full": (110, "raise SystemExit('No space left on device')", "the disk is full"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_build_that_goes_wrong(kind: str, forge: Bench, sdist: Callable[..., None]) -> None:
+    code, before, said = WRONG[kind]
+    sdist("bad", before=before)
+    text = forge.fails(code, said, lock=True)
+    log = re.search(r"^   at: (.*/logs/bad-1\.0\.log)$", text, re.MULTILINE)
+    assert log is not None, text
+    assert Path(log[1]).read_text().strip()
+
+
+def test_a_build_that_hangs(forge: Bench, sdist: Callable[..., None]) -> None:
+    before = "print('going to sleep', flush=True); import time; time.sleep(600)"
+    sdist("slow", '[tool.dpbuild.builder]\ntimeout = "2s"', before=before)
+    text = forge.fails(54, "was stopped because it took longer than 2 s", lock=True, hint="timeout")
+    assert "  | going to sleep" in text
+
+
+def test_a_build_that_wants_too_much_memory(forge: Bench, sdist: Callable[..., None]) -> None:
+    sdist("big", '[tool.dpbuild.builder]\nmemory = "512m"', before="said(lambda: bytearray(1 << 30))")
+    forge.fails(54, "MemoryError", lock=True)
+
+
+def test_environment_of_the_configuration(forge: Bench, sdist: Callable[..., None]) -> None:
+    before = "import os; raise SystemExit(os.environ['ANSWER'] + os.environ['HOME'] + str(os.getuid()))"
+    sdist("envy", '[tool.dpbuild.builder.env]\nANSWER = "forty-two "\nHOME = "/root"', before=before)
+    forge.fails(54, "forty-two /build/home65532", lock=True)
+
+
+def test_a_package_that_the_suite_lacks(forge: Bench, sdist: Callable[..., None]) -> None:
+    sdist("lacks", '[tool.dpbuild.builder]\npackages = ["libnone-of-that-dev"]')
+    forge.fails(10, "there is no libnone-of-that-dev in the suite", lock=True)
+
+
+def test_a_backend_that_nothing_has(forge: Bench) -> None:
+    forge.index.add_sdist("sourceonly", "1.0")
+    forge.configure(dependencies=("sourceonly",))
+    forge.fails(41, "no-such-backend", lock=True)
+
+
+def test_no_builder_is_allowed(forge: Bench, sdist: Callable[..., None]) -> None:
+    sdist("fast", 'no-binary = ["fast"]')
+    forge.fails(52, "fast 1.0 .*built", "--builder", "none")
+
+
+def test_a_wheel_is_taken_before_an_sdist(forge: Bench, sdist: Callable[..., None]) -> None:
+    sdist("both", before="raise SystemExit(1)")
+    forge.index.add(make_wheel("both", "1.0"))
+    assert forge.build().status == 0
+    assert list(wheels(forge)) == []
+
+
+def test_a_lock_of_build_requirements_that_is_missing(forge: Bench, sdist: Callable[..., None]) -> None:
+    sdist("fast")
+    assert forge.build().status == 0
+    (forge.project / BUILD_LOCK).unlink()
+    done: Ran = forge.build("--locked")
+    assert done.status == 42
+    assert "there is no lock of the builder" in done.err
