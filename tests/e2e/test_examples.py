@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,3 +65,24 @@ def test_web_answers_and_stops(pushed: Callable[[str], str], suite: str) -> None
         assert docker("inspect", "-f", "{{.State.ExitCode}}", container) == "0"
     finally:
         subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
+
+
+def test_document_is_a_pdf_with_its_fonts(pushed: Callable[[str], str], suite: str) -> None:
+    reference = pushed("document")
+    docker("pull", "-q", reference)
+    made = subprocess.run(
+        ["docker", "run", "--rm", "--network=none", reference, "Zoë"], capture_output=True, check=True
+    )
+    assert made.stdout.startswith(b"%PDF-")
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", made.stdout, re.DOTALL)
+    plain = b"".join(zlib.decompressobj().decompress(row) for row in streams if row.startswith(b"x"))
+    # The font is embedded, with the letters that the page has.
+    assert re.search(rb"/FontName ?/[A-Z]+\+DejaVu", plain)
+    assert b"FontFile" in plain
+    find = (
+        "from ctypes.util import find_library as find;print(*map(find, ('pango-1.0', 'c', 'ssl', 'nothing')), sep=',')"
+    )
+    found = docker("run", "--rm", "--entrypoint", "/usr/bin/python3", reference, "-c", find)
+    assert found == "libpango-1.0.so.0,libc.so.6,libssl.so.3,None"
+    read = "import pathlib; print('Version: ' in pathlib.Path('/var/lib/dpkg/status.d/libpango-1.0-0').read_text())"
+    assert docker("run", "--rm", "--entrypoint", "/usr/bin/python3", reference, "-c", read) == "True"
