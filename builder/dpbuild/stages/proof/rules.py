@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dpbuild.stages.proof import command, interpreter, runtime
+from dpbuild.stages.proof import command, interpreter, runtime, scripts
 from dpbuild.stages.proof.rule import Rule
 
 GROUPS: Final = {
@@ -21,6 +21,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     *command.RULES,
     *interpreter.RULES,
     *runtime.RULES,
+    *scripts.RULES,
 )
 
 ALL: Final = tuple(sorted(_RULES, key=lambda rule: (tuple(GROUPS).index(rule.group), rule.id)))
