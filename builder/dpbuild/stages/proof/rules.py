@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dpbuild.stages.proof import command, interpreter, runtime, scripts
+from dpbuild.stages.proof import command, files, installs, interpreter, layout, runtime, scripts
 from dpbuild.stages.proof.rule import Rule
 
 GROUPS: Final = {
@@ -19,7 +19,10 @@ GROUPS: Final = {
 
 _RULES: Final[tuple[Rule, ...]] = (
     *command.RULES,
+    *files.RULES,
+    *installs.RULES,
     *interpreter.RULES,
+    *layout.RULES,
     *runtime.RULES,
     *scripts.RULES,
 )
