@@ -138,7 +138,7 @@ def test_a_folder_as_script() -> None:
 
 def test_a_program_named_where_a_script_is_wanted() -> None:
     module: Files = {f"{SITE}/uvicorn/__init__.py": File(b""), f"{SITE}/uvicorn/__main__.py": File(b"")}
-    (row,) = found(make_subject(module, cmd=("uvicorn", "app:app"), working_dir="/"))
+    (row,) = found(make_subject(module, cmd=("uvicorn", "app:app"), working_dir="/"), "INT")
     assert (row.rule, row.path) == ("INT007", "/uvicorn")
     assert row.fix.startswith("say -m uvicorn;")
     script: Files = {"usr/local/bin/uvicorn": File(f"#!{PYTHON}\n".encode(), 0o755)}
@@ -169,6 +169,6 @@ def test_where_modules_are_found(files: Files, env: tuple[str, ...], rules: list
 
 def test_a_module_of_a_package() -> None:
     files: Files = {f"{SITE}/api/__init__.py": File(b""), f"{SITE}/api/serve.py": File(b"")}
-    assert ids(make_subject(files, cmd=("-m", "api.serve"))) == []
-    assert ids(make_subject(files, cmd=("-m", "api.other"))) == ["INT008"]
+    assert ids(make_subject(files, cmd=("-m", "api.serve")), "INT") == []
+    assert ids(make_subject(files, cmd=("-m", "api.other")), "INT") == ["INT008"]
     assert ids(make_subject({f"{STDLIB}/venv/__main__.py": File(b"")}, cmd=("-m", "venv"))) == []
