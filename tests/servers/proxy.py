@@ -64,6 +64,8 @@ class Proxy:
 
 class _Handler(StreamRequestHandler):
     proxy: Proxy
+    # What comes behind the headers is passed on, so none of it may be read with them.
+    rbufsize = 0
     disable_nagle_algorithm = True
 
     def handle(self) -> None:

@@ -17,12 +17,14 @@ from dpbuild.errors import ConfigError
 
 Login = tuple[str, str]
 
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # What uv is given of the environment beside UV_*: how to reach an index and how to find credentials.
 _KEPT = frozenset(
     {
         *("PATH", "HOME", "USER", "TMPDIR", "NETRC", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "XDG_DATA_HOME"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT", "DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+        *_PROXIES,
+        *(name.lower() for name in _PROXIES),
     }
 )
 _UV_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_NO_INDEX")
@@ -51,14 +53,24 @@ def configured(environ: Mapping[str, str], *, home: str, prefix: str, directory:
     uv = uv_settings(pyproject, *(read_texts(places) if environ.get("UV_NO_CONFIG", "") in ("", "0") else ()))
     pip = pip_settings(read_texts(pip_files(environ, home, prefix)), environ)
     added, notes = uv_environment(environ, pip, uv)
-    kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith("UV_")}
-    environment = {**kept, **added}
+    # What is empty is not set: uv would take an empty HTTP_PROXY for a word against http_proxy.
+    kept = {name: value for name, value in environ.items() if value and (name in _KEPT or name.startswith("UV_"))}
+    environment = {**kept, **_proxies(kept), **added}
     file = environ.get("NETRC") or f"{home}/.netrc"
     return Indexes(
         environment=environment,
         logins=logins(environment, uv, file if Path(file).is_file() else None),
         notes=notes,
     )
+
+
+def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """The proxy variables in both spellings: where they differ, uv and curl disagree on which counts.
+
+    Lower case wins, as it does for dpbuild's own requests (``registry.hosts.Proxies``).
+    """
+    pairs = ((name, environ.get(name.lower()) or environ.get(name)) for name in _PROXIES)
+    return {spelling: value for name, value in pairs if value for spelling in (name, name.lower())}
 
 
 def pip_files(environ: Mapping[str, str], home: str, prefix: str) -> tuple[str, ...]:

@@ -127,3 +127,19 @@ def test_everything_together(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[[tool.uv.index]]\nurl = "https://uv.example.org/simple"\n')
     found = indexes.configured(environ, home=str(tmp_path / "home"), prefix="/nowhere", directory=str(tmp_path))
     assert "UV_DEFAULT_INDEX" not in found.environment
+
+
+def test_uv_gets_the_proxies_that_dpbuild_itself_would_take(tmp_path):
+    environ = {
+        "HTTP_PROXY": "",
+        "http_proxy": "http://low:1",
+        "HTTPS_PROXY": "http://up:2",
+        "https_proxy": "http://low:2",
+    }
+    given = indexes.configured(environ, home=str(tmp_path), prefix=str(tmp_path), directory=str(tmp_path)).environment
+    assert {name: value for name, value in given.items() if "PROXY" in name.upper()} == {
+        "HTTP_PROXY": "http://low:1",
+        "http_proxy": "http://low:1",
+        "HTTPS_PROXY": "http://low:2",
+        "https_proxy": "http://low:2",
+    }

@@ -10,7 +10,7 @@ from dpbuild.adapters.registry.credentials import CredentialProvider
 from dpbuild.adapters.registry.errors import bare, failure
 from dpbuild.adapters.registry.hosts import is_loopback, registry_host, split_host
 from dpbuild.adapters.registry.retry import ATTEMPTS, Retrier
-from dpbuild.adapters.registry.transport import Answer, Body, ConnectionFailed, UntrustedHost
+from dpbuild.adapters.registry.transport import Answer, Body, ConnectionFailed, NoCertificates, UntrustedHost
 from dpbuild.errors import RegistryError
 
 _REDIRECTS = 5
@@ -123,9 +123,10 @@ class Session:
 
         answer = self.retrier.send(request.method, url, headers, request.body, request.attempts, mend)
         if answer.status == 400 and answer.url == url:
-            # What Go's servers say when a TLS port is asked in http.
+            # What Go's servers say when a TLS port is asked in http; a HEAD leaves the words out.
             body = answer.error_body()
-            if b"HTTPS" not in body or (again := mend()) == url:
+            guessed = b"HTTPS" in body or request.method == "HEAD"
+            if not guessed or (again := mend()) == url:
                 raise failure(request.doing, 400, url, body)
             answer = self.retrier.send(request.method, again, headers, request.body, request.attempts)
         with self._lock:
@@ -133,13 +134,15 @@ class Session:
         return answer
 
     def _detect(self, registry: str) -> None:
-        """A loopback registry that does not answer in http: does it speak TLS?"""
+        """A loopback registry that does not answer in http: does it speak TLS? Raises NoCertificates."""
         url = f"https://{registry_host(registry)}/v2/"
         scheme = "https"
         try:
             self.retrier.transport.send("GET", url, {}).close()
         except UntrustedHost:
             pass
+        except NoCertificates:
+            raise
         except (ConnectionFailed, RegistryError):
             scheme = "http"
         with self._lock:

@@ -45,6 +45,10 @@ class UntrustedHost(RegistryError):
     """The host speaks TLS, but its certificate is not accepted."""
 
 
+class NoCertificates(RegistryError):
+    """The CA certificates that are configured cannot be read."""
+
+
 class Readable(Protocol):
     """A body that is sent piece by piece."""
 
@@ -207,7 +211,7 @@ class Transport:
             try:
                 self._context = ssl.create_default_context(cafile=self._ca_bundle)
             except (OSError, ssl.SSLError):
-                raise RegistryError(
+                raise NoCertificates(
                     "cannot read the CA certificates",
                     where=self._ca_bundle,
                     hint="SSL_CERT_FILE must name a file of PEM certificates",
