@@ -14,8 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
+INDEX = "application/vnd.oci.image.index.v1+json"
 BLOB = re.compile(r"/v2/(?P<repo>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 MANIFEST = re.compile(r"/v2/(?P<repo>.+)/manifests/(?P<ref>[^/]+)")
+REFERRERS = re.compile(r"/v2/(?P<repo>.+)/referrers/(?P<digest>sha256:[0-9a-f]{64})")
 UPLOAD = re.compile(r"/v2/(?P<repo>.+)/blobs/uploads/(?P<id>[^/]*)")
 
 
@@ -81,6 +83,9 @@ class FakeRegistry:
         self.absolute_location = False
         self.digest_header = True
         self.check_blobs = True
+        # whether there is a referrers API, and how many rows it gives at once
+        self.referrers = False
+        self.page = 1
         # digest -> bytes that are sent in its place
         self.corrupt: dict[str, bytes] = {}
         # where GETs of blobs are redirected to, "" for not at all
@@ -212,6 +217,8 @@ class Handler(BaseHTTPRequestHandler):
             self._blob(match["repo"], match["digest"], cut)
         elif match := MANIFEST.fullmatch(path):
             self._manifest(match["repo"], match["ref"], body)
+        elif self.registry.referrers and (match := REFERRERS.fullmatch(path)):
+            self._referrers(match["repo"], match["digest"], int(parse_qs(query).get("from", ["0"])[0]))
         else:
             self._error(404, "UNSUPPORTED")
 
@@ -239,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def _wanted(self, path: str, query: str) -> frozenset[str]:
-        match = UPLOAD.fullmatch(path) or BLOB.fullmatch(path) or MANIFEST.fullmatch(path)
+        match = next((found for form in (UPLOAD, BLOB, MANIFEST, REFERRERS) if (found := form.fullmatch(path))), None)
         if match is None:
             return frozenset()
         reads = self.command in ("GET", "HEAD")
@@ -333,7 +340,11 @@ class Handler(BaseHTTPRequestHandler):
                 return
             media_type = self.headers.get("Content-Type", "")
             digest = registry.add_manifest(repo, ref, media_type, body)
-            self._answer(201, b"", {"Location": f"/v2/{repo}/manifests/{digest}", "Docker-Content-Digest": digest})
+            headers = {"Location": f"/v2/{repo}/manifests/{digest}", "Docker-Content-Digest": digest}
+            subject = json.loads(body).get("subject")
+            if registry.referrers and subject:
+                headers["OCI-Subject"] = subject["digest"]
+            self._answer(201, b"", headers)
             return
         found = registry.manifests.get(repo, {}).get(ref)
         if found is None:
@@ -345,6 +356,19 @@ class Handler(BaseHTTPRequestHandler):
             headers["Docker-Content-Digest"] = digest_of(data)
         data = registry.corrupt.get(digest_of(data), data)
         self._answer(200, data, {**headers, "Content-Length": str(len(data))})
+
+    def _referrers(self, repo: str, subject: str, first: int) -> None:
+        rows = []
+        for name, (media_type, data) in self.registry.manifests.get(repo, {}).items():
+            value = json.loads(data)
+            if name.startswith("sha256:") and value.get("subject", {}).get("digest") == subject:
+                row = {"mediaType": media_type, "digest": name, "size": len(data)}
+                rows.append(row | {"artifactType": value.get("artifactType"), "annotations": value.get("annotations")})
+        page = rows[first : first + self.registry.page]
+        last = first + self.registry.page
+        more = {"Link": f'<{urlsplit(self.path).path}?from={last}>; rel="next"'} if last < len(rows) else {}
+        body = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": page}).encode()
+        self._answer(200, body, {"Content-Type": INDEX, **more})
 
     def _missing(self, repo: str, body: bytes) -> str:
         if not self.registry.check_blobs:

@@ -1,8 +1,9 @@
 """A registry that is written to, as in the OCI distribution spec."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO, Protocol
 
+from dpbuild.model.image import Referrer
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import RegistryReference
@@ -38,3 +39,11 @@ class Registry(Protocol):
 
     def push_manifest(self, reference: RegistryReference, media_type: str, data: bytes) -> Digest:
         """Put a manifest under the tag or digest of ``reference``; returns its digest."""
+
+    def attach(self, reference: RegistryReference, referrers: Sequence[Referrer]) -> None:
+        """Put manifests that refer to others into the repository, whose blobs are there, so that ``referrers`` finds
+        them: by the registry's own list, or by one under a tag where it keeps none.
+        """
+
+    def referrers(self, reference: RegistryReference, subject: Digest) -> tuple[Descriptor, ...]:
+        """The manifests in the repository that refer to ``subject``."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
 
 
@@ -46,3 +47,11 @@ class Composed(Protocol):
     @property
     def composition(self) -> tuple[Composition, ...]:
         """One for each platform."""
+
+
+@runtime_checkable
+class Referred(Protocol):
+    """A source that knows what refers to its manifests."""
+
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """The manifests that refer to ``subject``; ``ImageSource.manifest`` reads them."""

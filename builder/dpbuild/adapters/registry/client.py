@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from dpbuild.adapters.registry.credentials import CredentialProvider, NoCredentials
 from dpbuild.adapters.registry.hosts import Proxies
 from dpbuild.adapters.source.registry import RegistrySource
 from dpbuild.errors import RegistryError
+from dpbuild.model.image import Referrer
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import RegistryReference
@@ -125,6 +126,18 @@ class RegistryClient:
             raise RegistryError(f"not the manifest {reference.digest}, but {digest}", where=str(reference))
         self._run(lambda session: manifests.write(session, reference, media_type, data))
         return digest
+
+    def attach(self, reference: RegistryReference, referrers: Sequence[Referrer]) -> None:
+        """Put manifests that refer to others, and see to it that they are found; see ports/registry.py."""
+        from dpbuild.adapters.registry import referrers as module
+
+        self._run(lambda session: module.attach(session, reference, referrers))
+
+    def referrers(self, reference: RegistryReference, subject: Digest) -> tuple[Descriptor, ...]:
+        """What refers to a manifest of the repository: one GET, two where there is no referrers API."""
+        from dpbuild.adapters.registry import referrers as module
+
+        return self._run(lambda session: module.listed(session, reference, subject))
 
     def close(self) -> None:
         """Close idle connections; the client can still be used."""

@@ -89,8 +89,12 @@ def head(session: Session, reference: RegistryReference) -> Descriptor | None:
     return Descriptor(media_type=media_type, digest=digest, size=int(size))
 
 
-def write(session: Session, reference: RegistryReference, media_type: str, data: bytes) -> None:
-    """Put a manifest under the tag or digest of ``reference``."""
+def write(session: Session, reference: RegistryReference, media_type: str, data: bytes) -> bool:
+    """Put a manifest under the tag or digest of ``reference``.
+
+    Returns whether the registry says that it lists the manifest among the referrers of its subject (distribution
+    spec, "Pushing Manifests with Subject").
+    """
     doing = f"cannot write {reference}"
     if len(data) > LIMIT:
         raise RegistryError(f"{doing}: it has {len(data)} bytes, registries take {LIMIT}")
@@ -113,6 +117,7 @@ def write(session: Session, reference: RegistryReference, media_type: str, data:
         raise RegistryError(
             f"{doing}: the registry keeps {printable(told)} instead of {digest}", where=bare(answer.url)
         )
+    return bool(answer.header("OCI-Subject"))
 
 
 def _plain_type(value: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO, cast
 
 from dpbuild.adapters.registry.errors import BlobUnknown
+from dpbuild.adapters.sink import evidence
 from dpbuild.errors import NotFound, RegistryError, UsageError
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.oci import mediatype
@@ -89,7 +90,6 @@ class RegistrySink:
         heads = {
             tag: self._heads.pop(tag) if tag in self._heads else self._registry.head_manifest(tag) for tag in place.tags
         }
-        data = images.index_bytes or images.images[0].manifest_bytes
         pending = [tag for tag, head in heads.items() if head is None or head.digest != images.descriptor.digest]
         if len(pending) < len(heads):
             # A tag of this repository names the image, so the repository has all of it.
@@ -103,14 +103,24 @@ class RegistrySink:
                     raise
                 # The registry lost a blob of a manifest that it has; ask for every single one.
                 self._content(images, place.again(), frozenset())
+        if images.referrers:
+            new = len(pending) == len(heads)
+            if new:
+                self._put(images, place, place.reference.at(images.descriptor.digest))
+            evidence.attach(self._registry, place.reference, images, new=new)
         for tag in pending:
-            try:
-                self._registry.push_manifest(tag, images.descriptor.media_type, data)
-            except BlobUnknown:
-                if not place.trusted:
-                    raise
-                self._content(images, place.again(), frozenset())
-                self._registry.push_manifest(tag, images.descriptor.media_type, data)
+            self._put(images, place, tag)
+
+    def _put(self, images: Images, place: "_Place", name: RegistryReference) -> None:
+        """The last manifest, under a tag or its digest."""
+        data = images.index_bytes or images.images[0].manifest_bytes
+        try:
+            self._registry.push_manifest(name, images.descriptor.media_type, data)
+        except BlobUnknown:
+            if not place.trusted:
+                raise
+            self._content(images, place.again(), frozenset())
+            self._registry.push_manifest(name, images.descriptor.media_type, data)
 
     def _content(self, images: Images, place: "_Place", known: frozenset[Digest]) -> None:
         """Everything but the last manifest, whose writing makes the image visible."""

@@ -10,7 +10,7 @@ from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, decode, decode_object
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
-from dpbuild.oci.manifest import Index
+from dpbuild.oci.manifest import Index, Manifest
 from dpbuild.oci.reference import ArchiveReference, LayoutReference
 
 # OCI image spec, annotations.md.
@@ -75,6 +75,19 @@ class LayoutSource:
             )
         return b"".join(self.blob(descriptor))
 
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """The rows of ``index.json`` whose manifests refer to ``subject``, as oras keeps them."""
+        found = []
+        for row in self._index()[1].manifests:
+            if row.artifact_type:
+                try:
+                    value = decode(b"".join(self.blob(row)), row.media_type)
+                except CodecError as problem:
+                    raise BaseImageError(f"{row.digest} cannot be read: {problem}", where=self._where) from None
+                if isinstance(value, Manifest) and value.subject is not None and value.subject.digest == subject:
+                    found.append(row)
+        return tuple(found)
+
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """The bytes of a blob, in chunks; behind the last one, an error if they are not what they should be."""
         found = hashlib.sha256()
@@ -115,7 +128,7 @@ class LayoutSource:
             raise BaseImageError(f"{name} is too large", where=self._where)
         return data
 
-    def _resolve(self) -> tuple[Descriptor, bytes]:
+    def _index(self) -> tuple[bytes, Index]:
         try:
             version = decode_object(self._file("oci-layout"), "oci-layout").get("imageLayoutVersion")
             if not isinstance(version, str) or not version.startswith("1."):
@@ -126,6 +139,10 @@ class LayoutSource:
             raise BaseImageError(f"the layout cannot be read: {problem}", where=self._where) from None
         if not isinstance(index, Index):
             raise BaseImageError("the layout's index.json is no index", where=self._where)
+        return data, index
+
+    def _resolve(self) -> tuple[Descriptor, bytes]:
+        data, index = self._index()
         row = self._choose(index)
         if row is None:
             size, digest = len(data), Digest.of(data)

@@ -7,6 +7,7 @@ from typing import Protocol
 from dpbuild.errors import RegistryError
 from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import RegistryReference
 
 # Bytes. A config is read whole, like a manifest, and no real one comes near.
@@ -20,6 +21,9 @@ class Reader(Protocol):
         self, reference: RegistryReference, expected: Descriptor | None = None
     ) -> tuple[Descriptor, bytes]:
         """A verified manifest or index."""
+
+    def referrers(self, reference: RegistryReference, subject: Digest) -> tuple[Descriptor, ...]:
+        """What refers to a manifest."""
 
     def read_blob(self, reference: RegistryReference, descriptor: Descriptor) -> Iterator[bytes]:
         """A verified blob."""
@@ -54,6 +58,10 @@ class RegistrySource:
                 where=str(self._reference),
             )
         return b"".join(self.blob(descriptor))
+
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """What refers to a manifest of the repository."""
+        return self._reader.referrers(self._reference, subject)
 
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """The bytes of a layer, in chunks; the last chunk is followed by an error if the digest differs."""

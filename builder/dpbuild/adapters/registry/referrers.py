@@ -1,0 +1,142 @@
+"""What refers to a manifest: the referrers API, and the tag scheme where a registry has none.
+
+OCI distribution spec, "Listing Referrers", "Pushing Manifests with Subject", "Referrers Tag Schema". There the list
+is an index that clients maintain. Nothing in the spec makes changing it atomic, so it is read again after it
+was written: whoever was overtaken adds what is missing once more.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+from dpbuild.adapters.registry import manifests
+from dpbuild.adapters.registry.auth import pull
+from dpbuild.adapters.registry.errors import printable
+from dpbuild.adapters.registry.session import Request, Session
+from dpbuild.errors import NotFound, RegistryError
+from dpbuild.model.image import Referrer
+from dpbuild.oci import mediatype
+from dpbuild.oci.codec import CodecError, canonical, decode_descriptor, decode_object, encode_descriptor
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.reference import RegistryReference
+
+Json = dict[str, Any]
+
+_PAGES: Final = 50
+_TRIES: Final = 8
+# Registries without the API answer with one of these.
+_NONE: Final = frozenset({400, 404, 405, 406, 501})
+_NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+
+
+def tag_of(subject: Digest) -> str:
+    """The tag of the list in the tag scheme."""
+    return f"sha256-{subject.hex}"
+
+
+def listed(session: Session, reference: RegistryReference, subject: Digest) -> tuple[Descriptor, ...]:
+    """The manifests of the repository that refer to ``subject``; rows that cannot be read are left out.
+
+    Raises Unauthorized, RateLimited, RegistryError.
+    """
+    rows = _by_api(session, reference, subject)
+    if rows is None:
+        rows = _by_tag(session, reference, subject)[1]
+    found = []
+    for number, row in enumerate(rows):
+        try:
+            found.append(decode_descriptor(row, f"$.manifests[{number}]"))
+        except CodecError:
+            continue
+    return tuple(dict.fromkeys(found))
+
+
+def attach(session: Session, reference: RegistryReference, referrers: Sequence[Referrer]) -> None:
+    """Put the manifests, whose blobs are there, and list them where the registry does not do that itself."""
+    unlisted: dict[Digest, list[Descriptor]] = {}
+    for row in referrers:
+        where = reference.at(row.descriptor.digest)
+        known = manifests.write(session, where, row.descriptor.media_type, row.manifest_bytes)
+        if not known:
+            unlisted.setdefault(row.subject.digest, []).append(row.descriptor)
+    for subject, rows in unlisted.items():
+        _add(session, reference, subject, rows)
+
+
+def _by_api(session: Session, reference: RegistryReference, subject: Digest) -> list[Any] | None:
+    """The rows that the API gives, page by page; None where there is no such API."""
+    target = f"/v2/{reference.repository}/referrers/{subject}"
+    rows: list[Any] = []
+    for _ in range(_PAGES):
+        answer = session.call(
+            Request(
+                registry=reference.registry,
+                repository=reference.repository,
+                method="GET",
+                target=target,
+                scopes=frozenset({pull(reference.repository)}),
+                doing=f"cannot look for what refers to {reference.name}@{subject}",
+                accept=frozenset({200}) | _NONE,
+                headers=(("Accept", mediatype.OCI_INDEX),),
+            )
+        )
+        data = answer.read(manifests.LIMIT)
+        if answer.status != 200:
+            return None
+        try:
+            page = decode_object(data, "list of referrers").get("manifests")
+        except CodecError:
+            page = None
+        if not isinstance(page, list):
+            # Something in front of the registry that answers 200 to everything.
+            return None
+        rows += page
+        following = _NEXT.search(answer.header("Link"))
+        if following is None:
+            break
+        parts = urlsplit(urljoin(answer.url, following[1]))
+        target = f"{parts.path}?{parts.query}"
+    return rows
+
+
+def _by_tag(session: Session, reference: RegistryReference, subject: Digest) -> tuple[Json, list[Any]]:
+    """The index that the tag names and its rows, as they are: what others wrote in it stays. Raises RegistryError."""
+    place = RegistryReference(registry=reference.registry, repository=reference.repository, tag=tag_of(subject))
+    try:
+        descriptor, data = manifests.read(session, place)
+        value = decode_object(data, "list of referrers")
+    except NotFound:
+        return {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": []}, []
+    except CodecError as problem:
+        raise RegistryError(
+            f"the list of referrers cannot be read: {printable(str(problem))}", where=str(place)
+        ) from None
+    rows = value.get("manifests")
+    if descriptor.media_type != mediatype.OCI_INDEX or not isinstance(rows, list):
+        raise RegistryError(
+            "the tag that lists referrers names something else",
+            where=str(place),
+            hint="remove the tag, or build with --no-evidence",
+        )
+    return value, rows
+
+
+def _add(session: Session, reference: RegistryReference, subject: Digest, wanted: Sequence[Descriptor]) -> None:
+    """Add rows to the list of the tag scheme, and make sure that they stay there."""
+    place = RegistryReference(registry=reference.registry, repository=reference.repository, tag=tag_of(subject))
+    for attempt in range(1, _TRIES + 1):
+        if attempt > 2:
+            session.retrier.pause(attempt - 2)
+        value, rows = _by_tag(session, reference, subject)
+        there = {json.dumps(row.get("digest")) for row in rows if isinstance(row, dict)}
+        missing = [row for row in wanted if json.dumps(str(row.digest)) not in there]
+        if not missing:
+            return
+        value["manifests"] = [*rows, *(encode_descriptor(row) for row in missing)]
+        manifests.write(session, place, mediatype.OCI_INDEX, canonical(value))
+    raise RegistryError(
+        "the list of referrers was changed by others over and over", where=str(place), hint="push again"
+    )
