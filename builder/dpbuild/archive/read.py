@@ -198,7 +198,7 @@ def _number(field: bytes, what: str) -> int:
     text = field.strip(b" \0").split(b"\0")[0]
     if not text:
         return 0
-    if not all(byte in b"01234567" for byte in text):
+    if text.translate(None, b"01234567"):
         raise ReadError(f"a header's {what} is no number: {text!r}")
     return int(text, 8)
 

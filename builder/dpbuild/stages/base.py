@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
+from dpbuild.archive.budget import Budget
 from dpbuild.archive.decompress import ReadError, limit_of
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree, OverlayError
@@ -149,18 +150,19 @@ def read_tree(layers: tuple[Descriptor, ...], config: ImageConfig, store: Store)
     Raises BaseImageError.
     """
     pairs = list(zip(layers, config.diff_ids, strict=True))
-    rows = _parallel(lambda pair: _entries(*pair, store), pairs)
+    budget = Budget(sum(layer.size for layer in layers))
+    rows = _parallel(lambda pair: _entries(*pair, store, budget), pairs)
     try:
         return FileTree.of(rows)
     except OverlayError as problem:
         raise BaseImageError(f"the layers do not fit on each other: {problem}") from None
 
 
-def _entries(layer: Descriptor, diff_id: Digest, store: Store) -> list[Entry]:
+def _entries(layer: Descriptor, diff_id: Digest, store: Store, budget: Budget) -> list[Entry]:
     with opened(store, layer) as stream:
         try:
             tar, raw = open_layer(stream, limit=limit_of(layer.size))
-            rows = [entry for entry, _ in entries(tar)]
+            rows = [entry for entry, _ in budget.counted(entries(tar), raw)]
         except ReadError as problem:
             raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
     if raw.digest() != diff_id.hex:

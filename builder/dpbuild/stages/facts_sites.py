@@ -10,7 +10,7 @@ from dpbuild.oci.config import ImageConfig
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.facts_interpreter import Interpreter
 
-_SOURCE: Final = 8 << 20
+_SOURCE: Final = 1 << 20
 _SETTINGS: Final = 1 << 20
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from dpbuild.archive.budget import Budget
 from dpbuild.archive.decompress import ReadError, limit_of
 from dpbuild.archive.overlay import FileTree, OverlayError
 from dpbuild.archive.read import entries, open_layer
@@ -30,8 +31,10 @@ def scan_layers(
     Raises BaseImageError for a layer that cannot be read or is not what the config's diffID says.
     """
 
+    budget = Budget(sum(layer.size for layer in layers))
+
     def one(pair: tuple[Descriptor, Digest]) -> LayerScan:
-        return _kept(store, pair[0]) or _made(store, *pair, fetch)
+        return _kept(store, pair[0]) or _made(store, *pair, fetch, budget)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return tuple(pool.map(one, zip(layers, diff_ids, strict=True)))
@@ -59,14 +62,16 @@ def _kept(store: Store, layer: Descriptor) -> LayerScan | None:
         return None  # from another version
 
 
-def _made(store: Store, layer: Descriptor, diff_id: Digest, fetch: Callable[[Descriptor], object]) -> LayerScan:
+def _made(
+    store: Store, layer: Descriptor, diff_id: Digest, fetch: Callable[[Descriptor], object], budget: Budget
+) -> LayerScan:
     if not store.has(layer.digest):
         fetch(layer)
     watch = inventory.Watch()
     with opened(store, layer) as stream:
         try:
             tar, raw = open_layer(stream, limit=limit_of(layer.size))
-            found = scan(watch.over(entries(tar)))
+            found = scan(watch.over(budget.counted(entries(tar), raw)))
         except ReadError as problem:
             raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
     if raw.digest() != diff_id.hex:
