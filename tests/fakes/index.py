@@ -24,7 +24,7 @@ def _project(filename: str) -> str:
 class Index:
     """What the index holds; may be changed while it serves.
 
-    ``requests`` are the paths asked for, in order; ``corrupt`` maps a file name to the bytes that are sent
+    ``requests`` are the paths asked for, in order, ``authorizations`` the headers sent with them; ``corrupt`` maps a file name to the bytes that are sent
     in its place; with ``login`` (user, password) everything needs basic authentication.
     """
 
@@ -32,6 +32,7 @@ class Index:
         self.files: dict[str, bytes] = {}
         self.corrupt: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.authorizations: list[str] = []
         self.login: tuple[str, str] | None = None
         self.json = True
         self.url = ""
@@ -86,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         index = self.index
         index.requests.append(self.path)
+        index.authorizations.append(self.headers.get("Authorization", ""))
         if index.login is not None:
             wanted = base64.b64encode(":".join(index.login).encode()).decode()
             if self.headers.get("Authorization") != f"Basic {wanted}":

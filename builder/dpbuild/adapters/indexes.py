@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from dpbuild.adapters.logins import KnownLogins, Login
 from dpbuild.errors import ConfigError
-
-Login = tuple[str, str]
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # What uv is given of the environment beside UV_*: how to reach an index and how to find credentials.
@@ -35,10 +34,11 @@ _PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "no-index", "cert"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexes:
-    """``environment`` is all that uv gets; ``logins`` are by host[:port]; ``notes`` are for the user."""
+    """``environment`` is all that uv gets; ``keyring``: whether uv asks one; ``notes`` are for the user."""
 
     environment: Mapping[str, str]
-    logins: Mapping[str, Login]
+    logins: KnownLogins
+    keyring: bool
     notes: tuple[str, ...]
 
 
@@ -60,6 +60,7 @@ def configured(environ: Mapping[str, str], *, home: str, prefix: str, directory:
     return Indexes(
         environment=environment,
         logins=logins(environment, uv, file if Path(file).is_file() else None),
+        keyring=(environment.get("UV_KEYRING_PROVIDER") or uv.get("keyring-provider")) == "subprocess",
         notes=notes,
     )
 
@@ -170,20 +171,20 @@ def _note(option: str, url: str) -> str:
     )
 
 
-def logins(environment: Mapping[str, str], uv: Mapping[str, Any], netrc_file: str | None = None) -> dict[str, Login]:
-    """User and password by host[:port], as uv would use them: in URLs, by the name of an index, by netrc.
+def logins(environment: Mapping[str, str], uv: Mapping[str, Any], netrc_file: str | None = None) -> KnownLogins:
+    """User and password as uv would use them: in URLs, by the name of an index, by netrc.
 
     ``environment`` is the one that uv gets; ``netrc_file`` a path that exists. Raises ConfigError for a netrc
     that cannot be read.
     """
-    out: dict[str, Login] = {}
+    kept: dict[str, Login] = {}
     if netrc_file is not None:
         try:
             hosts = netrc.netrc(netrc_file).hosts
         except (OSError, netrc.NetrcParseError) as error:
             reason = error.msg if isinstance(error, netrc.NetrcParseError) else str(error.strerror)
             raise ConfigError(f"netrc cannot be read: {reason}", where=netrc_file) from None
-        out |= {host: (user, password) for host, (user, _, password) in hosts.items() if host != "default"}
+        kept = {host: (user, password) for host, (user, _, password) in hosts.items()}
     rows = [row for row in uv.get("index", []) if isinstance(row, dict) and isinstance(row.get("url"), str)]
     named = [(str(row.get("name", "")), str(row["url"])) for row in rows]
     for key in ("index-url", "extra-index-url", "find-links"):
@@ -193,10 +194,14 @@ def logins(environment: Mapping[str, str], uv: Mapping[str, Any], netrc_file: st
         for word in environment.get(variable, "").replace(",", " ").split():
             name, equals, url = word.partition("=")
             named.append((name, url) if equals and "://" in url and "://" not in name else ("", word))
+    found: dict[str, Login] = {}
+    urls: dict[str, str] = {}
     for name, url in named:
         if login := _login(name, url, environment):
-            out[urlsplit(url).netloc.rpartition("@")[2]] = login
-    return out
+            parts = urlsplit(url)
+            netloc = parts.netloc.rpartition("@")[2]
+            found[netloc], urls[netloc] = login, parts._replace(netloc=netloc).geturl()
+    return KnownLogins(hosts=found, urls=urls, netrc=kept)
 
 
 def _login(name: str, url: str, environment: Mapping[str, str]) -> Login | None:

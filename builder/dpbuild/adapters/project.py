@@ -33,8 +33,8 @@ _LEFT_BEHIND: Final = (
 # Secrets as people leave them lying about.
 _SECRETS: Final = (
     ".env", ".env.*", "!.env.example", "!.env.sample", "!.env.template", "*.pem", "*.key", "*.p12", "*.pfx",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", ".npmrc", ".git-credentials", ".pgpass",
-    ".aws/", ".ssh/", ".gnupg/", ".docker/", ".kube/", "credentials.json", "*.kdbx",
+    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", "pip.conf", ".npmrc", ".git-credentials",
+    ".pgpass", ".aws/", ".ssh/", ".gnupg/", ".docker/", ".kube/", "credentials.json", "*.kdbx",
 )  # fmt: skip
 
 

@@ -83,8 +83,13 @@ class Network(Surroundings):
     def fetcher(self) -> "HttpFetcher":
         """Downloads from package indexes."""
         from dpbuild.adapters.fetch import HttpFetcher
+        from dpbuild.adapters.logins import Logins
 
-        def login(host: str) -> tuple[str, str] | None:
-            return self._indexes.logins.get(host)
+        @functools.cache
+        def logins() -> Logins:
+            found = self._indexes
+            return Logins(found.logins, found.environment, keyring=found.keyring)
 
-        return HttpFetcher(self.store, lambda: self._transport, login, offline=self._settings.offline)
+        return HttpFetcher(
+            self.store, lambda: self._transport, lambda host: logins().find(host), offline=self._settings.offline
+        )

@@ -1,6 +1,7 @@
 import pytest
 
 from dpbuild.adapters import indexes
+from dpbuild.adapters.logins import KnownLogins, Logins
 from dpbuild.errors import ConfigError
 
 MAIN, MORE = "https://pip.example.org/simple", "https://more.example.org/simple"
@@ -91,12 +92,28 @@ def test_logins_in_urls_by_name_and_by_netrc(tmp_path):
         {"index": [{"name": "table", "url": "https://bot@table.example.org/simple"}]},
         str(tmp_path / "netrc"),
     )
-    assert found == {
-        "rc.example.org": ("rc", "secret"),
+    assert found.netrc == {"rc.example.org": ("rc", "secret")}
+    assert found.urls["main.example.org:8443"] == "https://main.example.org:8443/simple"
+    assert found.hosts == {
         "main.example.org:8443": ("me", "p@ss"),
         "named.example.org": ("name", "word"),
         "table.example.org": ("bot", "token"),
     }
+
+
+def test_which_login_a_host_gets():
+    known = KnownLogins(
+        hosts={"a.example:8443": ("ann", "word"), "b.example": ("bob", ""), "c.example": ("carol", "")},
+        netrc={"a.example": ("x", "y"), "b.example": ("bob", "rc"), "c.example": ("other", "rc"), "::1": ("six", "rc")},
+    )
+    found = Logins(known, {"PATH": ""}).find
+    assert found("a.example:8443") == ("ann", "word")
+    assert found("a.example") == found("a.example:80") == ("x", "y")
+    assert found("b.example") == found("b.example:81") == ("bob", "rc")
+    assert found("c.example") == ("carol", "")
+    assert found("[::1]:80") == ("six", "rc")
+    assert found("d.example") is None
+    assert Logins(KnownLogins(netrc={"default": ("d", "rc")}), {}).find("d.example:9") == ("d", "rc")
 
 
 def test_a_netrc_that_cannot_be_read_shows_no_secret(tmp_path):
@@ -123,7 +140,8 @@ def test_everything_together(tmp_path):
     assert found.environment["UV_DEFAULT_INDEX"] == "https://u:p@pip.example.org/simple"
     assert found.environment["UV_HTTP_TIMEOUT"] == "9"
     assert not {"AWS_SECRET_ACCESS_KEY", "PYTHONPATH"} & set(found.environment)
-    assert found.logins == {"rc.example.org": ("rc", "secret"), "pip.example.org": ("u", "p")}
+    assert found.logins.netrc == {"rc.example.org": ("rc", "secret")}
+    assert found.logins.hosts == {"pip.example.org": ("u", "p")}
     (tmp_path / "pyproject.toml").write_text('[[tool.uv.index]]\nurl = "https://uv.example.org/simple"\n')
     found = indexes.configured(environ, home=str(tmp_path / "home"), prefix="/nowhere", directory=str(tmp_path))
     assert "UV_DEFAULT_INDEX" not in found.environment
