@@ -69,6 +69,12 @@ def _qemu() -> str | None:
     return None if Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists() else "qemu-aarch64 is not registered"
 
 
+def _postgres() -> str | None:
+    return (
+        None if sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else "PostgreSQL's server is not installed"
+    )
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "docker": _docker,
     "registry": _program("docker-registry"),
@@ -76,6 +82,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "skopeo": _program("skopeo"),
     "umoci": _program("umoci"),
     "podman": _program("podman"),
+    "postgres": _postgres,
     "network": _network,
     "qemu": _qemu,
 }

@@ -1,13 +1,17 @@
 """Every example on both suites: built, pushed by dpbuild alone, pulled and run by Docker, and its output checked."""
 
+import os
+import pwd
 import re
 import subprocess
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from e2e_tools import answer, docker
+from machinery import free_port
 
 pytestmark = [pytest.mark.network, pytest.mark.docker, pytest.mark.registry]
 
@@ -65,6 +69,53 @@ def test_web_answers_and_stops(pushed: Callable[[str], str], suite: str) -> None
         assert docker("inspect", "-f", "{{.State.ExitCode}}", container) == "0"
     finally:
         subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """A PostgreSQL server of this machine's own, on loopback; gives its URL."""
+    bin_folder = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    port = free_port()
+    # As postgres wants it: not run by root, and in a folder that is its own.
+    owner = pwd.getpwnam("postgres") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        data = f"{folder}/data"
+
+        def run(program: str, *arguments: str) -> None:
+            subprocess.run(
+                [bin_folder / program, *arguments],
+                user=owner.pw_uid,
+                group=owner.pw_gid,
+                check=True,
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
+            )
+
+        run("initdb", "-D", data, "-U", "ann", "-A", "trust", "--no-sync")
+        options = f"-p {port} -h 127.0.0.1 -k {folder} -F"
+        run("pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-o", options, "start")
+        try:
+            yield f"postgresql://ann@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+@pytest.mark.postgres
+def test_postgres_is_asked_by_what_was_built_from_an_sdist(
+    pushed: Callable[[str], str], suite: str, database: str
+) -> None:
+    reference = pushed("postgres")
+    docker("pull", "-q", reference)
+    said = docker("run", "--rm", "--network=host", "-e", f"DATABASE_URL={database}", reference)
+    client = {"debian12": 15, "debian13": 17}[suite]
+    assert re.fullmatch(rf"Oslo, Zürich; libpq {client}, server \d+", said)
+    # libpq is Debian's, in a package of its own, and the wheel has none.
+    look = (
+        "import pathlib, psycopg2; site = pathlib.Path(psycopg2.__file__).parents[1];"
+        "print(pathlib.Path('/var/lib/dpkg/status.d/libpq5').exists(), *site.glob('psycopg2*.libs'))"
+    )
+    assert docker("run", "--rm", "--entrypoint", "/usr/bin/python3", reference, "-c", look) == "True"
 
 
 def test_document_is_a_pdf_with_its_fonts(pushed: Callable[[str], str], suite: str) -> None:
