@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from dpbuild.stages.proof import command, files, installs, interpreter, layout, runtime, scripts
+from dpbuild.stages.proof import (
+    bytecode,
+    command,
+    explained,
+    files,
+    healthcheck,
+    installs,
+    interpreter,
+    layout,
+    runtime,
+    scripts,
+    startup,
+)
 from dpbuild.stages.proof.rule import Rule
 
 GROUPS: Final = {
@@ -18,13 +30,17 @@ GROUPS: Final = {
 }
 
 _RULES: Final[tuple[Rule, ...]] = (
+    *bytecode.RULES,
     *command.RULES,
+    *explained.RULES,
     *files.RULES,
+    *healthcheck.RULES,
     *installs.RULES,
     *interpreter.RULES,
     *layout.RULES,
     *runtime.RULES,
     *scripts.RULES,
+    *startup.RULES,
 )
 
 ALL: Final = tuple(sorted(_RULES, key=lambda rule: (tuple(GROUPS).index(rule.group), rule.id)))
