@@ -13,7 +13,9 @@ from dpbuild.stages.proof import (
     layout,
     runtime,
     scripts,
+    size,
     startup,
+    supply,
 )
 from dpbuild.stages.proof.rule import Rule
 
@@ -40,7 +42,9 @@ _RULES: Final[tuple[Rule, ...]] = (
     *layout.RULES,
     *runtime.RULES,
     *scripts.RULES,
+    *size.RULES,
     *startup.RULES,
+    *supply.RULES,
 )
 
 ALL: Final = tuple(sorted(_RULES, key=lambda rule: (tuple(GROUPS).index(rule.group), rule.id)))
