@@ -118,7 +118,7 @@ def test_an_environment_of_another_version() -> None:
 
 def test_pth_files_on_pythonpath() -> None:
     files = dist("deps") | {"deps/distutils-precedence.pth": File(b"import os\n"), "deps/sub/x.pth": File(b"y")}
-    row = only(found(make_subject(files, env=(*BASE_ENV, "PYTHONPATH=/deps:/nowhere"))))
+    row = only(found(make_subject(files, env=(*BASE_ENV, "PYTHONPATH=/deps:/nowhere")), "LAY"))
     assert (row.rule, row.path) == ("LAY004", "/deps/distutils-precedence.pth")
     assert row.evidence.endswith("where .pth files have no effect: import os")
     inside = dist(SITE) | {f"{SITE}/x.pth": File(b"import os\n")}
