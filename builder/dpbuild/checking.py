@@ -9,12 +9,10 @@ from dpbuild import __version__
 from dpbuild.errors import BaseImageError, FindingsError
 from dpbuild.model.facts import Facts
 from dpbuild.model.finding import Finding, Severity
-from dpbuild.model.image import Image
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor, Pairs
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
-from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
 from dpbuild.ports.world import World
 from dpbuild.stages.base import fetch_layers
@@ -69,11 +67,8 @@ def proof(
     return found
 
 
-def refuse(findings: tuple[Finding, ...], image: Image, reporter: Reporter) -> None:
-    """Tell the findings; an error among them ends the build. Raises FindingsError."""
-    for row in findings:
-        if row.severity is Severity.WARNING:
-            reporter.note(f"{row.rule} {row.path}: {row.evidence}")
+def refuse(findings: tuple[Finding, ...], platform: Platform) -> tuple[str, ...]:
+    """The warnings, one line each; an error among the findings ends the build. Raises FindingsError."""
     errors = [row for row in findings if row.severity is Severity.ERROR]
     if errors:
         rows = "".join(
@@ -81,9 +76,10 @@ def refuse(findings: tuple[Finding, ...], image: Image, reporter: Reporter) -> N
             for row in errors
         )
         raise FindingsError(
-            f"the image for {image.platform} would not work, so nothing was written:{rows}",
+            f"the image for {platform} would not work, so nothing was written:{rows}",
             hint="dpbuild explain RULE tells more; ignore in [tool.dpbuild.check] leaves a rule out",
         )
+    return tuple(f"{row.rule} {row.path}: {row.evidence}" for row in findings if row.severity is Severity.WARNING)
 
 
 def open_subject(

@@ -4,9 +4,10 @@ config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Evi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from dataclasses import replace
+from typing import BinaryIO
 
+from dpbuild.built import DEFAULT_OUTPUT, BuildOptions, Built, summary
 from dpbuild.checking import proof, refuse
 from dpbuild.describing import describe
 from dpbuild.errors import (
@@ -20,10 +21,10 @@ from dpbuild.errors import (
 from dpbuild.locking import LOCK, lock_for_build
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Evidence, Made
-from dpbuild.model.image import Image, Images, Written
+from dpbuild.model.image import Image
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock
-from dpbuild.oci.codec import decode_config, encode_descriptor
+from dpbuild.oci.codec import decode_config
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
@@ -47,60 +48,8 @@ from dpbuild.stages.proof.prove import Selection, chosen
 from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
 
-# Where the image goes if nothing else is said, in the project; never a part of the app.
-DEFAULT_OUTPUT = ".dpbuild/image"
 # How often a build begins again because of damaged entries; each time there is one less.
 _DAMAGED = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
-    """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it.
-
-    ``sbom`` asks for the evidence even where it is not attached.
-    """
-
-    push: bool = False
-    load: bool = False
-    outputs: tuple[str, ...] = ()
-    locked: bool = False
-    frozen: bool = False
-    builder: str = "auto"
-    epoch: int | None = None
-    expect_digest: str = ""
-    sbom: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """What a build made and where it went; ``evidence`` has that of the index last."""
-
-    images: Images
-    written: tuple[Written, ...]
-    evidence: tuple[Evidence, ...] = ()
-
-    def metadata(self) -> dict[str, Any]:
-        """For ``--metadata-file``."""
-        return {
-            "digest": str(self.images.descriptor.digest),
-            "images": [encode_descriptor(image.descriptor) for image in self.images.images],
-            "referrers": [
-                encode_descriptor(row.descriptor) | {"subject": str(row.subject.digest)}
-                for row in self.images.referrers
-            ],
-            "outputs": [
-                {
-                    "kind": row.kind,
-                    "reference": row.reference,
-                    "tags": list(row.tags),
-                    "digest": str(row.descriptor.digest),
-                    "mediaType": row.descriptor.media_type,
-                    "size": row.descriptor.size,
-                    "platforms": [str(platform) for platform in row.platforms],
-                }
-                for row in self.written
-            ],
-        }
 
 
 def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
@@ -154,8 +103,7 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     made = [_image(project, config, bases, row, locked, apps[row], builds, epoch, options, world) for row in platforms]
     build_lock = builds.write(project)
     images = combine([row.image for row, _ in made])
-    for row, _ in made:
-        _prove(row.image, config, bases, world)
+    notes = tuple(note for row, _ in made for note in _prove(row.image, config, bases, world))
     evidence: tuple[Evidence, ...] = ()
     if config.evidence or options.sbom:
         builder = bases.get(platforms[0]) if app.artifact else None
@@ -168,8 +116,9 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     if expected and expected != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {expected}")
     written = tuple(sink.write(images) for sink in sinks)
-    _summary(images, [layers for _, layers in made], written, world, started)
-    return Built(images=images, written=written, evidence=evidence)
+    kept = [sum(1 for row in layers if row.kept) for _, layers in made]
+    summary(images, kept, written, world.reporter, world.clock() - started)
+    return Built(images=images, written=written, evidence=evidence, tags=config.tags, notes=notes)
 
 
 def _apps(
@@ -242,8 +191,8 @@ def _image(
     return made_from(image, base, chosen, locked), layers
 
 
-def _prove(image: Image, config: Config, bases: Bases, world: World) -> None:
-    """Refuse an image that cannot work, before anybody can see it. Raises FindingsError."""
+def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[str, ...]:
+    """Refuse an image that cannot work, before anybody can see it; the warnings. Raises FindingsError."""
     findings = proof(
         image.manifest.layers,
         image.manifest.config,
@@ -253,29 +202,14 @@ def _prove(image: Image, config: Config, bases: Bases, world: World) -> None:
         world.store,
         bases.fetch,
     )
-    refuse(chosen(findings, Selection(select=config.check_select, ignore=config.check_ignore)), image, world.reporter)
+    selection = Selection(select=config.check_select, ignore=config.check_ignore)
+    notes = refuse(chosen(findings, selection), image.platform)
+    for note in notes:
+        world.reporter.note(note)
+    return notes
 
 
 def _sbom(made: Made, bases: Bases, world: World) -> bytes:
     image, config = made.image, decode_config(made.image.config_bytes)
     opened = OpenImage(root=image.descriptor, descriptor=image.descriptor, manifest=image.manifest, config=config)
     return describe(opened, image.platform, world.store, bases.fetch, made.base.facts)
-
-
-def _summary(
-    images: Images, layers: Sequence[Sequence[Layer]], written: Sequence[Written], world: World, started: float
-) -> None:
-    for image, mine in zip(images.images, layers, strict=True):
-        base = sum(row.size for row in image.manifest.layers[: image.base_layers])
-        added = sum(row.descriptor.size for row in mine)
-        kept = sum(1 for row in mine if row.kept)
-        world.reporter.result(
-            f"{image.platform}: {(base + added) / 1e6:.1f} MB, {added / 1e6:.1f} MB on top of the base's "
-            f"{base / 1e6:.1f} MB; {len(mine)} layers, {kept} of them kept from before"
-        )
-    for row in written:
-        names = f" as {', '.join(row.tags)}" if row.tags else ""
-        verb = "sent" if row.kind == "registry" else "written"
-        moved = f", {row.sent / 1e6:.1f} MB {verb}, {row.present / 1e6:.1f} MB were there"
-        world.reporter.result(f"{row.kind}: {row.descriptor.digest}{names}{moved}")
-    world.reporter.result(f"done in {world.clock() - started:.1f} s")

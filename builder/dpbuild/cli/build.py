@@ -61,7 +61,8 @@ def command(path: Path, **given: Any) -> None:
     Without --push, --load or -o it is written to .dpbuild/image in the project. One line goes to stdout:
     what was written, by digest, as every other verb takes it.
     """
-    from dpbuild.pipeline import BuildOptions, build
+    from dpbuild.built import BuildOptions
+    from dpbuild.unchanged import build
 
     outputs = options.paths(given["outputs"])
     _check(given["expect_digest"])

@@ -1,6 +1,6 @@
 """The project's folder."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from dpbuild.model.files import ProjectFile
 
@@ -29,3 +29,9 @@ class ProjectFolder(Protocol):
 
     def commit(self) -> tuple[str, int] | None:
         """The commit that is checked out, and when it was made, in seconds, if nothing differs from it."""
+
+    def seen(self) -> dict[str, Any]:
+        """What was read so far, as JSON: names, contents by hash, folders, the commit where it was asked for."""
+
+    def still(self, seen: dict[str, Any]) -> bool:
+        """Whether a run now would read just what ``seen`` tells."""

@@ -1,11 +1,11 @@
 """Where images are read from."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from dpbuild.errors import BaseImageError, ConfigError
-from dpbuild.model.base import Base
-from dpbuild.model.config import Config
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import (
     ArchiveReference,
@@ -15,7 +15,6 @@ from dpbuild.oci.reference import (
     Reference,
     RegistryReference,
 )
-from dpbuild.ports.source import ImageSource
 from dpbuild.wiring.network import Network
 from dpbuild.wiring.surroundings import Settings
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from dpbuild.adapters.debian import DebianArchive
     from dpbuild.adapters.debian_packages import SuitePackages
     from dpbuild.debian.sources import Mirrors
+    from dpbuild.model.base import Base
+    from dpbuild.model.config import Config
+    from dpbuild.ports.source import ImageSource
 
 
 class Images(Network):
@@ -64,7 +66,7 @@ class Images(Network):
 
         return connect(EngineSettings.configured(self._env, self._home), kind)
 
-    def debian(self, config: Config | None, snapshot: str | None = None) -> "DebianArchive":
+    def debian(self, config: Config | None, snapshot: str | None = None) -> DebianArchive:
         """Debian's archive, as it is now or as of a moment (None: of the configured base); every index of it is read
         once in a run. Raises BaseImageError.
         """
@@ -82,7 +84,7 @@ class Images(Network):
             )
         return self._archives[snapshot]
 
-    def _mirrors(self, config: Config | None) -> "Mirrors":
+    def _mirrors(self, config: Config | None) -> Mirrors:
         from dpbuild.adapters.debian import host_mirrors
         from dpbuild.debian.sources import Mirrors
 
@@ -94,7 +96,7 @@ class Images(Network):
             or host.security,
         )
 
-    def _snapshots(self, config: Config | None, moment: str) -> "Mirrors":
+    def _snapshots(self, config: Config | None, moment: str) -> Mirrors:
         from dpbuild.debian.sources import Mirrors, snapshot
 
         template = (config.debian_snapshot if config else "") or self._env.get("DPBUILD_DEBIAN_SNAPSHOT", "")
@@ -106,7 +108,7 @@ class Images(Network):
         except ValueError as problem:
             raise BaseImageError(str(problem), where="DPBUILD_DEBIAN_SNAPSHOT") from None
 
-    def debian_packages(self, config: Config, base: Base) -> "SuitePackages":
+    def debian_packages(self, config: Config, base: Base) -> SuitePackages:
         """The packages of the base's own suite, which go on top of it. Raises ConfigError."""
         from dpbuild.adapters.debian_packages import SuitePackages
         from dpbuild.debian.suites import ARCHITECTURES, SUITES

@@ -1,23 +1,25 @@
 """Everything outside, as ``ports/world.py`` asks for it: sandboxes, engines and destinations on top of the rest."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from dpbuild.errors import SandboxError
-from dpbuild.model.base import Base
-from dpbuild.model.config import Config
-from dpbuild.oci.descriptor import Descriptor
-from dpbuild.oci.reference import RegistryReference
-from dpbuild.ports.sandbox import Sandbox
-from dpbuild.ports.sink import ImageSink
-from dpbuild.ports.world import Blob
 from dpbuild.wiring.images import Images
 
 if TYPE_CHECKING:
     from dpbuild.adapters.builders import SandboxBuilders
     from dpbuild.adapters.runner import EngineRunner
+    from dpbuild.model.base import Base
+    from dpbuild.model.config import Config
+    from dpbuild.oci.descriptor import Descriptor
+    from dpbuild.oci.reference import RegistryReference
+    from dpbuild.ports.sandbox import Sandbox
+    from dpbuild.ports.sink import ImageSink
+    from dpbuild.ports.world import Blob
 
 
 class World(Images):
@@ -33,7 +35,7 @@ class World(Images):
 
         return LoaderSandbox()
 
-    def builders(self, config: Config, blob: Blob, kind: str) -> "SandboxBuilders":
+    def builders(self, config: Config, blob: Blob, kind: str) -> SandboxBuilders:
         """What builds wheels with the base's interpreter: isolated where that works."""
         from dpbuild.adapters.builder import DebianBuilders
         from dpbuild.adapters.builders import SandboxBuilders
@@ -62,7 +64,7 @@ class World(Images):
 
         return choose(kind, self._env.get("PATH", ""), self.engine)
 
-    def runner(self, kind: Literal["auto", "docker", "podman"], *, required: bool) -> "EngineRunner | None":
+    def runner(self, kind: Literal["auto", "docker", "podman"], *, required: bool) -> EngineRunner | None:
         """An engine that answers. Raises SandboxError if it is ``required`` and there is none."""
         from dpbuild.adapters.runner import EngineRunner
 

@@ -1,0 +1,94 @@
+"""What a build is asked for, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dpbuild.model.image import Images, Written
+from dpbuild.oci.codec import encode_descriptor
+
+if TYPE_CHECKING:
+    from dpbuild.model.evidence import Evidence
+    from dpbuild.oci.reference import RegistryReference
+    from dpbuild.ports.reporter import Reporter
+
+
+# Where the image goes if nothing else is said, in the project; never a part of the app.
+DEFAULT_OUTPUT = ".dpbuild/image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it.
+
+    ``sbom`` asks for the evidence even where it is not attached.
+    """
+
+    push: bool = False
+    load: bool = False
+    outputs: tuple[str, ...] = ()
+    locked: bool = False
+    frozen: bool = False
+    builder: str = "auto"
+    epoch: int | None = None
+    expect_digest: str = ""
+    sbom: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build made, under which tags, and where it went; ``evidence`` has that of the index last.
+
+    ``notes`` are the warnings of the proof.
+    """
+
+    images: Images
+    written: tuple[Written, ...]
+    evidence: tuple[Evidence, ...] = ()
+    tags: tuple[RegistryReference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def metadata(self) -> dict[str, Any]:
+        """For ``--metadata-file``."""
+        return {
+            "digest": str(self.images.descriptor.digest),
+            "images": [encode_descriptor(image.descriptor) for image in self.images.images],
+            "referrers": [
+                encode_descriptor(row.descriptor) | {"subject": str(row.subject.digest)}
+                for row in self.images.referrers
+            ],
+            "outputs": [
+                {
+                    "kind": row.kind,
+                    "reference": row.reference,
+                    "tags": list(row.tags),
+                    "digest": str(row.descriptor.digest),
+                    "mediaType": row.descriptor.media_type,
+                    "size": row.descriptor.size,
+                    "platforms": [str(platform) for platform in row.platforms],
+                }
+                for row in self.written
+            ],
+        }
+
+
+def summary(
+    images: Images, kept: Sequence[int], written: Sequence[Written], reporter: Reporter, seconds: float
+) -> None:
+    """Tell what was made: ``kept`` counts for each image the layers that were there from before."""
+    for image, old in zip(images.images, kept, strict=True):
+        layers = image.manifest.layers
+        base = sum(row.size for row in layers[: image.base_layers])
+        added = sum(row.size for row in layers[image.base_layers :])
+        reporter.result(
+            f"{image.platform}: {(base + added) / 1e6:.1f} MB, {added / 1e6:.1f} MB on top of the base's "
+            f"{base / 1e6:.1f} MB; {len(layers) - image.base_layers} layers, {old} of them kept from before"
+        )
+    for row in written:
+        names = f" as {', '.join(row.tags)}" if row.tags else ""
+        verb = "sent" if row.kind == "registry" else "written"
+        moved = f", {row.sent / 1e6:.1f} MB {verb}, {row.present / 1e6:.1f} MB were there"
+        reporter.result(f"{row.kind}: {row.descriptor.digest}{names}{moved}")
+    reporter.result(f"done in {seconds:.1f} s")

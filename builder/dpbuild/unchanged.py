@@ -1,0 +1,174 @@
+"""A build of what was built before: known by what was read then, without any of the stages.
+
+What a build read of the project is kept with the images that it made. If flags and versions are the same, and so is,
+by content, everything that was read, then so are the images; what is left is to see that they are where they should be.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from dpbuild import __version__
+from dpbuild.built import DEFAULT_OUTPUT, BuildOptions, Built, summary
+from dpbuild.errors import DigestDrift, UsageError
+from dpbuild.model.image import Image, Images, Referrer
+from dpbuild.oci.codec import decode, decode_descriptor, encode_descriptor
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.manifest import Manifest
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import parse, parse_registry
+
+if TYPE_CHECKING:
+    from dpbuild.ports.project import ProjectFolder
+    from dpbuild.ports.world import World
+
+
+# Part of the key of what is kept: whoever changes what is kept, or what images depend on, changes this.
+_FORMAT: Final = 1
+_KIND: Final = "images"
+
+
+class _Gone(Exception):
+    """A layer is wanted that the store does not have."""
+
+
+def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
+    """As ``pipeline.build``, which is not even imported where nothing has changed."""
+    key = _key(project, flags, options, world)
+    # Evidence that is asked for as such is made; it is not kept.
+    found = None if options.sbom else _recall(project, key, world)
+    if found is not None:
+        try:
+            return _again(found, project, options, world)
+        except _Gone:
+            pass
+    from dpbuild.pipeline import build as build_anew
+
+    built = build_anew(project, flags, options, world)
+    value = {
+        "seen": project.seen(),
+        "tags": [str(tag) for tag in built.tags],
+        "notes": built.notes,
+        "images": _encode(built.images),
+    }
+    world.store.put(_KIND, key, json.dumps(value).encode())
+    return built
+
+
+def _key(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> str:
+    """What images depend on besides the project's files. Where they go is no part of it."""
+    rest = {**asdict(options), "push": False, "load": False, "outputs": (), "expect_digest": ""}
+    value = [_FORMAT, __version__, project.directory, dict(flags), rest, str(world.host)]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _recall(project: ProjectFolder, key: str, world: World) -> dict[str, Any] | None:
+    data = world.store.get(_KIND, key)
+    if data is None:
+        return None
+    value: dict[str, Any] = json.loads(data)
+    return value if project.still(value["seen"]) else None
+
+
+def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions, world: World) -> Built:
+    """Bring what was made before to where it should be. Raises _Gone and what the destinations raise."""
+    started = world.clock()
+    tags = tuple(parse_registry(text) for text in found["tags"])
+    if options.push and not tags:
+        raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
+    images = _decode(found["images"])
+    if options.expect_digest and options.expect_digest != str(images.descriptor.digest):
+        raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {options.expect_digest}")
+
+    def blob(layer: Descriptor) -> BinaryIO:
+        try:
+            return world.store.open(layer.digest)
+        except KeyError:
+            raise _Gone from None
+
+    outputs = options.outputs or (() if options.push or options.load else (f"{project.directory}/{DEFAULT_OUTPUT}",))
+    sinks = world.sinks(tags, blob, push=options.push, load=options.load, outputs=outputs)
+    for sink in sinks:
+        sink.check()
+    written = tuple(sink.write(images) for sink in sinks)
+    for note in found["notes"]:
+        world.reporter.note(note)
+    world.reporter.result("nothing has changed since the last build")
+    kept = [len(image.manifest.layers) - image.base_layers for image in images.images]
+    summary(images, kept, written, world.reporter, world.clock() - started)
+    return Built(images=images, written=written, tags=tags, notes=tuple(found["notes"]))
+
+
+def _encode(images: Images) -> dict[str, Any]:
+    return {
+        "descriptor": encode_descriptor(images.descriptor),
+        "index": _text(images.index_bytes),
+        "images": [
+            {
+                "platform": str(row.platform),
+                "descriptor": encode_descriptor(row.descriptor),
+                "manifest": _text(row.manifest_bytes),
+                "config": _text(row.config_bytes),
+                "base": str(row.base),
+                "base_layers": row.base_layers,
+            }
+            for row in images.images
+        ],
+        "referrers": [
+            {
+                "subject": encode_descriptor(row.subject),
+                "descriptor": encode_descriptor(row.descriptor),
+                "manifest": _text(row.manifest_bytes),
+                "blobs": [[encode_descriptor(blob), _text(data)] for blob, data in row.blobs],
+            }
+            for row in images.referrers
+        ],
+    }
+
+
+def _decode(value: dict[str, Any]) -> Images:
+    images = []
+    for row in value["images"]:
+        descriptor, data = decode_descriptor(row["descriptor"], "descriptor"), _bytes(row["manifest"])
+        manifest = decode(data, descriptor.media_type)
+        if not isinstance(manifest, Manifest):
+            raise _Gone
+        images.append(
+            Image(
+                platform=Platform.parse(row["platform"]),
+                descriptor=descriptor,
+                manifest=manifest,
+                manifest_bytes=data,
+                config_bytes=_bytes(row["config"]),
+                base=parse(row["base"]),
+                base_layers=row["base_layers"],
+            )
+        )
+    referrers = (
+        Referrer(
+            subject=decode_descriptor(row["subject"], "descriptor"),
+            descriptor=decode_descriptor(row["descriptor"], "descriptor"),
+            manifest_bytes=_bytes(row["manifest"]),
+            blobs=tuple((decode_descriptor(blob, "descriptor"), _bytes(text)) for blob, text in row["blobs"]),
+        )
+        for row in value["referrers"]
+    )
+    return Images(
+        descriptor=decode_descriptor(value["descriptor"], "descriptor"),
+        images=tuple(images),
+        index_bytes=_bytes(value["index"]),
+        referrers=tuple(referrers),
+    )
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text)

@@ -1,0 +1,227 @@
+"""What was built before is recognised, by content; and whatever has changed is noticed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bench import BASE, Bench
+from fakes.registry import fake_registry
+
+SAME = "nothing has changed since the last build"
+
+
+def settled(bench: Bench, *arguments: object) -> str:
+    """A build that is recognised: its line on stdout."""
+    bench.build(*arguments, check=True)
+    done = bench.build(*arguments, check=True)
+    assert SAME in done.err
+    return done.out
+
+
+def test_the_same_project(bench: Bench) -> None:
+    first = bench.build(check=True)
+    assert SAME not in first.err
+    again = bench.build(check=True)
+    assert SAME in again.err
+    assert again.out == first.out
+    # Times and names beside the content do not count.
+    os.utime(bench.project / "main.py", (1, 1))
+    (bench.project / "__pycache__").mkdir()
+    assert SAME in bench.build(check=True).err
+
+
+def nothing(bench: Bench) -> None:
+    pass
+
+
+def edit(bench: Bench) -> None:
+    (bench.project / "main.py").write_text("print('HELLO')\n")
+
+
+def same_size_and_time(bench: Bench) -> None:
+    path = bench.project / "main.py"
+    before = path.stat()
+    path.write_text("print('jello')\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def executable(bench: Bench) -> None:
+    (bench.project / "main.py").chmod(0o755)
+
+
+def new_file(bench: Bench) -> None:
+    (bench.project / "more.txt").write_text("")
+
+
+def new_file_below(bench: Bench) -> None:
+    (bench.project / "package" / "more.py").write_text("")
+
+
+def removed(bench: Bench) -> None:
+    (bench.project / "package" / "inner.py").unlink()
+
+
+def link(bench: Bench) -> None:
+    (bench.project / "link").unlink()
+    (bench.project / "link").symlink_to("package")
+
+
+def ignored(bench: Bench) -> None:
+    (bench.project / ".gitignore").write_text("package/\n")
+
+
+def configured(bench: Bench) -> None:
+    bench.configure('labels = {a = "b"}')
+
+
+def file_instead_of_folder(bench: Bench) -> None:
+    (bench.project / "package" / "inner.py").unlink()
+    (bench.project / "package").rmdir()
+    (bench.project / "package").write_text("")
+
+
+CHANGES = (
+    edit,
+    same_size_and_time,
+    executable,
+    new_file,
+    new_file_below,
+    removed,
+    link,
+    ignored,
+    configured,
+    file_instead_of_folder,
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_are_noticed(bench: Bench, change: Callable[[Bench], None]) -> None:
+    (bench.project / "package").mkdir()
+    (bench.project / "package" / "inner.py").write_text("")
+    (bench.project / "link").symlink_to("main.py")
+    before = settled(bench)
+    change(bench)
+    done = bench.build(check=True)
+    assert SAME not in done.err
+    assert done.out != before
+
+
+def test_the_lock_counts(bench: Bench) -> None:
+    settled(bench)
+    lock = bench.project / "pylock.dpbuild.toml"
+    text = lock.read_text()
+    lock.write_text(text + "# a word\n")
+    assert SAME not in bench.build(check=True).err
+    lock.unlink()
+    assert SAME not in bench.build(check=True).err
+    assert lock.read_text() == text
+    lock.unlink()
+    assert bench.build("--locked").status == 42
+
+
+def test_flags_and_the_epoch_count(bench: Bench) -> None:
+    before = settled(bench)
+    done = bench.build(check=True, env={"SOURCE_DATE_EPOCH": "1700000000"})
+    assert SAME not in done.err
+    assert done.out != before
+    assert SAME not in bench.build("--base", BASE.replace("nonroot", "latest")).err
+    wrong = bench.build("--expect-digest", f"sha256:{'0' * 64}")
+    assert wrong.status == 81
+    # Where it goes does not count.
+    other = bench.run("build", bench.project, "-o", bench.tmp / "other", check=True)
+    assert SAME in other.err
+    assert other.out.rpartition("@")[2] == before.rpartition("@")[2]
+
+
+def test_a_commit_counts(bench: Bench) -> None:
+    def git(*words: str, date: str = "2020-01-01T00:00:00Z") -> None:
+        who = {f"GIT_{role}_{what}": "x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        env = {**os.environ, **who, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+        subprocess.run(["git", "-C", str(bench.project), *words], check=True, env=env, capture_output=True)
+
+    git("init", "-q")
+    git("add", "main.py", "pyproject.toml")
+    git("commit", "-qm", "one")
+    before = settled(bench)
+    git("commit", "-qm", "two", "--allow-empty")
+    assert SAME in bench.build(check=True).err  # nothing below the project's folder
+    git("commit", "-qm", "one", "--amend", "--allow-empty", date="2021-01-01T00:00:00Z")
+    (bench.project / "main.py").write_text("print('HELLO')\n")
+    git("commit", "-qam", "three", date="2022-01-01T00:00:00Z")
+    assert bench.build(check=True).out != before
+    settled(bench)
+    (bench.project / "main.py").write_text("print('dirty')\n")
+    assert SAME not in bench.build(check=True).err
+
+
+def test_a_layer_that_is_gone_is_made_again(bench: Bench) -> None:
+    before = settled(bench)
+    for path in bench.cache.glob("blobs/sha256/*"):
+        path.unlink()
+    done = bench.run("build", bench.project, "-o", bench.tmp / "other", check=True)
+    assert SAME not in done.err
+    assert done.out.rpartition("@")[2] == before.rpartition("@")[2]
+
+
+def test_a_record_that_is_damaged_is_no_record(bench: Bench) -> None:
+    before = settled(bench)
+    for path in bench.cache.glob("maps/images/*"):
+        path.write_bytes(path.read_bytes()[:-9] + b"x" * 9)
+    done = bench.build(check=True)
+    assert SAME not in done.err
+    assert done.out == before
+
+
+def test_one_request_finds_that_the_tag_is_right(bench: Bench) -> None:
+    with fake_registry() as registry:
+        arguments = ("--push", "-t", f"{registry.host}/acme/app:1")
+        bench.run("build", bench.project, *arguments, check=True)
+        before = len(registry.requests)
+        done = bench.run("build", bench.project, *arguments, check=True)
+        assert SAME in done.err
+        asked = registry.requests[before:]
+    assert len(asked) == 1
+    assert "HEAD" in str(asked[0])
+    assert "manifests/1" in str(asked[0])
+
+
+def test_what_is_imported(bench: Bench) -> None:
+    """Counted, since time is not: neither the stages nor what they need."""
+    settled(bench)
+    code = "import sys; from dpbuild.cli.main import main\ntry: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "build", bench.project, "-o", bench.output],
+        env={**os.environ, **bench.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert SAME in done.stderr
+    modules = set(done.stderr.splitlines()[-1].split())
+    heavy = {
+        "dpbuild.pipeline",
+        "dpbuild.stages",
+        "packaging",
+        "pathspec",
+        "urllib3",
+        "docker",
+        "tomlkit",
+        "subprocess",
+    }
+    assert modules & heavy == set()
+    own = [name for name in modules if name.startswith("dpbuild")]
+    assert len(own) <= 45, sorted(own)
+    assert len(modules) <= 200
+
+
+def test_the_trace_is_of_this_project(bench: Bench, tmp_path: Path) -> None:
+    """Another folder with the same files is another project, though its image is the same."""
+    before = settled(bench)
+    other = tmp_path / "elsewhere"
+    bench.project.rename(other)
+    done = bench.run("build", other, "-o", bench.output, check=True)
+    assert SAME not in done.err
+    assert done.out == before
