@@ -5,7 +5,9 @@ import importlib.util
 import io
 import json
 import platform
+import posixpath
 import re
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -125,6 +127,23 @@ def test_the_variants_with_busybox(suite: str, dpbuild: Callable[..., Ran]) -> N
 
 
 @pytest.mark.network
+def test_another_machine(dpbuild: Callable[..., Ran]) -> None:
+    """Of arm64, everything but the machine is what it is of amd64."""
+    said = {}
+    for architecture in ("amd64", "arm64"):
+        found = dpbuild("inspect", "compose:debian13:debug", "--json", "--platform", f"linux/{architecture}")
+        said[architecture] = json.loads(found.out.replace("x86-64.so.2", "aarch64.so.1").replace("x86_64", "aarch64"))
+
+    facts = said["arm64"]["facts"]
+    assert facts["libc"]["loader"] == "/usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1"
+    assert {row["architecture"] for row in facts["packages"]} == {"arm64", "all"}
+    own = ("interpreter_sha256", "packages")
+    assert {key: value for key, value in facts.items() if key not in own} == {
+        key: value for key, value in said["amd64"]["facts"].items() if key not in own
+    }
+
+
+@pytest.mark.network
 def test_the_real_musl(tmp_path: Path) -> None:
     """Debian's package of musl below a Python made by hand: there is no package of a Python that is linked to it."""
     from dpbuild.debian import deb
@@ -216,8 +235,8 @@ def host_files(prefix: str) -> Files:
     return files
 
 
-def host_facts(prefix: str) -> Facts:
-    stream, _ = open_layer(io.BytesIO(make_tar(host_files(prefix))), limit=1 << 30)
+def host_facts(prefix: str, started: str = "bin/python3", more: Files | None = None) -> Facts:
+    stream, _ = open_layer(io.BytesIO(make_tar(host_files(prefix) | (more or {}))), limit=1 << 30)
     rows, data = [], {}
     for ordinal, (entry, content) in enumerate(entries(stream)):
         rows.append(entry)
@@ -225,7 +244,7 @@ def host_facts(prefix: str) -> Facts:
     tree = FileTree.of([rows])
     contents = MappedContents(tree, lambda path: data[tree.origin(path)[1]])
     config = ImageConfig(
-        platform=AMD64, env=(PATH, f"LD_LIBRARY_PATH=/{prefix}/lib"), entrypoint=(f"/{prefix}/bin/python3",)
+        platform=AMD64, env=(PATH, f"LD_LIBRARY_PATH=/{prefix}/lib"), entrypoint=(posixpath.join("/", prefix, started),)
     )
     found = Platform.parse(f"linux/{platform.machine()}")
     return read_facts(tree, contents, config, found)
@@ -248,3 +267,54 @@ def test_the_python_that_runs_this_test_packed_as_an_image(prefix: str) -> None:
     assert facts.missing_modules == tuple(name for name in names if importlib.util.find_spec(name) is None)
     assert facts.purelib.startswith(f"/{prefix}/")
     assert facts.stdlib == f"/{prefix}/lib/{Path(sysconfig.get_path('stdlib')).name}"
+
+
+def host_says(program: Path, code: str) -> list[str]:
+    """What the Python that runs this test prints, a line each, when it is started under another name."""
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.symlink_to(Path(sys.executable).resolve())
+    libraries = sysconfig.get_config_var("LIBDIR")
+    done = subprocess.run(
+        [program, "-c", code], capture_output=True, text=True, check=True, env={"LD_LIBRARY_PATH": libraries}
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("text", ["", "home = {home}\n", "home = {home}\nInclude-System-Site-Packages = FALSE\n"])
+@pytest.mark.parametrize("place", ["venv", "venv/bin"])
+def test_a_virtual_environment_is_what_the_interpreter_makes_of_it(text: str, place: str, tmp_path: Path) -> None:
+    config = text.format(home=Path(sys.executable).resolve().parent)
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    (tmp_path / place / "pyvenv.cfg").write_text(config)
+    said = host_says(
+        tmp_path / "venv/bin/python", "import site, sys; print(sys.prefix, *site.getsitepackages(), sep='\\n')"
+    )
+
+    files: Files = {f"{place}/pyvenv.cfg": File(config.encode()), "venv/bin/python": Link("/opt/python/bin/python3")}
+    found = host_facts("opt/python", "/venv/bin/python", files).virtual_environment
+
+    assert found is not None
+    ours = [str(tmp_path) + row for row in (found.prefix, *found.site_directories)]
+    assert said[: len(ours)] == ours
+    assert (len(said) > len(ours)) == found.system_site_packages
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="honoured since 3.11")
+@pytest.mark.parametrize("site", ["", "import site\n"])
+def test_a_path_file_is_what_the_interpreter_makes_of_it(site: str, tmp_path: Path) -> None:
+    name = Path(sys.executable).resolve().name
+    stdlib = sysconfig.get_path("stdlib")
+    text = "{0}\n{0}/lib-dynload  # both\n\n/srv/packages\n../more\n" + site
+    (tmp_path / "bin").mkdir()
+    (tmp_path / f"bin/{name}._pth").write_text(text.format(stdlib))
+    code = "import sys; print(*sys.path, sep='\\n')"
+    if site:
+        code = "import site; print(*site.getsitepackages(), sep='\\n')"
+    said = [row.removeprefix(str(tmp_path)) for row in host_says(tmp_path / "bin" / name, code)]
+
+    folder = f"opt/python/lib/{Path(stdlib).name}"
+    facts = host_facts("opt/python", more={f"opt/python/bin/{name}._pth": File(text.format(f"/{folder}").encode())})
+
+    assert facts.path_file == f"/opt/python/bin/{name}._pth"
+    wanted = [row for row in said if not row.startswith(stdlib)]
+    assert [row.removeprefix("/opt/python") for row in facts.site_directories] == wanted

@@ -525,7 +525,11 @@ def relocated() -> Family:
             glibc("2.36", glibcxx=""),
             files,
             {"opt/venv/bin/python": Link("/opt/app/python/bin/python3.12")},
-            {"opt/venv/pyvenv.cfg": File(b"home = /opt/app/python/bin\nimplementation = CPython\nuv = 0.9.1\n")},
+            {
+                "opt/venv/pyvenv.cfg": File(
+                    b"home = /opt/app/python/bin\nimplementation = CPython\ninclude-system-site-packages = false\n"
+                )
+            },
         ),
         config={"Env": [_PATH], "Entrypoint": ["/opt/venv/bin/python", "-m", "app"], "User": "1000650000"},
         facts={

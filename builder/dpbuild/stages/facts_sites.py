@@ -34,7 +34,10 @@ def sites(
     tree: FileTree, contents: Contents, config: ImageConfig, python: Interpreter, shared: bytes, platlibdir: str
 ) -> Sites:
     """``shared`` is libpython, if there is one; ``platlibdir`` as ``sys.platlibdir``."""
-    prefix, name = python.prefix, f"python{python.version}{python.threads}"
+    name = f"python{python.version}{python.threads}"
+    path_file = _path_file(tree, python)
+    # With a ``._pth``, the folder that it is in is the prefix.
+    prefix = posixpath.dirname(path_file) if path_file else python.prefix
     data = prefix or "/"
     purelib = f"{prefix}/lib/{name}/site-packages"
     libraries = dict.fromkeys((platlibdir, "lib"))
@@ -47,7 +50,6 @@ def sites(
     elif _site_says(contents, python, shared, b"RPM_BUILD_ROOT") and not config.variable("PYTHONNOUSERSITE"):
         # Fedora's and Red Hat's site: /usr/local comes first, but only while there is a user site.
         rows = [f"/usr/local/{library}/{name}/site-packages" for library in libraries] + rows
-    path_file = _path_file(tree, python)
     if path_file:
         listed, imports_site = _listed(contents, path_file)
         if not imports_site:
@@ -107,13 +109,13 @@ def _environment(
             key, equals, value = line.partition("=")
             if equals:
                 values[key.strip().lower()] = value.strip()
-        if "home" not in values:
-            continue
-        # ``site`` makes the folder above the program the prefix, wherever the file is.
-        prefix = posixpath.dirname(beside)
+        # ``site`` makes the folder above the program the prefix, wherever the file is, and asks for nothing in it.
+        prefix = posixpath.dirname(beside).rstrip("/")
+        if prefix == python.prefix:
+            return None
         return VirtualEnvironment(
-            prefix=prefix,
+            prefix=prefix or "/",
             site_directories=tuple(f"{prefix}/{library}/{name}/site-packages" for library in libraries),
-            system_site_packages=values.get("include-system-site-packages", "").lower() == "true",
+            system_site_packages=values.get("include-system-site-packages", "true").lower() == "true",
         )
     return None

@@ -17,7 +17,7 @@ _FROZEN: Final = frozenset(
     | {"os", "site", "stat", "runpy"}
 )
 # Functions that initialise modules are exported, so that their names are strings in the program.
-_INIT: Final = re.compile(rb"(?<=\0)PyInit_([A-Za-z0-9_]+)(?=\0)")
+_INIT: Final = re.compile(rb"\0PyInit_([A-Za-z0-9_]+)(?=\0)")
 
 
 @cache

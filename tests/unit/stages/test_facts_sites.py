@@ -59,7 +59,7 @@ def test_a_virtual_environment_behind_a_script() -> None:
         {
             "app/.venv/bin/python3": Link("/usr/bin/python3"),
             "app/.venv/bin/serve": "#!/app/.venv/bin/python3\nimport app\n",
-            "app/.venv/pyvenv.cfg": File(b"home = /usr/bin\n"),
+            "app/.venv/pyvenv.cfg": File(b"home = /usr/bin\ninclude-system-site-packages = false\n"),
         },
         entrypoint=("serve",),
         env=("PATH=/app/.venv/bin:/usr/bin",),
@@ -72,8 +72,8 @@ def test_a_virtual_environment_behind_a_script() -> None:
 
 def test_what_is_no_virtual_environment() -> None:
     assert image_facts(*debian()).virtual_environment is None
-    # The file says nothing without the folder of the base's interpreter.
-    other = {"usr/pyvenv.cfg": File(b"version = 3.13\n")}
+    # The base itself is none, whatever lies there.
+    other = {"usr/pyvenv.cfg": File(b"home = /usr/bin\n")}
     assert image_facts(*debian(), other, entrypoint=("/usr/bin/python3",)).virtual_environment is None
     # One that nothing starts does not count.
     unused = {"opt/venv/pyvenv.cfg": CONFIG, "opt/venv/bin/python3": Link("/usr/bin/python3")}
@@ -90,11 +90,12 @@ def test_a_path_file_replaces_the_path() -> None:
         target(found, AMD64)
 
 
-def test_a_path_file_that_asks_for_site_keeps_the_sites() -> None:
+def test_a_path_file_that_asks_for_site_moves_the_prefix() -> None:
     found = image_facts(glibc(), python(), {"usr/bin/python3.13._pth": File(b".\nimport site\n")})
 
     assert found.path_file == "/usr/bin/python3.13._pth"
-    assert found.site_directories == ("/usr/lib/python3.13/site-packages",)
+    assert found.site_directories == ("/usr/bin/lib/python3.13/site-packages",)
+    assert found.purelib in found.site_directories
     assert target(found, AMD64).python_version == "3.13.5"
 
 
