@@ -139,6 +139,8 @@ def test_files_of_the_base_that_were_replaced() -> None:
     assert ids(make_subject(below, {"usr/lib/x/libz.so.1": File(b"of the package")})) == []
     assert ids(make_subject(below, package("usr/lib/x/libz.so.1", b"newer", "zlib1g"))) == []
     assert ids(make_subject({"app/x": File(b"1")}, {"app/x": File(b"2")})) == []
+    name = package("usr/lib/os-release", b"ID=debian\n", "base-files")
+    assert ids(make_subject(name, {"usr/lib/os-release": File(b'ID="debian"\nNAME="Distroless"\n')})) == []
 
 
 def test_half_of_the_c_library() -> None:

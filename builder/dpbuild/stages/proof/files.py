@@ -17,6 +17,8 @@ _DPKG_INFO: Final = "var/lib/dpkg/info"
 # The loader and the C library check that they are of one build (symbols of version GLIBC_PRIVATE).
 _LIBC: Final = re.compile(r"/libc\.so\.6|/libc-2\.\d+\.so")
 _LOADER: Final = re.compile(r"/ld-linux[^/]*\.so\.\d|/ld-2\.\d+\.so|/ld64\.so\.\d")
+# What images replace on purpose: distroless has a name of its own, and documents and time zones run nothing.
+_HARMLESS: Final = re.compile(r"usr/lib/os-release|etc/.*|usr/share/.*|var/.*")
 _MOST: Final = 20
 _SETUID: Final = 0o6000
 # Folders where everybody may write on purpose.
@@ -66,7 +68,7 @@ def _changed(subject: Subject) -> dict[str, int]:
     if not again:
         return {}
     sums = _sums(subject)
-    mine = {path: layer for path, layer in again.items() if path in sums}
+    mine = {path: layer for path, layer in again.items() if path in sums and not _HARMLESS.fullmatch(path)}
     subject.contents.prefetch(mine)
     return {
         path: layer
