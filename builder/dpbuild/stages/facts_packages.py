@@ -34,6 +34,7 @@ def likely(tree: FileTree) -> Iterator[str]:
     """Paths that the functions here will read, for one pass over the layers."""
     yield from _OS_RELEASE
     yield from (path for _, path, read in _READERS if read is not None)
+    yield from (f"{folder}/rpmdb.sqlite-wal" for folder in _RPM_FOLDERS)
     yield from _status_d(tree)
 
 
@@ -75,8 +76,11 @@ def packages(tree: FileTree, contents: Contents) -> tuple[tuple[SystemPackage, .
             continue  # the same packages with less of each
         databases.append(PackageDatabase(kind=kind, path=path, read=read is not None))
         if read is not None:
+            data = contents.get(path, _TEXT) or b""
+            if kind == "rpm sqlite":
+                data = facts_rpm.with_log(data, contents.get(f"{path}-wal", _TEXT) or b"")
             try:
-                found.update(read(contents.get(path, _TEXT) or b""))
+                found.update(read(data))
             except (ReadError, ValueError, KeyError, RecursionError) as problem:
                 raise BaseImageError(f"the list of packages cannot be read: {problem}", where=path) from None
     return tuple(sorted(found)), tuple(databases)

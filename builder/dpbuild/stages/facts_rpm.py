@@ -22,15 +22,49 @@ _VERSIONS: Final = slice(18, 20)
 _SHORT: Final = re.compile(r"(?P<name>.+?)[.-](?P<version>\d[^-]*)-(?P<release>[^-]+)\.(?P<arch>[^.-]+)")
 
 
+# The same, 4: the header of a log, that of each page in it, and the two magic numbers.
+_LOG_HEADER: Final = struct.Struct(">IIIIIIII")
+_PAGE_HEADER: Final = struct.Struct(">IIIIII")
+_LOG_MAGIC: Final = (0x377F0682, 0x377F0683)
+_MOST_PAGES: Final = 1 << 16
+
+
 class RpmError(ValueError):
     """The bytes are no database of rpm."""
 
 
-def database(data: bytes) -> Iterator[SystemPackage]:
-    """The packages in ``rpmdb.sqlite``. Raises RpmError.
+def with_log(data: bytes, log: bytes) -> bytes:
+    """The database with what was committed to the log beside it (``rpmdb.sqlite-wal``), but not yet moved.
 
-    It must be whole: what stands in a log beside it (``rpmdb.sqlite-wal``) is not seen.
+    A log that is no such log, or was already moved, changes nothing, as in SQLite.
     """
+    if len(log) < _LOG_HEADER.size:
+        return data
+    magic, _, page_size, _, *salts, _, _ = _LOG_HEADER.unpack_from(log)
+    if magic not in _LOG_MAGIC or page_size not in {1 << power for power in range(9, 17)}:
+        return data
+    pages: dict[int, int] = {}
+    committed: dict[int, int] = {}
+    size = 0
+    for at in range(_LOG_HEADER.size, len(log) - _PAGE_HEADER.size - page_size + 1, _PAGE_HEADER.size + page_size):
+        number, after, *own, _, _ = _PAGE_HEADER.unpack_from(log, at)
+        if own != salts or not 0 < number <= _MOST_PAGES:
+            break
+        pages[number] = at + _PAGE_HEADER.size
+        if after:
+            committed, size = dict(pages), after
+    if not 0 < size <= _MOST_PAGES:
+        return data
+    merged = bytearray(data[: size * page_size])
+    merged += bytes(size * page_size - len(merged))
+    for number, begin in committed.items():
+        if number <= size:
+            merged[(number - 1) * page_size : number * page_size] = log[begin : begin + page_size]
+    return bytes(merged)
+
+
+def database(data: bytes) -> Iterator[SystemPackage]:
+    """The packages in ``rpmdb.sqlite``. Raises RpmError."""
     if data[:16] != b"SQLite format 3\0":
         raise RpmError("it is no SQLite database")
     with closing(sqlite3.connect(":memory:")) as connection:

@@ -120,6 +120,55 @@ def test_a_database_that_computes_without_end() -> None:
         list(facts_rpm.database(data))
 
 
+@pytest.fixture
+def logged(real: bytes, tmp_path: Path) -> tuple[bytes, bytes]:
+    """rpm's database after another transaction that is still in the log, as SQLite writes it."""
+    path = tmp_path / "rpmdb.sqlite"
+    path.write_bytes(real)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    with connection:
+        connection.execute("DELETE FROM Packages WHERE hnum = 2")
+    with connection:
+        # Larger than a page, so that it spills over several.
+        blob = header(text(1000, "added"), text(1001, "1"), text(1002, "2"), text(99, "x" * 20_000))
+        connection.execute("INSERT INTO Packages (blob) VALUES (?)", (blob,))
+    connection.execute("BEGIN")
+    connection.execute("DELETE FROM Packages")
+    files = path.read_bytes(), path.with_name("rpmdb.sqlite-wal").read_bytes()
+    connection.close()
+    return files
+
+
+def test_what_is_committed_to_the_log_counts(logged: tuple[bytes, bytes]) -> None:
+    data, log = logged
+    assert [row.name for row in facts_rpm.database(data)] == ["python3.13", "tzdata"]
+
+    found = facts({RPMDB: File(data), f"{RPMDB}-wal": File(log)})
+
+    assert [row.name for row in found.packages] == ["added", "python3.13"]
+
+
+def test_a_log_that_does_not_count(logged: tuple[bytes, bytes], real: bytes) -> None:
+    data, log = logged
+    salted = log[:16] + bytes(8) + log[24:]
+    for other in (
+        b"",
+        b"x" * 31,
+        b"x" * 9000,
+        log[:32],
+        log[: 32 + 24 + 100],
+        salted,
+        log[:8] + b"\xff" * 4 + log[12:],
+    ):
+        assert facts_rpm.with_log(data, other) == data
+    # Only the first transaction is whole.
+    half = log[: 32 + (24 + 4096) * 3]
+    names = [row.name for row in facts_rpm.database(facts_rpm.with_log(data, half))]
+    assert names == ["python3.13"]
+
+
 def test_azures_two_lists() -> None:
     folder = "var/lib/rpmmanifest"
     short = "python3.3.12.9-3.azl3.x86_64\npython3-libs.3.12.9-3.azl3.x86_64\nglibc-2.38-16.azl3.x86_64\n\nnonsense\n"
