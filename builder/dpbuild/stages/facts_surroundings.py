@@ -4,9 +4,9 @@ import re
 from typing import Any, Final
 
 from dpbuild.archive.overlay import FileTree
-from dpbuild.model.surroundings import Certificates, RunAs, Surroundings, User
+from dpbuild.model.surroundings import Certificates, Surroundings
 from dpbuild.oci.config import ImageConfig
-from dpbuild.stages import facts_libraries
+from dpbuild.stages import accounts, facts_libraries
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.facts_interpreter import DEFAULT_PATH, Interpreter
 
@@ -29,7 +29,6 @@ _OPENSSL_DIR: Final = re.compile(rb'OPENSSLDIR: "(/[^"\0]{0,4000})"\0')
 # Names in a folder of certificates, by the hash of their subject (openssl-rehash(1)).
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 _SHELLS: Final = ("sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish")
-_ID_MOST: Final = 1 << 32
 _LIKELY: Final = re.compile(r".*/(?:libcrypto\.so\.[\d.]+|lib-dynload/_ssl\.[^/]*so)")
 
 
@@ -49,14 +48,20 @@ def read(
 ) -> Surroundings:
     """All of it; ``variables`` are those of the interpreter's build, ``sites`` its site directories."""
     zoneinfo = _zoneinfo(tree, config, variables, sites)
-    users = _users(contents)
+    users = accounts.users(_text(contents, "/etc/passwd"))
+    try:
+        user = accounts.run_as(
+            config.user, users, accounts.groups(_text(contents, "/etc/group")), home=config.variable("HOME") or ""
+        )
+    except LookupError:
+        user = None
     return Surroundings(
         zoneinfo=zoneinfo,
         legacy_zones=bool(zoneinfo) and tree.is_file(f"{zoneinfo}/{_LEGACY_ZONE}"),
         certificates=_certificates(tree, contents, config, python, shared),
         shells=_shells(tree, config),
         users=users,
-        user=run_as(config, users, _rows(contents, "/etc/group")),
+        user=user,
     )
 
 
@@ -120,42 +125,5 @@ def _shells(tree: FileTree, config: ImageConfig) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _rows(contents: Contents, path: str) -> list[list[str]]:
-    text = (contents.get(path, _TEXT) or b"").decode("utf-8", "replace")
-    return [line.split(":") for line in text.splitlines() if not line.startswith("#")]
-
-
-def _users(contents: Contents) -> tuple[User, ...]:
-    """passwd(5), in its order; lines that are none are left out."""
-    return tuple(
-        User(name=row[0], uid=int(row[2]), gid=int(row[3]), home=row[5], shell=row[6])
-        for row in _rows(contents, "/etc/passwd")
-        if len(row) == 7 and row[0] and _is_id(row[2]) and _is_id(row[3])
-    )
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 11 and int(text) < _ID_MOST
-
-
-def run_as(config: ImageConfig, users: tuple[User, ...], groups: list[list[str]]) -> RunAs | None:
-    """What ``user``, ``uid``, ``user:group`` and their mixtures mean (OCI image spec, config.md, "User").
-
-    ``groups`` are the fields of group(5). A number that is in no file stays what it is, with group 0. None for a
-    name that the image does not have.
-    """
-    name, _, group = config.user.partition(":")
-    name = name or "0"
-    row = next((user for user in users if name in (user.name, str(user.uid))), None)
-    if row is None and not _is_id(name):
-        return None
-    uid, gid = (row.uid, row.gid) if row else (int(name), 0)
-    if _is_id(group):
-        gid = int(group)
-    elif group:
-        found = next((fields for fields in groups if len(fields) > 2 and fields[0] == group), None)
-        if found is None or not _is_id(found[2]):
-            return None
-        gid = int(found[2])
-    home = config.variable("HOME") or (row.home if row else "") or "/"
-    return RunAs(uid=uid, gid=gid, name=row.name if row else "", home=home)
+def _text(contents: Contents, path: str) -> str:
+    return (contents.get(path, _TEXT) or b"").decode("utf-8", "replace")

@@ -7,9 +7,8 @@ from typing import Final
 
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree
-from dpbuild.model.surroundings import User
 from dpbuild.oci.config import ImageConfig
-from dpbuild.stages.facts_surroundings import run_as
+from dpbuild.stages import accounts
 from dpbuild.stages.proof.scan import FileScan
 
 _USERS: Final = "/etc/passwd"
@@ -43,16 +42,13 @@ class Account:
 
 def account(config: ImageConfig, scan: Callable[[str], FileScan]) -> Account:
     """The account that ``User`` names, with the groups that /etc/group adds where it names none itself."""
-    users = tuple(
-        User(name=row[0], uid=int(row[2]), gid=int(row[3]), home=row[5], shell=row[6])
-        for row in _rows(scan(_USERS).text, 7)
-        if row[3].isdigit()
-    )
-    groups = _rows(scan(_GROUPS).text, 3)
-    found = run_as(config, users, groups)
-    if found is None:
+    users = accounts.users(scan(_USERS).text)
+    groups = accounts.groups(scan(_GROUPS).text)
+    try:
+        found = accounts.run_as(config.user, users, groups, home=config.variable("HOME") or "")
+    except LookupError:
         return Account(uid=-1, gid=-1, unknown=config.user)
-    more = {int(row[2]) for row in groups if len(row) > 3 and found.name and found.name in row[3].split(",")}
+    more = {row.gid for row in groups if found.name and found.name in row.members}
     return Account(
         uid=found.uid,
         gid=found.gid,
@@ -80,9 +76,3 @@ def blocked(tree: FileTree, user: Account, path: str, bit: int = 4) -> str:
             return f"/{place}"
     entry = tree.get(real)
     return "" if entry is None or user.may(entry, bit) else f"/{real}"
-
-
-def _rows(text: str, least: int) -> list[list[str]]:
-    """Lines of passwd(5) or group(5) with at least so many fields, the third being a number."""
-    rows = [line.split(":") for line in text.splitlines()]
-    return [row for row in rows if len(row) >= least and row[2].isdigit()]
