@@ -236,6 +236,9 @@ def _local(read: Read, row: _Row, limit: int) -> tuple[int, int]:
     if ZIP64 in fields:
         if len(fields[ZIP64]) not in (8, 16):
             raise ZipError(f"{row.name!r} has a malformed zip64 field")
+        if fields[ZIP64] == struct.pack("<QQ", size, compressed):
+            # APPNOTE 4.5.3 wants both sizes here, also from a writer that did not need the field after all.
+            fields = {}
         size, compressed, _, _ = zip64(fields, row.name, size, compressed, 0, 0)
     data = row.header + _LOCAL.size + name_size + extra_size
     end = data + row.compressed

@@ -253,6 +253,63 @@ def render(libraries: Iterable[Library], generator_name: str) -> bytes:
     return b"".join(out)
 
 
+def read(data: bytes) -> tuple[Library, ...]:
+    """The lines of a cache, in its order; also of one that begins with the old format, as before glibc 2.32.
+
+    Raises ValueError for anything else.
+    """
+    begin = data.find(_MAGIC)
+    try:
+        if begin < 0:
+            raise ValueError("the new format's magic is missing")
+        view = data[begin:]
+        _, count, _, _, extension = _HEADER.unpack_from(view)
+        if _HEADER.size + count * _ENTRY.size > len(view):
+            raise ValueError("it ends too early")
+        hwcaps = _hwcaps(view, extension)
+        rows = []
+        for flags, soname, path, _, capability in _ENTRY.iter_unpack(view[_HEADER.size :][: count * _ENTRY.size]):
+            named = capability & _HWCAP_EXTENSION and (capability & 0xFFFFFFFF) < len(hwcaps)
+            # Another capability is a bit of the old scheme, which loaders of today pass over.
+            row = Library(
+                soname=_text(view, soname),
+                path=_text(view, path),
+                flags=flags,
+                hwcaps=hwcaps[capability & 0xFFFFFFFF] if named else "?" if capability else "",
+                isa_level=capability >> 32 & 0x3FF if named else 0,
+            )
+            rows.append(row)
+    except struct.error as problem:
+        raise ValueError(f"no cache of libraries: {problem}") from None
+    return tuple(rows)
+
+
+def flags_of(machine: str, bits: int) -> int | None:
+    """The word for libraries of this machine; None for one that is not known here."""
+    found = _MACHINES.get((machine, bits))
+    return None if found is None else _LIBC6 | found
+
+
+def _hwcaps(view: bytes, offset: int) -> list[str]:
+    if not offset:
+        return []
+    magic, count = struct.unpack_from("<II", view, offset)
+    if magic != _EXTENSION_MAGIC:
+        return []
+    for index in range(min(count, 16)):
+        tag, _, begin, size = _SECTION.unpack_from(view, offset + 8 + index * _SECTION.size)
+        if tag == _TAG_HWCAPS:
+            return [_text(view, row) for (row,) in struct.iter_unpack("<I", view[begin : begin + size // 4 * 4])]
+    return []
+
+
+def _text(view: bytes, offset: int) -> str:
+    end = view.find(b"\0", offset)
+    if not 0 < offset < end:
+        raise ValueError("a name lies outside the cache")
+    return view[offset:end].decode("utf-8", "surrogateescape")
+
+
 def _extension(offset: int, hwcaps: list[int], name: bytes) -> bytes:
     sections = 2 if hwcaps else 1
     data = offset + 8 + sections * _SECTION.size

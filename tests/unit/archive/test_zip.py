@@ -119,6 +119,25 @@ def unused_member() -> bytes:
     return poke(data, end(data) + 12, "<L", second - central(TWO))
 
 
+def with_local_sizes(size: int, compressed: int) -> bytes:
+    """A zip64 field in the local header alone, though nothing is masked."""
+    extra = struct.pack("<HHQQ", 1, 16, size, compressed)
+    data = poke(ONE[:37] + extra + ONE[37:], 28, "<H", len(extra))
+    return poke(data, end(data) + 16, "<L", central(data))
+
+
+def test_sizes_that_are_said_again_in_the_local_header_are_read() -> None:
+    """protobuf's wheels are written so."""
+    (row,) = reading(ONE)
+    assert reading(with_local_sizes(row.size, row.compressed))[0].size == row.size
+
+
+def test_other_sizes_in_the_local_header_are_refused() -> None:
+    (row,) = reading(ONE)
+    with pytest.raises(ZipError, match="zip64 field with more"):
+        reading(with_local_sizes(row.size + 1, row.compressed))
+
+
 def renamed(new: bytes) -> bytes:
     return ONE.replace(b"name.py", new)
 

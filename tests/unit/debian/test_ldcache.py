@@ -139,3 +139,28 @@ def test_names_are_compared_by_number():
     for one, two in itertools.pairwise(ordered[1:]):
         assert ldcache.compare_names(one, two) < 0 < ldcache.compare_names(two, one), (one, two)
     assert ldcache.compare_names("lib1.so.01", "lib1.so.1") == 0
+
+
+def test_what_is_written_can_be_read() -> None:
+    flags = ldcache.flags_of("x86_64", 64)
+    assert flags is not None
+    rows = (
+        ldcache.Library(soname="libb.so.1", path="/lib/libb.so.1", flags=flags),
+        ldcache.Library(
+            soname="liba.so.1", path="/lib/glibc-hwcaps/x86-64-v3/liba.so.1", flags=flags, hwcaps="x86-64-v3"
+        ),
+        ldcache.Library(soname="liba.so.1", path="/lib/liba.so.1", flags=flags),
+    )
+    data = ldcache.render(rows, ldcache.generator("2.41-12"))
+    assert {(row.soname, row.path, row.hwcaps) for row in ldcache.read(data)} == {
+        (row.soname, row.path, row.hwcaps) for row in rows
+    }
+    # Until glibc 2.32 the old format came first.
+    assert ldcache.read(b"ld.so-1.7.0\0" + bytes(4) + data) == ldcache.read(data)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 60, 100])
+def test_what_is_no_cache_is_refused(cut: int) -> None:
+    rows = [ldcache.Library(soname="libb.so.1", path="/lib/libb.so.1", flags=3)]
+    with pytest.raises(ValueError, match=r"cache|magic|early"):
+        ldcache.read(ldcache.render(rows, ldcache.generator("2.41-12"))[:cut])

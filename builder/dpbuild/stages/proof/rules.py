@@ -3,6 +3,7 @@
 from typing import Final
 
 from dpbuild.stages.proof import (
+    abi,
     bytecode,
     command,
     explained,
@@ -13,6 +14,7 @@ from dpbuild.stages.proof import (
     layout,
     runtime,
     scripts,
+    shared,
     size,
     startup,
     supply,
@@ -32,6 +34,7 @@ GROUPS: Final = {
 }
 
 _RULES: Final[tuple[Rule, ...]] = (
+    *abi.RULES,
     *bytecode.RULES,
     *command.RULES,
     *explained.RULES,
@@ -42,6 +45,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     *layout.RULES,
     *runtime.RULES,
     *scripts.RULES,
+    *shared.RULES,
     *size.RULES,
     *startup.RULES,
     *supply.RULES,

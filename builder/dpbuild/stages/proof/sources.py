@@ -20,7 +20,7 @@ class Use:
 
     - ``import``: a top-level module that is imported absolutely;
     - ``find_library``: what ``ctypes.util.find_library`` looks for;
-    - ``load_library``: what ``CDLL``, ``LoadLibrary`` or cffi's ``dlopen`` loads;
+    - ``load_library``: what ``CDLL``, ``LoadLibrary`` or cffi's ``dlopen`` loads; of both kinds "" if it is computed;
     - ``shell``: the function that starts a shell;
     - ``program``: the program that ``subprocess`` starts;
     - ``zone``: a key for ``ZoneInfo``;
@@ -137,9 +137,9 @@ def _call(node: ast.Call) -> Iterator[tuple[str, str]]:
     if name == "__import__" or (name == "import_module" and first):
         if first and not first.startswith("."):
             yield "import", first.partition(".")[0]
-    elif name == "find_library" and first:
+    elif name.lstrip("_") == "find_library":
         yield "find_library", first
-    elif name in _LOADERS and first:
+    elif name in _LOADERS and node.args:
         yield "load_library", first
     elif name == "ZoneInfo" and first:
         yield "zone", first

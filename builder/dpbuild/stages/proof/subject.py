@@ -1,7 +1,7 @@
 """The image as the rules see it: files, facts, and what is in the files."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from dpbuild.archive.entry import Entry, Kind
@@ -20,6 +20,10 @@ from dpbuild.stages.proof.scan import EMPTY, FileScan, LayerScan
 from dpbuild.stages.proof.start import Start, start
 
 
+def _nobody(_names: frozenset[str]) -> dict[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
     """``facts`` is None where the interpreter cannot be told, and ``trouble`` says why.
@@ -36,6 +40,7 @@ class Subject:
     contents: Contents
     facts: Facts | None
     trouble: str = ""
+    providers: Callable[[frozenset[str]], dict[str, str]] = _nobody
     _owners: Owners = field(init=False)
 
     def __post_init__(self) -> None:

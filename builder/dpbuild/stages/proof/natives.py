@@ -1,0 +1,201 @@
+"""What cannot be loaded, and what that does to the imports: found once for all rules of ABI and LIB.
+
+Most images have nothing that cannot be loaded, and then no source is read.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from dpbuild.model.facts import Facts
+from dpbuild.model.finding import Severity
+from dpbuild.stages.proof.extensions import Extension, Misfit, Module, misfit, modules
+from dpbuild.stages.proof.loader import Loader, Outcome
+from dpbuild.stages.proof.sources import Use
+from dpbuild.stages.proof.subject import Subject
+from dpbuild.stages.proof.tracing.finder import Finder
+from dpbuild.stages.proof.tracing.graph import Source, relevant
+from dpbuild.stages.proof.tracing.libraries import Libraries, names_of
+from dpbuild.stages.proof.tracing.trace import Trace, Tracer
+from dpbuild.stages.proof.tracing.values import Cause
+
+_USES: Final[dict[str, Literal["find", "open"]]] = {"find_library": "find", "load_library": "open"}
+# Windows' own libraries, which sources name without an ending.
+_WINDOWS: Final = frozenset(
+    {"advapi32", "dbghelp", "gdi32", "iphlpapi", "kernel32", "mpr", "msvcrt", "ntdll", "ole32", "psapi", "rpcrt4"}
+    | {"secur32", "setupapi", "shell32", "shlwapi", "ucrtbase", "user32", "version", "winmm", "winspool", "ws2_32"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bad:
+    """An extension module that cannot be loaded, and why: a misfit, a file that is cut off, or libraries."""
+
+    extension: Extension
+    misfit: Misfit | None = None
+    broken: str = ""
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """A library that a source asks for by its name, and that is not found."""
+
+    kind: Literal["find", "open"]
+    name: str
+    path: str
+    line: int
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Natives:
+    """``fails`` are the modules whose import fails, by what it fails of; ``seen`` is what failed and was caught,
+    ``loaded`` the extension modules that were loaded well, ``elsewhere`` the libraries that packages bring.
+    """
+
+    stdlib: str = ""
+    bad: tuple[Bad, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
+    fails: dict[Cause, str] = field(default_factory=dict)
+    seen: frozenset[Cause] = frozenset()
+    loaded: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
+
+    def failing(self, path: str) -> str:
+        """The module whose import fails because the file at ``path`` cannot be loaded; "" for none."""
+        return next((module for cause, module in self.fails.items() if (cause.kind, cause.name) == ("load", path)), "")
+
+    def severity(self, bad: Bad) -> Severity | None:
+        """How bad it is that this cannot be loaded; None if something else loads first what it needs."""
+        path = bad.extension.path
+        if path in self.loaded:
+            return None
+        if self.failing(path):
+            return Severity.ERROR
+        # What a package brings but nothing was seen to import, such as plugins, may never be wanted; what it needs
+        # and another package brings, that one may load first.
+        missing = bad.outcome.missing if bad.outcome is not None and not bad.outcome.outdated else ()
+        brought = bool(missing) and all(row.library in self.elsewhere for row in missing)
+        return Severity.NOTE if bad.extension.plain or brought else Severity.WARNING
+
+
+@functools.lru_cache(maxsize=2)
+def natives(subject: Subject) -> Natives:
+    """What cannot be loaded in this image."""
+    facts = subject.facts
+    if facts is None or subject.scan(facts.interpreter).elf is None:
+        return Natives()
+    loader = Loader(subject, facts)
+    every = tuple(modules(subject, facts))
+    bad = tuple(found for row in every if (found := _bad(row, subject, facts, loader)) is not None)
+    sources = tuple(_sources(subject, facts))
+    finder = Finder(subject, facts, every)
+    libraries = Libraries(subject, facts, loader)
+    lookups = tuple(row for row in _lookups(sources) if _unresolved(row, libraries))
+    targets = {row.extension.module for row in bad if _is_traced(row, facts)}
+    targets |= {_module(row.path, subject) for row in lookups}
+    traces = tuple(_traces(subject, facts, loader, finder, bad, frozenset(targets - {""})))
+    return Natives(
+        stdlib=facts.stdlib,
+        bad=bad,
+        lookups=tuple(row for row in lookups if row.name),
+        fails={cause: trace.module for trace in reversed(traces) if trace.fails for cause in trace.causes},
+        seen=frozenset(cause for trace in traces for cause in trace.seen),
+        loaded=frozenset(path for trace in traces for path in trace.loaded),
+        elsewhere=names_of(subject, facts),
+    )
+
+
+def _bad(module: Module, subject: Subject, facts: Facts, loader: Loader) -> Bad | None:
+    row = module.used or min(module.others, key=lambda other: (other.plain, other.path))
+    scan = subject.scan(row.path)
+    if (found := misfit(row, scan.elf, facts)) is not None:
+        return Bad(extension=row, misfit=found)
+    if scan.elf is None:
+        return Bad(extension=row, broken=scan.broken)
+    if scan.elf.type != "shared":
+        return None
+    outcome = loader.load(row.path)
+    return Bad(extension=row, outcome=outcome) if outcome.missing or outcome.outdated else None
+
+
+def _is_traced(bad: Bad, facts: Facts) -> bool:
+    """Libraries at the top are no modules; the standard library has parts that bases leave out on purpose."""
+    if bad.extension.path.startswith(f"{facts.stdlib}/lib-dynload/"):
+        return bad.outcome is None or not bad.outcome.missing
+    return not (bad.extension.plain and bad.extension.module.startswith("lib"))
+
+
+def _sources(subject: Subject, facts: Facts) -> Iterator[tuple[str, Use]]:
+    """What sources outside of the standard library ask for by name, which may be computed."""
+    for path, scan in subject.scanned.items():
+        for use in scan.uses:
+            if use.kind in _USES and (not path.startswith(f"{facts.stdlib}/") or "-packages/" in path):
+                yield path, use
+
+
+def _module(path: str, subject: Subject) -> str:
+    """The full name of the module in a source file; "" where it is on no folder of ``sys.path``."""
+    folders = {real for row in subject.sys_path if (real := subject.real(row))}
+    folder = path.rpartition("/")[0]
+    while folder and folder not in folders:
+        folder = folder.rpartition("/")[0]
+    name = path[len(folder) + 1 :].removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return name if folder and all(part.isidentifier() for part in name.split(".")) else ""
+
+
+def _root(name: str, finder: Finder) -> str:
+    """What has to be imported before the module ``name``: its first parent that is not only a folder."""
+    first, *rest = name.split(".")
+    while rest and finder.find(first).kind == "namespace":
+        first = f"{first}.{rest.pop(0)}"
+    return first
+
+
+def _traces(
+    subject: Subject, facts: Facts, loader: Loader, finder: Finder, bad: tuple[Bad, ...], targets: frozenset[str]
+) -> Iterator[Trace]:
+    roots = sorted({_root(name, finder) for name in targets})
+    misfits = frozenset(row.extension.path for row in bad if row.misfit is not None)
+    broken = frozenset(row.extension.path for row in bad if row.extension.plain)
+    followed = relevant(_texts(subject, roots), roots, targets) | frozenset(targets)
+    for root in roots:
+        libraries = Libraries(subject, facts, loader, misfits=misfits, broken=broken)
+        yield Tracer(subject, facts, libraries, finder, followed).trace(root)
+
+
+def _texts(subject: Subject, roots: list[str]) -> dict[str, Source]:
+    """The sources of these packages, by module."""
+    tops = {root.partition(".")[0] for root in roots}
+    folders = {real[1:] for row in subject.sys_path for top in tops if (real := subject.real(f"{row}/{top}"))}
+    files = {real[1:] for row in subject.sys_path for top in tops if (real := subject.real(f"{row}/{top}.py"))}
+    prefixes = tuple(f"{row}/" for row in folders)
+    paths = [path for path in subject.tree.paths() if path.endswith(".py")]
+    wanted = [path for path in paths if path in files or path.startswith(prefixes)]
+    subject.contents.prefetch(wanted)
+    found: dict[str, Source] = {}
+    for path in wanted:
+        name = _module("/" + path, subject)
+        if name:
+            text = subject.contents.get(path) or b""
+            found.setdefault(name, Source(text, path.endswith("/__init__.py")))
+    return found
+
+
+def _lookups(sources: Iterable[tuple[str, Use]]) -> Iterator[Lookup]:
+    for path, use in sources:
+        yield Lookup(kind=_USES[use.kind], name=use.name, path=path, line=use.line, guarded=use.guarded)
+
+
+def _unresolved(row: Lookup, libraries: Libraries) -> bool:
+    """Whether it is not found, or may not be, because the name is computed."""
+    if not row.name:
+        return True
+    name = row.name.lower()
+    if name.endswith((".dll", ".dylib")) or "\\" in name or "/" in name or name in _WINDOWS:
+        return False
+    if row.kind == "find":
+        return libraries.find_library(row.name) is None
+    return bool(libraries.open(row.name, row.path, row.line, cffi=True))
