@@ -22,7 +22,7 @@ from dpbuild.stages import recipes
 HERE = Path(__file__).parent
 SUITES = ("debian12", "debian13")
 # What a smoke test needs beside the project itself, and what of it has to be built, too.
-BESIDE = {"psycopg-c": ["psycopg"], "xmlsec": ["lxml"]}
+BESIDE = {"psycopg-c": ["psycopg[c]"], "xmlsec": ["lxml"]}
 BUILT_TOO = {"xmlsec": ["lxml"]}
 # The bindings are for one version of the library, which is the suite's.
 PINS = {("gdal", "debian12"): "gdal==3.6.2", ("gdal", "debian13"): "gdal==3.10.3"}

@@ -154,3 +154,25 @@ def test_a_lock_of_build_requirements_that_is_missing(forge: Bench, sdist: Calla
     done: Ran = forge.build("--locked")
     assert done.status == 42
     assert "there is no lock of the builder" in done.err
+
+
+def test_the_fetch_step_of_a_recipe_has_network_and_the_build_has_not(forge: Bench, sdist: Callable[..., None]) -> None:
+    page = f"{forge.index.simple}late/"
+    script = f"import urllib.request as u; open('fetched', 'wb').write(u.urlopen({page!r}).read())"
+    command = json.dumps(["python3", "-c", script])
+    port = page.split(":")[2].partition("/")[0]
+    before = (
+        "import pathlib, socket; print('it has', len(pathlib.Path('fetched').read_bytes()) > 50, flush=True); "
+        f"said(lambda: socket.create_connection(('127.0.0.1', {port}))); sys.exit('reached')"
+    )
+    sdist("late", f"[tool.dpbuild.recipes.late.build]\nfetch = [{command}]", before=before)
+    text = forge.fails(54, "ended with status", lock=True)
+    assert "  | it has True" in text
+    assert "ConnectionRefusedError" in text
+    assert "reached" not in text
+
+
+def test_a_fetch_step_that_fails(forge: Bench, sdist: Callable[..., None]) -> None:
+    sdist("late", '[tool.dpbuild.recipes.late.build]\nfetch = [["sh", "-c", "echo cannot; exit 3"]]')
+    text = forge.fails(54, "late 1.0: it ended its fetch step sh -c echo cannot; exit 3 with status 3", lock=True)
+    assert "  | cannot" in text

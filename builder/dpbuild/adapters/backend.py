@@ -19,7 +19,7 @@ from dpbuild.model.facts import Facts
 from dpbuild.model.recipe import Options
 from dpbuild.oci.descriptor import Pairs
 from dpbuild.ports.backend import Source
-from dpbuild.ports.sandbox import Job, Sandbox, TimedOut
+from dpbuild.ports.sandbox import Job, Mount, Sandbox, TimedOut
 from dpbuild.pypa import rewrite
 from dpbuild.pypa.wheel import WheelError, name_and_version
 from dpbuild.stages import audit
@@ -31,6 +31,8 @@ _LAST_LINES: Final = 25
 _USER: Final = "65532:65532"
 # Debug information would be most of what is compiled, and holds paths of the builder.
 _FLAGS: Final = (("CFLAGS", "-g0"), ("CXXFLAGS", "-g0"))
+# Where the host's CA bundle is for what has network.
+_BUNDLE: Final = "/build/ca-certificates.pem"
 # What resolvers and network stacks say where there is no network (gai_strerror(3), errno(3), curl, git).
 _NETWORK: Final = re.compile(
     r"Temporary failure in name resolution|Name or service not known|Network is unreachable"
@@ -41,11 +43,19 @@ _READ_ONLY: Final = re.compile(r"Read-only file system: '?([^'\n]+)|Permission d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """How what has network reaches it: ``env`` are the host's proxies, ``ca_bundle`` a file of the host, or ""."""
+
+    env: Pairs = ()
+    ca_bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """What backends run in. ``identity`` stands for the files of the root and everything that is set here.
 
     ``timeout`` is in seconds, ``memory`` in bytes for each process, 0 for no limit; ``network`` lets builds out.
-    ``compiler`` says that there is one.
+    ``compiler`` says that there is one. ``fetch`` are commands that run with network before a build, in its source.
     """
 
     identity: str
@@ -55,6 +65,8 @@ class Environment:
     memory: int = 0
     network: bool = False
     compiler: bool = False
+    fetch: tuple[tuple[str, ...], ...] = ()
+    outside: Outside = Outside()
 
 
 class SandboxBackend:
@@ -82,7 +94,7 @@ class SandboxBackend:
     def identity(self) -> str:
         """The root by content, and what is set in it."""
         found = self._environment
-        return f"{found.identity} {found.env} {found.options} {found.network}"
+        return f"{found.identity} {found.env} {found.options} {found.network} {found.fetch}"
 
     def requires(self, project: Project, source: Source, wheels: Sequence[Artifact]) -> tuple[str, ...]:
         """What ``get_requires_for_build_wheel`` answers."""
@@ -103,6 +115,7 @@ class SandboxBackend:
     def build(self, project: Project, source: Source, wheels: Sequence[Artifact]) -> Artifact:
         """The wheel, in the store: verified, written anew, and with the tag that is true."""
         with self._folders(source, wheels) as found:
+            self._fetch(project, found)
             answer = self._call("build", project, found)
             path = found.results / str(answer)
             if not isinstance(answer, str) or posixpath.basename(answer) != answer or not path.is_file():
@@ -125,6 +138,52 @@ class SandboxBackend:
     def _folders(self, source: Source, wheels: Sequence[Artifact]) -> contextlib.AbstractContextManager[Folders]:
         return folders(self._store, self._facts.interpreter, source, wheels)
 
+    def _variables(self) -> dict[str, str]:
+        return {
+            **(dict(_FLAGS) if self._environment.compiler else {}),
+            **dict(self._environment.env),
+            "HOME": HOME,
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "PATH": f"{SITE}/bin:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "PYTHONNOUSERSITE": "1",
+            # For programs that the build starts: the requirements are found by the backend itself without it.
+            "PYTHONPATH": SITE,
+            "SOURCE_DATE_EPOCH": str(EPOCH),
+            "TZ": "UTC",
+        }
+
+    def _fetch(self, project: Project, found: Folders) -> None:
+        """The commands that bring what an sdist lacks. Nothing of the network is left for the build itself."""
+        limits = self._environment
+        bundle = limits.outside.ca_bundle
+        env = {**dict(limits.outside.env), **self._variables(), **({"SSL_CERT_FILE": _BUNDLE} if bundle else {})}
+        for command in limits.fetch:
+            sandbox, root = self._start()
+            what = f"ended its fetch step {' '.join(command)} with status"
+            try:
+                outcome = sandbox.run(
+                    Job(
+                        rootfs=root,
+                        argv=command,
+                        env=tuple(sorted(env.items())),
+                        working_dir=SOURCE,
+                        mounts=(*found.mounts(), *([Mount(source=bundle, target=_BUNDLE)] if bundle else [])),
+                        timeout=limits.timeout,
+                        network=True,
+                        user=_USER,
+                    )
+                )
+            except TimedOut as late:
+                log, status = late.stdout + late.stderr, f"none within {limits.timeout:g} s"
+            else:
+                log, status = outcome.stdout + outcome.stderr, str(outcome.status)
+                if not outcome.status:
+                    continue
+            raise self._failed(project, "", f"{what} {status}", log, "the step is fetch of its recipe")
+
     def _call(self, hook: str, project: Project, found: Folders) -> Any:
         sandbox, root = self._start()
         script = resources("dpbuild.adapters").joinpath("backend_hook.py.txt").read_text()
@@ -139,27 +198,12 @@ class SandboxBackend:
             "settings": {key: row[0] if len(row) == 1 else list(row) for key, row in limits.options} or None,
             "memory": limits.memory,
         }
-        env = {
-            **(dict(_FLAGS) if limits.compiler else {}),
-            **dict(limits.env),
-            "HOME": HOME,
-            "LANG": "C.UTF-8",
-            "LC_ALL": "C.UTF-8",
-            "PATH": f"{SITE}/bin:/usr/local/bin:/usr/bin:/bin",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "PYTHONNOUSERSITE": "1",
-            # For programs that the build starts: the requirements are found by the backend itself without it.
-            "PYTHONPATH": SITE,
-            "SOURCE_DATE_EPOCH": str(EPOCH),
-            "TZ": "UTC",
-        }
         try:
             outcome = sandbox.run(
                 Job(
                     rootfs=root,
                     argv=(self._facts.interpreter, "-s", "-B", "-c", script, SITE, RESULTS, SOURCE, json.dumps(job)),
-                    env=tuple(sorted(env.items())),
+                    env=tuple(sorted(self._variables().items())),
                     working_dir=SOURCE,
                     mounts=found.mounts(),
                     timeout=limits.timeout,
@@ -188,12 +232,12 @@ class SandboxBackend:
             where = str(path)
         text = log.decode(errors="replace")
         lines = "".join(f"\n  | {line}" for line in text.rstrip().splitlines()[-_LAST_LINES:])
-        said = f"{_named(project)}: its build backend {backend} {what}"
+        said = f"{_named(project)}: its build backend {backend} {what}" if backend else f"{_named(project)}: it {what}"
         if _FULL.search(text):
             return StoreError(
                 f"{said}: the disk is full{lines}", where=where, hint="free some room, or use --cache-dir"
             )
-        if not self._environment.network and _NETWORK.search(text):
+        if backend and not self._environment.network and _NETWORK.search(text):
             said += ": it wants the network, which a build does not get"
             hint = hint or (
                 "what it downloads has to be there before: as a build requirement, or a package of its recipe;"

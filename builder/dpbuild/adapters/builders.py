@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from dpbuild.adapters.backend import Environment, SandboxBackend
+from dpbuild.adapters.backend import Environment, Outside, SandboxBackend
 from dpbuild.adapters.builder import DebianBuilders
 from dpbuild.adapters.store import DiskStore
 from dpbuild.debian.suites import SUITES
@@ -33,6 +33,7 @@ class SandboxBuilders:
         logs: Path,
         config: BuilderConfig,
         reporter: Reporter,
+        outside: Outside = Outside(),  # noqa: B008 - it is frozen
     ) -> None:
         self._debian = debian
         self._sandbox = sandbox
@@ -41,6 +42,7 @@ class SandboxBuilders:
         self._logs = logs
         self._config = config
         self._reporter = reporter
+        self._outside = outside
         self._said: set[str] = set()
 
     def plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
@@ -72,6 +74,8 @@ class SandboxBuilders:
                 memory=config.memory,
                 network=config.network,
                 compiler=plan is not None,
+                fetch=build.fetch,
+                outside=self._outside,
             ),
         )
 

@@ -24,7 +24,6 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
         "name": recipe.name,
         "summary": recipe.summary,
         "version": recipe.version,
-        "fetch": [list(row) for row in recipe.fetch],
         "smoke": recipe.smoke,
         "suites": {
             suite: {
@@ -32,6 +31,7 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
                     **asdict(build := recipe.build_on(suite)),
                     "options": {name: list(values) for name, values in build.options},
                     "environment": dict(build.environment),
+                    "fetch": [list(row) for row in build.fetch],
                 },
                 "run": asdict(recipe.run_on(suite)),
             }

@@ -13,13 +13,15 @@ Options = tuple[tuple[str, tuple[str, ...]], ...]
 class Build:
     """What building takes. ``packages`` are Debian packages, ``options`` config settings of the backend.
 
-    ``version`` narrows the recipe's versions (PEP 440 specifier), "" for no further limit.
+    ``version`` narrows the recipe's versions (PEP 440 specifier), "" for no further limit. ``fetch`` are commands
+    that run with network in the unpacked sdist before the build.
     """
 
     version: str = ""
     packages: tuple[str, ...] = ()
     options: Options = ()
     environment: Pairs = ()
+    fetch: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,8 @@ class Recipe:
     """One project's. ``build`` and ``run`` hold for every suite, ``builds`` and ``runs`` what a suite
     (``debian12``) adds to them.
 
-    ``name`` is normalised; ``version`` is a PEP 440 specifier, "" for any version; ``fetch`` are commands that
-    run with network in the unpacked sdist before the build; ``smoke`` is Python that must succeed in the image.
+    ``name`` is normalised; ``version`` is a PEP 440 specifier, "" for any version; ``smoke`` is Python that must
+    succeed in the image.
     """
 
     name: str
@@ -53,7 +55,6 @@ class Recipe:
     builds: tuple[tuple[str, Build], ...] = ()
     run: Run = Run()
     runs: tuple[tuple[str, Run], ...] = ()
-    fetch: tuple[tuple[str, ...], ...] = ()
     smoke: str = ""
 
     def build_on(self, suite: str) -> Build:
@@ -64,6 +65,7 @@ class Recipe:
             packages=tuple(dict.fromkeys((*self.build.packages, *own.packages))),
             options=tuple(sorted({**dict(self.build.options), **dict(own.options)}.items())),
             environment=tuple(sorted({**dict(self.build.environment), **dict(own.environment)}.items())),
+            fetch=own.fetch or self.build.fetch,
         )
 
     def run_on(self, suite: str) -> Run:

@@ -238,13 +238,13 @@ def _smoke(key: str, value: object, problems: Problems) -> str | None:
 _RECIPE: Final[Mapping[str, _Reader]] = {
     "summary": read_text,
     "version": parsed(_specifier),
-    "fetch": _commands,
 }
 _BUILD: Final[Mapping[str, _Reader]] = {
     "version": parsed(_specifier),
     "packages": read_packages,
     "options": _options,
     "environment": read_pairs,
+    "fetch": _commands,
 }
 _RUN: Final[Mapping[str, _Reader]] = {
     "packages": read_packages,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from dpbuild.ports.world import Blob
 
 
+_PROXIES = tuple(name for word in ("http", "https", "all", "no") for name in (f"{word}_proxy", f"{word}_proxy".upper()))
+
+
 class World(Images):
     """Everything outside, made when it is first asked for."""
 
@@ -37,6 +40,7 @@ class World(Images):
 
     def builders(self, config: Config, blob: Blob, kind: str) -> SandboxBuilders:
         """What builds wheels with the base's interpreter: isolated where that works."""
+        from dpbuild.adapters.backend import Outside
         from dpbuild.adapters.builder import DebianBuilders
         from dpbuild.adapters.builders import SandboxBuilders
 
@@ -56,6 +60,10 @@ class World(Images):
             logs=self.cache / "logs",
             config=config.builder,
             reporter=self.reporter,
+            outside=Outside(
+                env=tuple((name, self._env[name]) for name in _PROXIES if name in self._env),
+                ca_bundle=self._env.get("SSL_CERT_FILE", ""),
+            ),
         )
 
     def sandbox(self, kind: str) -> Sandbox:

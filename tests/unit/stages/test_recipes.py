@@ -13,9 +13,9 @@ from dpbuild.stages import recipes
 WHOLE = """
 summary = "a text"
 version = ">=2"
-fetch = [["make", "fetch"]]
 
 [build]
+fetch = [["make", "fetch"]]
 packages = ["libfoo-dev", "pkgconf"]
 options = { "--one" = "1", "--two" = ["2", "3"] }
 environment = { FOO = "all" }
@@ -41,11 +41,11 @@ code = "import foo"
 
 def test_every_key_has_its_value():
     recipe = recipes.parse("foo", WHOLE, "recipes/foo.toml")
-    assert recipe.fetch == (("make", "fetch"),)
     assert recipe.smoke == "import foo"
     twelve, thirteen = (recipe.build_on(suite) for suite in ("debian12", "debian13"))
     assert twelve.packages == ("libfoo-dev", "pkgconf", "libbar-dev")
     assert twelve.version == "<3"
+    assert twelve.fetch == thirteen.fetch == (("make", "fetch"),)
     assert twelve.options == thirteen.options == (("--one", ("1",)), ("--two", ("2", "3")))
     assert twelve.environment == (("FOO", "twelve"),)
     assert thirteen.environment == (("FOO", "all"),)
@@ -69,7 +69,7 @@ def test_every_key_has_its_value():
         ('[run]\npackages = ["libpq5 (>= 1)"]', 2, "not the name of a Debian package: 'libpq5 (>= 1)'"),
         ('[run]\nwhen = "never"', 2, 'run.when: must be "always" or "built"'),
         ('[smoke]\ncode = "import"', 2, "smoke.code is not Python"),
-        ('fetch = ["make"]', 1, r"fetch[0] must be an array of strings"),
+        ('[build]\nfetch = ["make"]', 2, r"build.fetch[0] must be an array of strings"),
         ("build = 1", 1, "build must be a table, not an integer"),
         ("[build]\noptions = { x = 1 }", 2, "build.options.x must be an array of strings"),
     ],
