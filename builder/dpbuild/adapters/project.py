@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from dpbuild.adapters import workspace
 from dpbuild.adapters.project_files import build_tree, collect, named
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.errors import ConfigError
@@ -27,26 +28,47 @@ class DiskProject:
         return str(self._path)
 
     def read(self, name: str) -> str | None:
-        """A text file, or None."""
+        """A text file, or None; the ``uv.lock`` of a member of a workspace is the workspace's."""
+        path = self._locate(name)
         try:
-            data = (self._path / name).read_bytes()
-            self._trace.file(name, hashlib.sha256(data).hexdigest())
+            data = path.read_bytes()
+            self._trace.file(self._name(path), hashlib.sha256(data).hexdigest())
             return data.decode().replace("\r\n", "\n").replace("\r", "\n")
         except (FileNotFoundError, NotADirectoryError):
-            self._trace.absent(name)
+            self._trace.absent(self._name(path))
             return None
         except UnicodeDecodeError:
-            raise ConfigError("the file is not UTF-8", where=str(self._path / name)) from None
+            raise ConfigError("the file is not UTF-8", where=str(path)) from None
         except OSError as problem:
-            raise ConfigError(f"cannot read the file: {problem.strerror}", where=str(self._path / name)) from None
+            raise ConfigError(f"cannot read the file: {problem.strerror}", where=str(path)) from None
 
     def exact(self, name: str) -> str | None:
         """As ``read``, but with the ends of lines as they are."""
         text = self.read(name)
         if text is None:
             return None
-        with (self._path / name).open(encoding="utf-8", newline="") as file:
+        with self._locate(name).open(encoding="utf-8", newline="") as file:
             return file.read()
+
+    def _locate(self, name: str) -> Path:
+        path = self._path / name
+        if name != workspace.LOCK or path.exists():
+            return path
+        self._trace.absent(name)
+        return workspace.workspace_lock(self._path, self._above) or path
+
+    def _above(self, path: Path) -> str | None:
+        """A file above the project, or None where it is not there or is no text."""
+        try:
+            data = path.read_bytes()
+            self._trace.file(self._name(path), hashlib.sha256(data).hexdigest())
+            return data.decode()
+        except (OSError, UnicodeDecodeError):
+            self._trace.absent(self._name(path))
+            return None
+
+    def _name(self, path: Path) -> str:
+        return os.path.relpath(path, self._path)
 
     def write(self, name: str, text: str) -> bool:
         """Replace a text file at once; False if the project is read-only. A symbolic link stays one."""

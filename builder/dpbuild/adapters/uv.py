@@ -121,7 +121,7 @@ class UvResolver:
             source.write_text(tomlkit.dumps({"project": project, "tool": {"uv": sources}}), encoding="utf-8")
         else:
             source = folder / "requirements.in"
-            lines = [*request.options, *request.requirements]
+            lines = [*(_option(row, request.directory) for row in request.options), *request.requirements]
             source.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         arguments = ["pip", "compile", str(source), "--format", "pylock.toml", "--no-header", "--no-annotate"]
         arguments += ["--python", self._python, "--python-version", target.python_version]
@@ -179,6 +179,13 @@ class UvResolver:
                 "the disk is full", where=self._cache, hint="free some room, or choose another --cache-dir"
             )
         return done
+
+
+def _option(row: str, directory: str) -> str:
+    """An option of a requirements file; a folder is named from the root, as the file that uv reads is elsewhere."""
+    option, _, value = row.partition(" ")
+    local = option in ("-f", "--find-links") and "://" not in value
+    return f"{option} {Path(directory, value)}" if local else row
 
 
 def _preferences(rows: tuple[str, ...]) -> str:

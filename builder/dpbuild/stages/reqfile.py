@@ -102,6 +102,9 @@ def _file(path: str, read: ReadText, out: Parsed, *, constraint: bool, seen: tup
                     where=where,
                     hint="set UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, or use netrc",
                 )
+            if option in ("-f", "--find-links") and not re.match(r"[a-z][a-z0-9+.-]*://|/", value):
+                # As pip does: from where the file is.
+                value = normpath(join(dirname(path), value))
             out.options.append(f"{option} {value}".strip())
         elif option not in _HARMLESS:
             raise ConfigError(f"the option {option} is not supported in a requirements file", where=where)
