@@ -1,5 +1,7 @@
 """Facts against the truth: what the very interpreter says of itself when it is run."""
 
+import gzip
+import hashlib
 import importlib.machinery
 import importlib.util
 import io
@@ -12,19 +14,23 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from factories.image import File, Files, Link, make_tar
+from factories.image import File, Files, Layout, Link, make_tar, tagged
 from factories.python_image import PATH, image_facts, python
-from machinery import Ran
+from machinery import ComposedBase, Ran
 
 from dpbuild.archive.entry import Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.archive.read import entries, open_layer
 from dpbuild.elf.reader import read
+from dpbuild.model.base import Base
 from dpbuild.model.facts import Facts, Libc
+from dpbuild.oci import mediatype
 from dpbuild.oci import reference as references
 from dpbuild.oci.config import ImageConfig
+from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.base import read_base
 from dpbuild.stages.contents import MappedContents
@@ -48,10 +54,9 @@ print(json.dumps({
     "site_directories": site.getsitepackages(),
     "libc": platform.libc_ver(),
     "stdlib": sysconfig.get_path("stdlib"),
-    "purelib": sysconfig.get_path("purelib", "posix_local"),
-    "data": sysconfig.get_path("data", "posix_local"),
-    "scripts": sysconfig.get_path("scripts", "posix_local"),
-    "headers": sysconfig.get_path("include", "posix_local"),
+    "purelib": sysconfig.get_path("purelib", sys.argv[2]),
+    "data": sysconfig.get_path("data", sys.argv[2]),
+    "headers": sysconfig.get_path("include", sys.argv[2]),
     "machine": platform.machine(),
     "executable": sys.executable,
     "missing_modules": sorted(name for name in sys.argv[1].split() if lacks(name)),
@@ -170,29 +175,81 @@ def test_the_real_musl(tmp_path: Path) -> None:
 @pytest.mark.bubblewrap
 @pytest.mark.parametrize("suite", ["debian12", "debian13"])
 def test_the_interpreter_says_the_same_of_itself(suite: str, shared_cache: Path) -> None:
-    import shutil
-
-    from dpbuild.adapters.sandbox.bubblewrap import BubblewrapSandbox
-    from dpbuild.ports.sandbox import Job
     from dpbuild.wiring import Settings, World
 
     world = World(Settings(cache_dir=shared_cache, progress="none"))
     reference = references.parse(f"compose:{suite}:nonroot")
     base = read_base(reference, world.source(reference, (AMD64,)), AMD64, world.store, world.reporter)
+    compare(world, base, "posix_local", "/usr/lib/ssl")
+
+
+@pytest.mark.network
+@pytest.mark.bubblewrap
+def test_a_moved_python_on_a_real_base_says_the_same_of_itself(
+    composed_base: Callable[[str], ComposedBase], shared_cache: Path, tmp_path: Path
+) -> None:
+    """The Python that runs this test, moved and with less of its standard library, on Debian's own files."""
+    from dpbuild.wiring import Settings, World
+
+    under = composed_base("debian13").base
+    world = World(Settings(cache_dir=shared_cache, progress="none"))
+    layout = Layout(tmp_path / "image")
+    rows = []
+    for layer in under.manifest.layers:
+        with world.store.open(layer.digest) as blob:
+            rows.append(layout.put(blob.read(), layer.media_type))
+    tar = moved("opt/python", without=("ensurepip", "idlelib", "sqlite3", "telnetlib", "tkinter", "wave"))
+    rows.append(layout.put(gzip.compress(tar, 1, mtime=0), mediatype.OCI_LAYER_GZIP))
+    document = {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {
+            "Env": [PATH, "LD_LIBRARY_PATH=/opt/python/lib", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
+            "Entrypoint": ["/opt/python/bin/python3"],
+        },
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": [*map(str, under.config.diff_ids), f"sha256:{hashlib.sha256(tar).hexdigest()}"],
+        },
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": mediatype.OCI_MANIFEST,
+        "config": row_of(layout.json(document, mediatype.OCI_CONFIG)),
+        "layers": [row_of(row) for row in rows],
+    }
+    layout.finish((layout.json(manifest, mediatype.OCI_MANIFEST), tagged("latest")))
+    reference = references.parse(f"oci:{layout.path}")
+    base = read_base(reference, world.source(reference, (AMD64,)), AMD64, world.store, world.reporter)
+
+    assert base.facts.interpreter.startswith("/opt/python/bin/python3.")
+    assert {"ensurepip", "idlelib", "sqlite3", "tkinter", "wave"} <= set(base.facts.missing_modules or ())
+    assert base.facts.version_claims == ()
+    compare(world, base, "posix_prefix", base.facts.surroundings.certificates.directory.removesuffix("/certs"))
+
+
+def compare(world: Any, base: Base, scheme: str, openssl: str) -> None:
+    """Run the interpreter in its image and compare every fact that it can tell."""
+    import shutil
+
+    from dpbuild.adapters.sandbox.bubblewrap import BubblewrapSandbox
+    from dpbuild.ports.sandbox import Job
+
     facts = base.facts
     rootfs = world.rootfs(base, lambda row: world.store.open(row.digest))
     names = " ".join(sorted(expected(facts.minor[1]) or ()))
     environment = tuple((name, value) for name, _, value in (row.partition("=") for row in base.config.env))
-    job = Job(rootfs=rootfs, argv=(facts.interpreter, "-I", "-c", SAY, names), env=environment)
+    job = Job(rootfs=rootfs, argv=(facts.interpreter, "-I", "-c", SAY, names, scheme), env=environment)
 
-    said = json.loads(BubblewrapSandbox(str(shutil.which("bwrap"))).run(job).stdout)
+    done = BubblewrapSandbox(str(shutil.which("bwrap"))).run(job)
+    assert done.status == 0, done.stderr.decode()
+    said = json.loads(done.stdout)
     around = facts.surroundings
     # The program knows OpenSSL's own folder; the environment comes before it.
-    assert said.pop("certificates") == ["/usr/lib/ssl/cert.pem", around.certificates.directory]
+    assert said.pop("certificates") == [f"{openssl}/cert.pem", around.certificates.directory]
     assert said.pop("trusted") == around.certificates.found
     assert said.pop("zones") == [bool(around.zoneinfo), around.legacy_zones]
     assert said.pop("users") == [[row.name, row.uid, row.gid, row.home, row.shell] for row in around.users]
-
     assert said == {
         "version": facts.version,
         "soabi": facts.soabi,
@@ -202,12 +259,33 @@ def test_the_interpreter_says_the_same_of_itself(suite: str, shared_cache: Path)
         "stdlib": facts.stdlib,
         "purelib": facts.purelib,
         "data": facts.data,
-        "scripts": facts.scripts,
         "headers": facts.headers,
         "machine": facts.machine,
         "executable": facts.interpreter,
         "missing_modules": list(facts.missing_modules or ()),
     }
+
+
+def row_of(descriptor: Descriptor) -> dict[str, object]:
+    return {"mediaType": descriptor.media_type, "digest": str(descriptor.digest), "size": descriptor.size}
+
+
+def moved(prefix: str, without: tuple[str, ...]) -> bytes:
+    """A tar of the Python that runs this test below ``prefix``, without what is installed into it."""
+    files = host_files(prefix)
+    # The image has a C library of its own.
+    for name in [name for name in files if not name.startswith(prefix)]:
+        del files[name]
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    left_out = {"site-packages", "test", "__pycache__", *without}
+    for path in stdlib.rglob("*"):
+        parts = path.relative_to(stdlib).parts
+        if path.is_file() and path.suffix != ".pyc" and not left_out & {parts[0], parts[0].partition(".")[0]}:
+            files[f"{prefix}/lib/{stdlib.name}/{'/'.join(parts)}"] = File(path.read_bytes())
+    for name in without:
+        files.pop(f"{prefix}/lib/{stdlib.name}/{name}.py", None)
+        files.pop(f"{prefix}/lib/{stdlib.name}/{name}/__init__.py", None)
+    return make_tar(files)
 
 
 def host_files(prefix: str) -> Files:

@@ -19,11 +19,11 @@ class Group:
 
 
 def users(passwd: str) -> tuple[User, ...]:
-    """The rows of passwd(5), in its order; lines that are none are left out."""
+    """The rows of passwd(5), in its order; lines that are none are left out, what is missing at an end is ""."""
     return tuple(
         User(name=row[0], uid=int(row[2]), gid=int(row[3]), home=row[5], shell=row[6])
-        for row in _rows(passwd)
-        if len(row) == 7 and row[0] and _is_id(row[2]) and _is_id(row[3])
+        for row in (_padded(row, 7) for row in _rows(passwd))
+        if row[0] and _is_id(row[2]) and _is_id(row[3])
     )
 
 
@@ -31,8 +31,8 @@ def groups(group: str) -> tuple[Group, ...]:
     """The rows of group(5), in its order; lines that are none are left out."""
     return tuple(
         Group(name=row[0], gid=int(row[2]), members=tuple(name for name in row[3].split(",") if name))
-        for row in _rows(group)
-        if len(row) == 4 and row[0] and _is_id(row[2])
+        for row in (_padded(row, 4) for row in _rows(group))
+        if row[0] and _is_id(row[2])
     )
 
 
@@ -65,6 +65,10 @@ def run_as(user: str, known: Iterable[User], named: Iterable[Group], *, home: st
 
 def _rows(text: str) -> list[list[str]]:
     return [line.split(":") for line in text.splitlines() if not line.startswith("#")]
+
+
+def _padded(row: list[str], length: int) -> list[str]:
+    return row + [""] * (length - len(row))
 
 
 def _is_id(text: str) -> bool:

@@ -8,7 +8,7 @@ from factories.python_image import PATH, debian, image_facts
 from dpbuild.model.surroundings import Certificates, RunAs, Surroundings, User
 
 PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
-GROUP = "root:x:0:\nstaff:x:50:nonroot\nbad:x:y:\n"
+GROUP = "root:x:0:\nstaff:x:50:nonroot\nbad:x:y:\nshort:x:8\n"
 CRYPTO = "usr/lib/x86_64-linux-gnu/libcrypto.so.3"
 CLEAN = (PATH,)
 
@@ -130,11 +130,12 @@ def test_busybox_of_debug_images() -> None:
 
 
 def test_users() -> None:
-    text = PASSWD + "# no row\nbroken:x:1\nhuge:x:99999999999:0::/:\n+::::::\n"
+    text = PASSWD + "# no row\nbroken:x:1\nhuge:x:99999999999:0::/:\n+::::::\nshort:x:7:8\n"
 
     assert around({"etc/passwd": text}).users == (
         User(name="root", uid=0, gid=0, home="/root", shell="/sbin/nologin"),
         User(name="nonroot", uid=65532, gid=65532, home="/home/nonroot", shell="/sbin/nologin"),
+        User(name="short", uid=7, gid=8, home="", shell=""),
     )
 
 
@@ -145,6 +146,7 @@ def test_users() -> None:
         ("nonroot", RunAs(uid=65532, gid=65532, name="nonroot", home="/home/nonroot")),
         ("65532", RunAs(uid=65532, gid=65532, name="nonroot", home="/home/nonroot")),
         ("nonroot:staff", RunAs(uid=65532, gid=50, name="nonroot", home="/home/nonroot")),
+        ("nonroot:short", RunAs(uid=65532, gid=8, name="nonroot", home="/home/nonroot")),
         ("65532:7", RunAs(uid=65532, gid=7, name="nonroot", home="/home/nonroot")),
         ("1000650000", RunAs(uid=1000650000, gid=0, name="", home="/")),
         ("1234:staff", RunAs(uid=1234, gid=50, name="", home="/")),
