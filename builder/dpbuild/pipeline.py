@@ -38,6 +38,7 @@ from dpbuild.stages.builds import Builds, begin
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
+from dpbuild.stages.layers import compression
 from dpbuild.stages.layers.bytecode import standard_library
 from dpbuild.stages.layers.debian import debian_layers
 from dpbuild.stages.layers.make import make_layers
@@ -80,6 +81,7 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     config = config_stage.load(project.directory, project.read, flags)
     if options.push and not config.tags:
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
+    compression.check(config, load=options.load, outputs=options.outputs)
     kind = app_stage.decide(project, config)
     platforms = config.platforms or (Platform("linux", world.host.architecture, world.host.variant).normalized(),)
     outputs = options.outputs or (() if options.push or options.load else (f"{project.directory}/{DEFAULT_OUTPUT}",))
@@ -177,6 +179,8 @@ def _image(
     site = Site(debian.base, compiler, replacing, debian.owners)
     wheels = make_layers(artifacts, site, store, world.reporter, taken=taken + len(debian.layers))
     layers = (*below, *debian.layers, *wheels.layers, *app_stage.make_layer(app, site, store, contents, epoch))
+    if config.compression == "zstd":
+        layers = compression.recompress(layers, store, world.reporter)
     own, mains, files = app_stage.starters(app, store)
     entrypoint = choose_entrypoint(config, base, app=app.kind, scripts=wheels.scripts | own, mains=mains, files=files)
     image = make_image(

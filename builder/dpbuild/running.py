@@ -1,17 +1,22 @@
 """``dpbuild run``: an image, its files, and whatever can run them. Beside the pipeline, which makes images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import BinaryIO
 
 from dpbuild.errors import SandboxError
 from dpbuild.model.image import Image, Images
+from dpbuild.oci.codec import encode_manifest
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.manifest import Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import DaemonReference, Reference
 from dpbuild.ports.runner import Runner
 from dpbuild.ports.sandbox import Job
 from dpbuild.ports.world import World
 from dpbuild.stages.base import fetch_layers
+from dpbuild.stages.layers.compression import without_zstd
 from dpbuild.stages.open_image import OpenImage, open_image
 
 
@@ -31,7 +36,8 @@ def run(reference: Reference, platform: Platform, arguments: tuple[str, ...], ki
     blob = _opener(world)
     if engine is not None:
         world.reporter.note(f"running in {engine.name}")
-        return engine.load_and_run(_images(image, platform, reference, source.manifest), blob, arguments)
+        plain = without_zstd(image.manifest, image.config.diff_ids, world.store)
+        return engine.load_and_run(_images(image, plain, platform, reference, source.manifest), blob, arguments)
     sandbox = world.sandbox(kind)
     world.reporter.note(
         f"running in {sandbox.name}" if sandbox.isolates else f"running by {sandbox.name}, without isolation"
@@ -79,14 +85,19 @@ def _opener(world: World) -> Callable[[Descriptor], BinaryIO]:
     return blob
 
 
-def _images(image: OpenImage, platform: Platform, reference: Reference, read: Callable[[Descriptor], bytes]) -> Images:
+def _images(
+    image: OpenImage, manifest: Manifest, platform: Platform, reference: Reference, read: Callable[[Descriptor], bytes]
+) -> Images:
+    """The image with ``manifest``, which names the same content, if it is not its own."""
+    data = read(image.descriptor) if manifest == image.manifest else encode_manifest(manifest)
+    descriptor = replace(image.descriptor, digest=Digest.of(data), size=len(data))
     one = Image(
         platform=platform,
-        descriptor=image.descriptor,
-        manifest=image.manifest,
-        manifest_bytes=read(image.descriptor),
-        config_bytes=read(image.manifest.config),
+        descriptor=descriptor,
+        manifest=manifest,
+        manifest_bytes=data,
+        config_bytes=read(manifest.config),
         base=reference,
         base_layers=0,
     )
-    return Images(descriptor=image.descriptor, images=(one,))
+    return Images(descriptor=descriptor, images=(one,))

@@ -139,3 +139,56 @@ def test_a_base_that_dpbuild_did_not_make(
     line = dpbuild("build", project, "--base", base, "-t", target, "--push").out.strip()
     run("docker", "pull", "-q", line)
     assert run("docker", "run", "--rm", "--entrypoint", "python3", line, "-m", "web").strip() == "{'square': 49}"
+
+
+@pytest.fixture(scope="module")
+def zstd(dpbuild: Callable, registry: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """An image with zstd layers in a registry, by digest, and in a layout."""
+    folder = tmp_path_factory.mktemp("zstd")
+    left = shutil.ignore_patterns(".dpbuild", "pylock.dpbuild*", "__pycache__")
+    project = Path(shutil.copytree(root / "examples/hello", folder / "hello", ignore=left))
+    path = project / "pyproject.toml"
+    path.write_text(path.read_text().replace("[tool.dpbuild]\n", '[tool.dpbuild]\ncompression = "zstd"\n'))
+    line = dpbuild("build", project, "-t", f"{registry}/accepted/zstd:1", "--push", "-o", folder / "image").out.strip()
+    return line, folder / "image"
+
+
+@pytest.mark.registry
+@pytest.mark.skopeo
+def test_skopeo_copies_zstd(zstd: tuple[str, Path], tmp_path: Path) -> None:
+    line, layout = zstd
+    run("skopeo", "copy", "--quiet", "--insecure-policy", f"oci:{layout}:1", f"oci:{tmp_path}/copy:1")
+    assert json.loads((tmp_path / "copy/index.json").read_text())["manifests"][0]["digest"] == line.rpartition("@")[2]
+
+
+@pytest.mark.registry
+@pytest.mark.docker
+def test_docker_pulls_zstd_from_version_23_on(zstd: tuple[str, Path]) -> None:
+    line, _ = zstd
+    version = run("docker", "version", "-f", "{{.Server.Version}}").strip()
+    if int(version.partition(".")[0]) < 23:
+        pytest.skip(f"Docker {version} does not know zstd")
+    run("docker", "pull", "-q", line)
+    assert "Hello, zstd!" in run("docker", "run", "--rm", line, "zstd")
+    run("docker", "rmi", line)
+
+
+@pytest.mark.docker
+@pytest.mark.registry
+def test_every_engine_runs_zstd_for_us(zstd: tuple[str, Path], dpbuild: Callable) -> None:
+    _, layout = zstd
+    assert "Hello, zstd!" in dpbuild("run", "--builder", "docker", f"oci:{layout}", "--", "zstd").out
+
+
+@pytest.mark.registry
+@pytest.mark.podman
+def test_podman_pulls_zstd(zstd: tuple[str, Path]) -> None:
+    line, _ = zstd
+    run("podman", "pull", "-q", "--tls-verify=false", line)
+    run("podman", "rmi", line)
+
+
+@pytest.mark.registry
+def test_zstd_is_run_without_an_engine(zstd: tuple[str, Path], dpbuild: Callable) -> None:
+    _, layout = zstd
+    assert "Hello, zstd!" in dpbuild("run", "--builder", "none", f"oci:{layout}", "--", "zstd").out

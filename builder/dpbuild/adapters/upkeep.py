@@ -195,15 +195,15 @@ class Upkeep:
         blobs = self.path / "blobs" / "sha256"
         for path in _children(self.path / "maps" / "layers"):
             digest = _layer(path)
-            if digest is None or not (blobs / digest).is_file():
+            if digest is not None and not (blobs / digest).is_file():
                 path.unlink(missing_ok=True)
 
 
 def _layer(path: Path) -> str | None:
-    """The hex digits of the layer that a mapping leads to; None where it cannot be read."""
+    """The hex digits of the layer that a mapping leads to; None where it says something else."""
     try:
         value = json.loads(path.read_bytes()[_HASH:])
-        return Digest.parse(value["digest"]).hex if isinstance(value, dict) else Digest(value[0]).hex
+        return Digest.parse(value["digest"] if isinstance(value, dict) else f"sha256:{value[0]}").hex
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return None
 

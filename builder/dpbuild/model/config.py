@@ -102,6 +102,7 @@ class Config:
     files: tuple[FileCopy, ...] = ()
     ca_certificates: tuple[str, ...] = ()
     bytecode: bool = True
+    compression: Literal["gzip", "zstd"] = "gzip"
     find_links: tuple[str, ...] = ()
     no_binary: tuple[str, ...] = ()
     only_binary: tuple[str, ...] = ()

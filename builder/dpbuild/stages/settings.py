@@ -37,9 +37,8 @@ def read(values: Mapping[str, object], problems: Problems) -> dict[str, Any]:
     """The fields of ``Config`` that the given keys set. What is wrong goes to ``problems``."""
     out: dict[str, Any] = {}
     for key, value in values.items():
-        if key in NOT_YET or (key == "compression" and value == "zstd"):
-            shown = 'compression = "zstd"' if key == "compression" else key
-            problems.add(key, f"{shown} is not supported by this version")
+        if key in NOT_YET:
+            problems.add(key, f"{key} is not supported by this version")
         elif key not in _KEYS:
             problems.add(key, f"unknown key {key!r}{near(key, [*_KEYS, *NOT_YET])}")
         else:
@@ -148,8 +147,8 @@ def _app(text: str) -> str:
 
 
 def _compression(text: str) -> str:
-    if text != "gzip":
-        raise ValueError(f'must be "gzip", not {text!r}')
+    if text not in ("gzip", "zstd"):
+        raise ValueError(f'must be "gzip" or "zstd", not {text!r}')
     return text
 
 
@@ -205,14 +204,6 @@ def _recipes(key: str, value: object, problems: Problems) -> tuple[Recipe, ...] 
     return tuple(sorted(rows, key=lambda row: row.name))
 
 
-def _no_field(reader: Callable[[str], str]) -> Callable[[str, object, Problems], dict[str, Any]]:
-    def check(key: str, value: object, problems: Problems) -> dict[str, Any]:
-        parsed(reader)(key, value, problems)
-        return {}
-
-    return check
-
-
 # Key: the field of Config ("" for several), and what reads it.
 _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "base": ("base", parsed(_base)),
@@ -238,7 +229,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "files": ("files", _files),
     "ca-certificates": ("ca_certificates", read_texts),
     "bytecode": ("bytecode", read_flag),
-    "compression": ("", _no_field(_compression)),
+    "compression": ("compression", parsed(_compression)),
     "find-links": ("find_links", read_texts),
     "no-binary": ("no_binary", each(_project_pattern)),
     "only-binary": ("only_binary", each(_project_pattern)),

@@ -193,9 +193,11 @@ def test_keys_without_effect_are_not_accepted(key):
         own(f'[{key}]\nx = "y"\n' if key != "runtime-packages" else 'runtime-packages = ["libpq5"]')
 
 
-def test_zstd_is_not_accepted():
-    with pytest.raises(ConfigError, match=r"zstd.*not supported by this version"):
-        own('compression = "zstd"')
+def test_compression():
+    assert own('compression = "zstd"').compression == "zstd"
+    assert own("").compression == "gzip"
+    with pytest.raises(ConfigError, match='"gzip" or "zstd", not \'lz4\''):
+        own('compression = "lz4"')
 
 
 def test_broken_toml():
