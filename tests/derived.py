@@ -8,12 +8,13 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factories.image import Files, make_tar
+from factories.image import File, Files, make_tar
 from machinery import Ran
 
 from dpbuild.oci import mediatype
@@ -81,6 +82,29 @@ def derive(base_layout: Callable[[str], Path], tmp_path: Path) -> Derive:
         return f"oci:{folder}"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def install(need: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Files]:
+    """``install("usr/lib/x", "six")``: what pip --target puts into a folder, for Python 3.13 or another."""
+    need("network")
+    kept: dict[tuple[str, ...], Path] = {}
+
+    def get(folder: str, *requirements: str, python: str = "3.13", deps: bool = False) -> Files:
+        import uv
+
+        key = (python, *requirements)
+        if key not in kept:
+            kept[key] = tmp_path_factory.mktemp("target")
+            command = [uv.find_uv_bin(), "pip", "install", "-q", "--target", str(kept[key]), "--only-binary", ":all:"]
+            command += ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]
+            command += ["--python", sys.executable, *([] if deps else ["--no-deps"]), *requirements]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        top = kept[key]
+        rows = (row for row in sorted(top.rglob("*")) if row.is_file() and row.name != ".lock")
+        return {f"{folder}/{row.relative_to(top)}": File(row.read_bytes(), row.stat().st_mode & 0o777) for row in rows}
+
+    return get
 
 
 @pytest.fixture
