@@ -18,8 +18,7 @@ from dpbuild.debian.suites import ARCHITECTURES, Suite
 from dpbuild.errors import BaseImageError, ConfigError, NotFound, StoreError
 from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan
-from dpbuild.oci.digest import Digest
-from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages import builder as stage
 
@@ -70,8 +69,8 @@ class DebianBuilders:
             pins=tuple((row.name, row.version, row.sha256) for row in rows),
         )
 
-    def folder(self, base: Base, suite: Suite, plan: BuilderPlan, within: BuilderPlan | None = None) -> str:
-        """The builder's files, made once; those of ``within``, a smaller builder, are shared with it.
+    def folder(self, base: Base, suite: Suite, plan: BuilderPlan) -> str:
+        """The builder's files, made once; packages and the base are shared with other builders.
 
         Raises BaseImageError, HashMismatch, StoreError.
         """
@@ -79,42 +78,45 @@ class DebianBuilders:
         found = self._store.folder("builder", key)
         if found is not None:
             return found
-        share = within is not None and within != plan and set(within.pins) < set(plan.pins)
-        lower = self.folder(base, suite, within) if share and within is not None else self._base_folder(base)
-        pins = [row for row in plan.pins if not (share and within is not None and row in within.pins)]
-        with (
-            self._reporter.step(f"making a builder of {len(pins)} packages of {suite.name}") as step,
-            self._store.make_folder("builder", key) as fresh,
-        ):
+        title = f"making a builder of {len(plan.pins)} packages of {suite.name}"
+        with self._reporter.step(title) as step, self._store.make_folder("builder", key) as fresh:
+            names = frozenset(name for name, _, _ in plan.pins)
+            with ThreadPoolExecutor(_THREADS) as pool:
+                trees = list(pool.map(lambda pin: self._tree(base, suite, pin, names, step), plan.pins))
             try:
-                _linked(Path(lower), Path(fresh))
-                for data in self._packages(base, suite, plan, pins):
-                    rootfs.unpack(deb.tar(data), fresh)
-                    step.advance(len(data))
+                for tree in (self._base_folder(base), *trees):
+                    rootfs.overlay(tree, fresh)
                 _links(fresh, base)
-            except (deb.DebError, ValueError) as problem:
-                raise BaseImageError(f"a package of the builder cannot be unpacked: {problem}") from None
-            except OSError as problem:
-                raise StoreError(f"the builder cannot be unpacked: {problem.strerror}", where=fresh) from None
-        found = self._store.folder("builder", key)
-        if found is None:
-            raise StoreError("the builder vanished from the store", where=key)
-        return found
+            except (ValueError, OSError) as problem:
+                raise StoreError(f"the builder cannot be put together: {problem}", where=fresh) from None
+        return self._kept("builder", key)
 
-    def _packages(
-        self, base: Base, suite: Suite, plan: BuilderPlan, pins: Sequence[tuple[str, str, str]]
-    ) -> Sequence[bytes]:
-        names = frozenset(name for name, _, _ in plan.pins)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(lambda pin: self._package(base, suite, pin, names), pins))
+    def _tree(self, base: Base, suite: Suite, pin: tuple[str, str, str], names: frozenset[str], step: Step) -> str:
+        """A package's files, unpacked once."""
+        name, _, sha256 = pin
+        found = self._store.folder("deb", sha256)
+        if found is not None:
+            return found
+        data = self._package(base, suite, pin, names)
+        with self._store.make_folder("deb", sha256) as fresh:
+            try:
+                rootfs.unpack(deb.tar(data), fresh)
+            except ValueError as problem:
+                raise BaseImageError(f"the package {name} cannot be unpacked: {problem}") from None
+            except OSError as problem:
+                raise StoreError(f"the package {name} cannot be unpacked: {problem.strerror}", where=fresh) from None
+        step.advance(len(data))
+        return self._kept("deb", sha256)
+
+    def _kept(self, kind: str, key: str) -> str:
+        found = self._store.folder(kind, key)
+        if found is None:
+            raise StoreError("a part of a builder vanished from the store", where=key)
+        return found
 
     def _package(self, base: Base, suite: Suite, pin: tuple[str, str, str], names: frozenset[str]) -> bytes:
         name, version, sha256 = pin
-        try:
-            with self._store.open(Digest(sha256)) as blob:
-                return blob.read()
-        except KeyError:
-            archive = self._mirror(f"the package {name} {version} is not in the store: it")
+        archive = self._mirror(f"the package {name} {version} is not in the store: it")
         data: bytes | None = None
         if sha256 in self._rows:
             try:
@@ -129,27 +131,12 @@ class DebianBuilders:
                 f"the mirror does not have {name} {version}, which the builder is made of",
                 hint="dpbuild lock --upgrade takes what it has",
             )
-        with self._store.writer() as writer:
-            writer.write(data)
-            writer.commit(Digest(sha256))
         return data
 
     def _mirror(self, what: str) -> DebianArchive:
         if self._archive is None:
             raise BaseImageError(f"{what} is not known, and dpbuild is offline", hint="build once without --offline")
         return self._archive
-
-
-def _linked(source: Path, target: Path) -> None:
-    """A copy of a tree that shares its files: nothing ever writes into a file of a kept tree."""
-    for row in os.scandir(source):
-        place = target / row.name
-        if row.is_dir(follow_symlinks=False):
-            place.mkdir()
-            place.chmod(row.stat(follow_symlinks=False).st_mode & 0o777 | 0o700)
-            _linked(Path(row.path), place)
-        else:
-            os.link(row.path, place, follow_symlinks=False)
 
 
 def _links(folder: str, base: Base) -> None:

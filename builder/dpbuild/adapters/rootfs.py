@@ -74,6 +74,30 @@ def unpack(stream: BinaryIO, folder: str, *, strip: int = 0) -> None:
     _layer(_Tree(folder), stream, strip)
 
 
+def overlay(source: str, folder: str) -> None:
+    """Lay an unpacked tree over ``folder``, sharing its files: nothing may ever write into one of them.
+
+    Names are followed as in an image, so that what is in ``lib`` goes to ``usr/lib`` where the first is a link to it.
+    Raises OSError, ReadError for a folder that would be below a file.
+    """
+    tree = _Tree(folder)
+    waiting = [""]
+    while waiting:
+        path = waiting.pop()
+        for row in sorted(os.scandir(f"{source}/{path}"), key=lambda entry: entry.name):
+            name = f"{path}/{row.name}".lstrip("/")
+            if row.is_dir(follow_symlinks=False):
+                place = tree.follow(name, make=True)
+                Path(place).chmod(row.stat(follow_symlinks=False).st_mode & 0o777 | 0o700)
+                waiting.append(name)
+            else:
+                place = tree.place(name)
+                _discard(tree, place)
+                if row.is_symlink():
+                    tree.forget()
+                os.link(row.path, place, follow_symlinks=False)
+
+
 def remove(folder: str) -> None:
     """Delete a folder, whatever modes its directories have; one that is not there is fine."""
     if not os.path.lexists(folder):
