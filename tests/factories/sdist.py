@@ -72,14 +72,15 @@ def native_files(
     more: str = "",
     libraries: tuple[str, ...] = (),
     metadata: str = "",
+    project: bool = True,
 ) -> dict[str, str]:
     """A project with one extension module ``name``, whose ``answer()`` is the C expression ``answer``.
 
-    ``before`` is Python that the backend runs first, ``more`` C in front of the module, ``libraries`` go to the linker.
+    With ``project`` pyproject.toml says name and version. ``before`` is Python that the backend runs first, ``more`` C in front of the module, ``libraries`` go to the linker.
     """
+    table = f'[project]\nname = "{name}"\nversion = "{version}"\n' if project else ""
     return {
-        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "maker"\nbackend-path = ["tools"]\n'
-        f'[project]\nname = "{name}"\nversion = "{version}"\n',
+        "pyproject.toml": f'[build-system]\nrequires = []\nbuild-backend = "maker"\nbackend-path = ["tools"]\n{table}',
         "tools/maker.py": BACKEND.format(
             name=name, version=version, before=before, libraries=list(libraries), metadata=metadata
         ),
