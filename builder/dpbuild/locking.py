@@ -4,18 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound
+from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedRuntime
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.world import World
+from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import lock as lock_stage
 from dpbuild.stages import lockfile, runtime
+from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
-from dpbuild.stages.select import ANY
+from dpbuild.stages.builds import Builds, begin
+from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
 
 LOCK = "pylock.dpbuild.toml"
@@ -43,11 +46,35 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
         return ()
     previous = _previous(text, world)
     bases = Bases(world, config, None if options.upgrade_base else previous)
-    new = _make_lock(project, config, bases, previous, world, options)
+    builds = begin(project, config, world, bases.blob, options.builder, locked=False)
+    new = _make_lock(project, config, bases, previous, world, options, builds)
     changes = lock_stage.changes(previous, new)
     if not project.write(LOCK, lockfile.dumps(new)):
         raise LockError("the lock cannot be written: the project is read-only", where=f"{project.directory}/{LOCK}")
+    _lock_builds(project, config, bases, new, world, builds)
     return changes
+
+
+def _lock_builds(project: ProjectFolder, config: Config, bases: Bases, new: Lock, world: World, builds: Builds) -> None:
+    """The second lock: what the app and sdists are built with, on every platform that has to be locked."""
+    files = project.build_files() if app_stage.decide(project, config) == "wheel" else None
+    native = files is not None and builds.compiles(files)
+    first = True
+    for platform, required in lock_stage.wanted_platforms(config, world.host, None):
+        if not required:
+            continue
+        base = bases.get(platform)
+        goal = target(base.facts, platform)
+        chosen = select(new.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=LOCK)
+        sdists = [row for row in chosen if not row[1].name.endswith(".whl")]
+        app = files if first or native else None
+        first = False
+        try:
+            found = fetch_all(sdists, project.directory, world.store, world.fetcher, world.reporter)
+            builds.lock(base, found, app)
+        except SandboxError as problem:
+            world.reporter.note(f"what is built on {platform} is not locked: {problem.what}")
+    builds.write(project)
 
 
 def lock_for_build(
@@ -59,8 +86,8 @@ def lock_for_build(
     locked: bool,
     frozen: bool,
     builder: str = "auto",
-) -> tuple[Lock, str, Bases]:
-    """The lock that is there if it fits, else a new one; and its text."""
+) -> tuple[Lock, str, Bases, Builds]:
+    """The lock that is there if it fits, else a new one; its text, and what builds what it names."""
     text = project.read(LOCK)
     if text is None and (locked or frozen):
         raise LockStale("there is no lock", where=f"{project.directory}/{LOCK}", hint="run dpbuild lock")
@@ -70,13 +97,15 @@ def lock_for_build(
         reason = None if frozen else lock_stage.stale(found, config, platforms)
         if reason is not None:
             raise LockStale(f"the lock is stale: {reason}", where=LOCK, hint="run dpbuild lock")
-        return found, text, Bases(world, config, found)
+        bases = Bases(world, config, found)
+        return found, text, bases, begin(project, config, world, bases.blob, builder, locked=True)
     previous = _previous(text, world)
     reason = "there is no lock" if previous is None else lock_stage.stale(previous, config, platforms)
     bases = Bases(world, config, previous)
+    builds = begin(project, config, world, bases.blob, builder, locked=False)
     if reason is None and previous is not None and text is not None:
-        return previous, text, bases
-    new = _make_lock(project, config, bases, previous, world, LockOptions(builder=builder))
+        return previous, text, bases, builds
+    new = _make_lock(project, config, bases, previous, world, LockOptions(builder=builder), builds)
     if previous is not None:
         world.reporter.note(f"the lock was renewed: {reason}")
         for line in lock_stage.changes(previous, new):
@@ -84,7 +113,7 @@ def lock_for_build(
     text = lockfile.dumps(new)
     if not project.write(LOCK, text):
         world.reporter.note("the project is read-only, so the lock was not kept")
-    return new, text, bases
+    return new, text, bases, builds
 
 
 def _previous(text: str | None, world: World) -> Lock | None:
@@ -104,6 +133,7 @@ def _make_lock(
     previous: Lock | None,
     world: World,
     options: LockOptions,
+    builds: Builds,
 ) -> Lock:
     targets = []
     dates: list[str] = []
@@ -134,6 +164,7 @@ def _make_lock(
             upgrade=options.upgrade,
             upgrade_packages=options.upgrade_packages,
             allow_sdist=frozenset() if options.builder == "none" else ANY,
+            metadata=lambda package, target: builds.metadata(bases.get(target.platform), package),
             note=world.reporter.note,
         )
         step.done(f"{len(new.packages)} packages for {', '.join(new.platforms)}")

@@ -34,7 +34,7 @@ from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
-from dpbuild.stages.builds import Builds, begin
+from dpbuild.stages.builds import Builds
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
@@ -93,11 +93,9 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     sinks = world.sinks(config.tags, blob, push=options.push, load=options.load, outputs=outputs)
     for sink in sinks:
         sink.check()
-    locked, text, bases = lock_for_build(
+    locked, text, bases, builds = lock_for_build(
         project, config, platforms, world, locked=options.locked, frozen=options.frozen, builder=options.builder
     )
-    frozen = options.locked or options.frozen
-    builds = begin(project, config, world, bases.blob, options.builder, locked=frozen)
     apps = _apps(project, config, bases, platforms, kind, builds)
     app = apps[platforms[0]]
     commit = project.commit() if app.layers and (config.evidence or options.epoch is None) else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from factories.facts import make_target
+from factories.sdist import make_sdist, native_files
 from factories.wheel import make_wheel
 from fakes.index import serve_index
 from fakes.resolver import FakeResolver
@@ -14,6 +15,7 @@ from fakes.resolver import FakeResolver
 from dpbuild.adapters.uv import UvResolver, find_uv
 from dpbuild.errors import NoCompatibleWheel, UnsupportedRequirement
 from dpbuild.ports.resolver import Resolver, ResolveRequest
+from dpbuild.pypa.metadata import Metadata
 
 WHEELS = (
     ("app", "1.0", "py3-none-any", ("native>=1", 'exceptiongroup>=1; python_version < "3.11"', 'tomli; python_version < "3.12"')),
@@ -144,12 +146,69 @@ class TestUv:
     def test_an_sdist_is_locked_where_that_is_allowed(self, index, tmp_path):
         uv = uv_resolver(index, tmp_path)
         request = ResolveRequest(
-            requirements=("source-only",), directory=str(tmp_path), allow_sdist=frozenset({"source-only"})
+            requirements=("source-only",),
+            directory=str(tmp_path),
+            allow_sdist=frozenset({"source-only"}),
+            metadata=lambda found: Metadata(name=found.name, version=found.version),
         )
         (package,) = uv.resolve(request, make_target())
         assert package.sdist is not None
         assert package.sdist.name == "source_only-1.0.tar.gz"
         assert package.wheels == ()
+
+    def test_what_an_sdist_requires_is_asked_of_the_caller_and_never_built_here(self, index, tmp_path):
+        ran = tmp_path / "ran"
+        for version in ("1.0", "1.1"):
+            texts = native_files("dyn", version, project=False, before=f"open({str(ran)!r}, 'w')")
+            index.add(make_sdist("dyn", version, texts, dynamic=True))
+        index.add(make_wheel("needs-dyn", "1.0", requires=("dyn",)))
+        asked = []
+
+        def metadata(package):
+            asked.append((package.name, package.version, package.sdist.name))
+            # The newest one needs what is not there for it.
+            requires = ("pure<2", "pure>=2") if package.version == "1.1" else ("pure<2",)
+            return Metadata(name="dyn", version=package.version, requires=requires)
+
+        def names(*lines, **more):
+            uv = uv_resolver(index, tmp_path)
+            request = ResolveRequest(
+                requirements=lines, directory=str(tmp_path), allow_sdist=frozenset("*"), metadata=metadata, **more
+            )
+            return {package.name: package.version for package in uv.resolve(request, make_target())}
+
+        assert names("needs-dyn") == {"needs-dyn": "1.0", "dyn": "1.0", "pure": "1.0"}
+        assert asked == [("dyn", "1.1", "dyn-1.1.tar.gz"), ("dyn", "1.0", "dyn-1.0.tar.gz")]
+        assert not ran.exists()
+        with pytest.raises(NoCompatibleWheel, match="dyn"):
+            names("needs-dyn", only_binary=("dyn",))
+
+    def test_settings_of_uv_hold_beside_metadata(self, index, tmp_path):
+        index.add(make_sdist("firm", "1.0", native_files("firm")))
+        (tmp_path / "uv.toml").write_text('constraint-dependencies = ["pure<2"]\n')
+        request = ResolveRequest(
+            requirements=("firm", "pure"),
+            directory=str(tmp_path),
+            no_binary=("firm",),
+            metadata=lambda found: Metadata(name="firm", version="1.0"),
+        )
+        found = uv_resolver(index, tmp_path).resolve(request, make_target())
+        assert {row.name: row.version for row in found} == {"firm": "1.0", "pure": "1.0"}
+
+    def test_all_from_sdists(self, index, tmp_path):
+        for name in ("one", "two"):
+            index.add(make_sdist(name, "1.0", native_files(name)))
+            index.add(make_wheel(name, "1.0"))
+        request = ResolveRequest(
+            requirements=("one",),
+            directory=str(tmp_path),
+            no_binary=(":all:",),
+            metadata=lambda found: Metadata(
+                name=found.name, version="1.0", requires=("two",) if found.name == "one" else ()
+            ),
+        )
+        found = uv_resolver(index, tmp_path).resolve(request, make_target())
+        assert [(row.name, bool(row.sdist)) for row in found] == [("one", True), ("two", True)]
 
     def test_neither_credentials_nor_addresses_reach_an_error(self, index, tmp_path):
         secret = index.simple.replace("//", "//user:hunter2@")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,8 @@ from machinery import ComposedBase
 from dpbuild.errors import DpbuildError, LockStale, NoCompatibleWheel, SdistBuildFailed
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.lock import Lock
-from dpbuild.model.recipe import Build
-from dpbuild.stages import app_wheel
-from dpbuild.stages.artifacts import fetch_all
+from dpbuild.stages.builds import Builds
 from dpbuild.stages.config import load
-from dpbuild.stages.select import select
-from dpbuild.stages.target import target
 from dpbuild.wiring import Settings, World
 
 pytestmark = [pytest.mark.network]
@@ -48,6 +45,25 @@ class Forgetful:
         return getattr(self._store, name)
 
 
+class ForgetfulWorld:
+    """The world with that store."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.store = Forgetful(world)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._world, name)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A wheel and the lock of what it was built with."""
+
+    artifact: Artifact
+    lock: Lock
+
+
 @pytest.fixture(scope="session")
 def base(composed_base: Callable[[str], ComposedBase]) -> ComposedBase:
     return composed_base("debian13")
@@ -76,28 +92,15 @@ def project(folder: Path, backend: str) -> Path:
 
 def build(
     folder: Path, base: ComposedBase, world: World, kind: str, previous: Lock | None = None, *, locked: bool = False
-) -> app_wheel.Built:
+) -> Built:
     here = world.project(folder)
-    goal = target(base.base.facts, base.base.platform)
-
-    def fetch(lock: Lock) -> tuple[Artifact, ...]:
-        return fetch_all(select(lock.packages, goal), here.directory, world.store, world.fetcher, world.reporter)
-
     config = load(here.directory, here.read)
     builders = world.builders(config, lambda row: world.store.open(row.digest), kind)
-    return app_wheel.build_app(
-        config,
-        here.build_files(),
-        base.base.facts,
-        goal,
-        previous,
-        backend=builders.backend(base.base, None, Build()),
-        resolver=world.resolver,
-        fetch=fetch,
-        store=Forgetful(world),  # type: ignore[arg-type]
-        reporter=world.reporter,
-        locked=locked,
-    )
+    builds = Builds(ForgetfulWorld(world), config, builders, kind, locked)  # type: ignore[arg-type]
+    unit = "app", str(base.base.platform)
+    builds.units |= {unit: previous} if previous else {}
+    artifact = builds.app(base.base, here.build_files())
+    return Built(artifact, builds.units[unit])
 
 
 def tree(folder: Path) -> dict[str, str]:

@@ -47,7 +47,13 @@ def wheels(bench: Bench) -> Iterator[tuple[str, bytes]]:
             yield row[2], (bench.cache / "blobs/sha256" / row[3]).read_bytes()
 
 
-def test_an_sdist_with_c_code(forge: Bench, sdist: Callable[..., None]) -> None:
+def runs(bench: Bench, dpbuild: Callable[..., Ran]) -> str:
+    """What the image says."""
+    done = dpbuild("run", f"oci:{bench.output}", "--builder", "bubblewrap", env=bench.environment)
+    return str(done.out)
+
+
+def test_an_sdist_with_c_code(forge: Bench, sdist: Callable[..., None], dpbuild: Callable[..., Ran]) -> None:
     sdist("fast", 'entrypoint = ["-c", "import fast; print(fast.answer())"]', answer="6 * 7")
     done = forge.build()
     assert done.status == 0, done.err
@@ -58,8 +64,7 @@ def test_an_sdist_with_c_code(forge: Bench, sdist: Callable[..., None]) -> None:
         assert b"Tag: cp313-cp313-manylinux_2_17_x86_64\n" in wheel.read("fast-1.0.dist-info/WHEEL")
         module = wheel.read("fast.cpython-313-x86_64-linux-gnu.so")
     assert b"/build/source" not in module
-    said = forge.run("run", f"oci:{forge.output}", env={"DPBUILD_BUILDER": "bubblewrap"}, check=True)
-    assert said.status == 0
+    assert runs(forge, dpbuild) == "42\n"
     # The second time, and locked, nothing is built.
     again = forge.build("--locked")
     assert (again.status, again.out) == (0, done.out)
@@ -85,6 +90,19 @@ def test_an_app_with_c_code_beside_pure_dependencies(forge: Bench) -> None:
     assert [name for name, _ in wheels(forge)] == ["speedy-1.0-cp313-cp313-manylinux_2_17_x86_64.whl"]
     assert files(forge.project) >= {BUILD_LOCK}
     assert not list(forge.project.glob("*.so"))
+
+
+def test_metadata_that_only_a_build_knows(forge: Bench, dpbuild: Callable[..., Ran]) -> None:
+    """Locking asks the backend in the builder, and locks what it is built with, too."""
+    texts = native_files("dyn", metadata="Requires-Dist: demo\n", project=False)
+    forge.index.add(make_sdist("dyn", "1.0", texts, dynamic=True))
+    forge.configure(dependencies=("dyn",))
+    forge.lock("--builder", "bubblewrap")
+    lock = (forge.project / "pylock.dpbuild.toml").read_text()
+    assert re.findall(r'^name = "([a-z]+)"$', lock, re.MULTILINE) == ["demo", "dyn"]
+    done = forge.build("--locked")
+    assert done.status == 0, done.err
+    assert runs(forge, dpbuild) == "hello\n"
 
 
 WRONG = {

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dpbuild.adapters import uv_errors
-from dpbuild.errors import LockError, StoreError
+from dpbuild.adapters import uv_errors, uv_settings
+from dpbuild.errors import LockError, StoreError, UnsupportedRequirement
 from dpbuild.model.target import Target
 from dpbuild.ports.resolver import ResolveRequest
 from dpbuild.pypa import pylock
+from dpbuild.pypa.metadata import Metadata
 from dpbuild.pypa.pylock import LockedFile, LockedPackage
 
 # What would make uv look at this machine, or write elsewhere than where it is told to.
@@ -94,27 +95,44 @@ class UvResolver:
                 f"uv cannot resolve for {target.platform}",
                 hint="give a pylock.toml that was made for it",
             )
-        forced = set(request.no_binary)
+        every = ":all:" in request.no_binary
+        forced = set(request.no_binary) - {":all:"}
+        known: dict[tuple[str, str], Metadata] = {}
         while True:
             with tempfile.TemporaryDirectory(prefix="dpbuild-uv-") as folder:
-                arguments = self._compile(request, target, Path(folder), sorted(forced))
+                arguments = self._compile(request, target, Path(folder), forced, known)
                 done = self._run(arguments, request.directory)
+                found = None
                 if done.returncode == 0:
                     text = (Path(folder) / "pylock.toml").read_text(encoding="utf-8")
-                    return _packages(text, request.directory)
-            # Projects that may be built are asked for as an sdist only when no wheel will do.
-            wanted = uv_errors.sdist_only(done.stderr) - forced
-            others = set(request.only_binary) if "*" in request.allow_sdist else wanted - request.allow_sdist
-            allowed = wanted - others
-            if not allowed:
-                raise uv_errors.translate(done.stderr, target)
-            forced |= allowed
+                    found = _packages(text, request.directory)
+            if found is None:
+                # Projects that may be built are asked for as an sdist only when no wheel will do.
+                wanted = uv_errors.sdist_only(done.stderr) - forced
+                others = set(request.only_binary) if "*" in request.allow_sdist else wanted - request.allow_sdist
+                if not wanted - others:
+                    raise uv_errors.translate(done.stderr, target)
+                forced |= wanted - others
+                continue
+            more = {row.name for row in found} - forced if every else set()
+            asked = [row for row in found if row.name in forced and row.sdist and (row.name, row.version) not in known]
+            if not more and not asked:
+                return found
+            forced |= more
+            known |= {(row.name, row.version): _metadata(request, row) for row in asked}
 
-    def _compile(self, request: ResolveRequest, target: Target, folder: Path, forced: list[str]) -> list[str]:
+    def _compile(
+        self,
+        request: ResolveRequest,
+        target: Target,
+        folder: Path,
+        forced: set[str],
+        known: Mapping[tuple[str, str], Metadata],
+    ) -> list[str]:
+        import tomlkit
+
         sources = _sources(request.directory) if request.sources else {}
         if sources:
-            import tomlkit
-
             # Sources count only in a pyproject.toml, and only in the one that has the requirements.
             project = {"name": "dpbuild-requirements", "version": "0", "dependencies": list(request.requirements)}
             source = folder / "pyproject.toml"
@@ -126,9 +144,15 @@ class UvResolver:
         arguments = ["pip", "compile", str(source), "--format", "pylock.toml", "--no-header", "--no-annotate"]
         arguments += ["--python", self._python, "--python-version", target.python_version]
         arguments += ["--python-platform", target.uv_platform]
-        # Metadata that only a build could tell is not to be had here, whatever else is allowed.
-        arguments += ["--only-binary", ":all:", "--require-build-hashes"] if forced else ["--no-build"]
-        for name in forced:
+        if forced:
+            # With metadata given for each of them, uv builds nothing to learn them; else it would, on this machine.
+            settings = folder / "uv.toml"
+            values = uv_settings.with_metadata(uv_settings.merged(request.directory, self._environment), known, forced)
+            settings.write_text(tomlkit.dumps(values), encoding="utf-8")
+            arguments += ["--config-file", str(settings), "--only-binary", ":all:", "--require-build-hashes"]
+        else:
+            arguments.append("--no-build")
+        for name in sorted(forced):
             arguments += ["--no-binary", name]
         if request.no_deps:
             arguments.append("--no-deps")
@@ -186,6 +210,12 @@ def _option(row: str, directory: str) -> str:
     option, _, value = row.partition(" ")
     local = option in ("-f", "--find-links") and "://" not in value
     return f"{option} {Path(directory, value)}" if local else row
+
+
+def _metadata(request: ResolveRequest, package: LockedPackage) -> Metadata:
+    if request.metadata is None:
+        raise UnsupportedRequirement(f"{package.name} {package.version} has only an sdist, and nothing may be built")
+    return request.metadata(package)
 
 
 def _preferences(rows: tuple[str, ...]) -> str:

@@ -22,13 +22,7 @@ from dpbuild.oci.digest import Digest
 @options.base
 @click.option("--locked", is_flag=True, envvar="DPBUILD_LOCKED", help="Fail if the lock is missing or stale.")
 @click.option("--frozen", is_flag=True, envvar="DPBUILD_FROZEN", help="Use the lock without looking at its inputs.")
-@click.option(
-    "--builder",
-    type=click.Choice(["auto", "docker", "podman", "bubblewrap", "none"]),
-    default="auto",
-    envvar="DPBUILD_BUILDER",
-    help="What runs the base's interpreter where that is needed.",
-)
+@options.builder
 @click.option(
     "--epoch", type=click.IntRange(min=0), envvar="DPBUILD_EPOCH", help="Seconds; default SOURCE_DATE_EPOCH, else 0."
 )

@@ -26,6 +26,7 @@ from dpbuild.cli import options
     help="Take the newest version of this package; repeat.",
 )
 @click.option("--upgrade-base", is_flag=True, envvar="DPBUILD_UPGRADE_BASE", help="Take what the base's tag names now.")
+@options.builder
 @options.platforms
 @options.base
 @options.common
@@ -53,6 +54,7 @@ def command(path: Path, **given: Any) -> None:
             upgrade=given["upgrade"],
             upgrade_packages=options.split(given["upgrade_packages"]),
             upgrade_base=given["upgrade_base"],
+            builder=given["builder"],
         ),
         world,
     )

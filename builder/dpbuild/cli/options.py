@@ -34,6 +34,18 @@ def loudness(function: F) -> F:
     return _all(function, _LOUDNESS)
 
 
+def builder(function: F) -> F:
+    """``--builder``."""
+    option = click.option(
+        "--builder",
+        type=click.Choice(["auto", "docker", "podman", "bubblewrap", "none"]),
+        default="auto",
+        envvar="DPBUILD_BUILDER",
+        help="What runs the base's interpreter where that is needed; none builds no sdist.",
+    )
+    return option(function)
+
+
 def common(function: F) -> F:
     """``--cache-dir``, ``--offline``, ``--plain-http``, ``--progress``, ``-q``, ``-v``."""
     rows = (

@@ -1,10 +1,12 @@
 """Resolution: requirements in, locked packages out."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dpbuild.model.lock import LockedPackage
 from dpbuild.model.target import Target
+from dpbuild.pypa.metadata import Metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +18,7 @@ class ResolveRequest:
     that may come as an sdist, or holds "*" for all but ``only_binary``; ``no_binary`` those (or ":all:") that must.
     ``options`` are index options in the words of requirements files. With ``no_deps`` the requirements are all
     there is. With ``sources``, ``[tool.uv.sources]`` of the project in ``directory`` says which index a project
-    comes from.
+    comes from. ``metadata`` says what a locked sdist requires; without it no sdist can be locked.
     """
 
     requirements: tuple[str, ...]
@@ -30,6 +32,7 @@ class ResolveRequest:
     options: tuple[str, ...] = ()
     no_deps: bool = False
     sources: bool = False
+    metadata: Callable[[LockedPackage], Metadata] | None = field(default=None, compare=False, hash=False)
 
 
 class Resolver(Protocol):

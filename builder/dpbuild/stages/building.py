@@ -29,14 +29,6 @@ _DEFAULT = ("setuptools",)
 Fetch = Callable[[Lock], tuple[Artifact, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """A wheel, and the lock of its build requirements: the one that was there, if it holds."""
-
-    artifact: Artifact
-    lock: Lock
-
-
 def requires(project: Project) -> tuple[str, ...]:
     """The requirements that the project names for its backend (PEP 518); one that lies in the project needs none."""
     return project.build_requires if project.build_backend else project.build_requires or _DEFAULT
@@ -64,16 +56,11 @@ class Work:
     find_links: tuple[str, ...] = ()
     directory: str = "."
 
-    def build(self, previous: Lock | None, *, locked: bool) -> Built:
-        """The wheel, built unless the store has it; with ``locked`` the lock that is there has to be right.
+    def lock(self, previous: Lock | None, *, locked: bool) -> Lock:
+        """The lock of the build requirements: ``previous`` itself if it holds, which with ``locked`` it must.
 
         Raises LockStale (42), NoCompatibleWheel (52) for a build requirement, SdistBuildFailed (54).
         """
-        lock = self.lock(previous, locked=locked)
-        return Built(artifact=self.wheel(lock), lock=lock)
-
-    def lock(self, previous: Lock | None, *, locked: bool) -> Lock:
-        """The lock of the build requirements: ``previous`` itself if it holds."""
         static = requires(self.project)
         if previous is not None:
             every = tuple(dict.fromkeys((*static, *self.requires(previous))))
@@ -115,6 +102,17 @@ class Work:
             return tuple(json.loads(kept))
         found = self.backend.requires(self.project, self.source, self.fetch(lock))
         self.store.put("app", key, canonical(list(found)))
+        return found
+
+    def metadata(self, lock: Lock) -> str:
+        """METADATA as the backend makes it."""
+        key = self.key("metadata", lock)
+        kept = self.store.get("app", key)
+        if kept is not None:
+            return kept.decode()
+        with self.reporter.step(f"asking {self.title} what it requires"):
+            found = self.backend.metadata(self.project, self.source, self.fetch(lock))
+        self.store.put("app", key, found.encode())
         return found
 
     def wheel(self, lock: Lock) -> Artifact:

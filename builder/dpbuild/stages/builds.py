@@ -3,23 +3,28 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dpbuild.errors import LockError, LockStale, NoCompatibleWheel, SdistBuildFailed
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from dpbuild.errors import LockError, LockStale, NoCompatibleWheel, SdistBuildFailed, UnsupportedRequirement
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan, BuildLock
-from dpbuild.model.config import Config
+from dpbuild.model.config import Config, Project
 from dpbuild.model.files import ProjectFile
 from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.model.recipe import Build
-from dpbuild.model.target import Target
-from dpbuild.ports.backend import Backend, Builders
+from dpbuild.ports.backend import Backend, Builders, Source
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.world import Blob, World
+from dpbuild.pypa import metadata
+from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages import buildlock, recipes, sdist
-from dpbuild.stages.app_wheel import build_app
+from dpbuild.stages.app import files_key
 from dpbuild.stages.artifacts import fetch_all
-from dpbuild.stages.building import Built, Fetch, Work, requires
+from dpbuild.stages.building import Work, requires
 from dpbuild.stages.buildlock import APP, NAME
+from dpbuild.stages.sdist import Sdist
 from dpbuild.stages.select import select
 from dpbuild.stages.target import target
 
@@ -42,23 +47,14 @@ class Builds:
 
     def app(self, base: Base, files: tuple[ProjectFile, ...]) -> Artifact:
         """The app's wheel; :meth:`compiles` says whether it is for the base's platform alone."""
-        goal = target(base.facts, base.platform)
-        native = self.compiles(files)
-        built = build_app(
-            self.config,
-            files,
-            base.facts,
-            goal,
-            self._known(APP, base),
-            backend=self._backend(base, Build(), compiler=native),
-            resolver=self.world.resolver,
-            fetch=self._fetch(goal),
-            store=self.world.store,
-            reporter=self.world.reporter,
-            locked=self.locked,
-            native=native,
-        )
-        return self._kept(APP, base, goal, built)
+        work = self._app(base, files)
+        artifact = self._built(APP, base, work)
+        if not self.compiles(files) and not artifact.filename.endswith("-any.whl"):
+            raise NoCompatibleWheel(
+                f"the project makes {artifact.filename}, which is for one platform, but has no sources to compile",
+                hint="add packages to [tool.dpbuild.builder], and it is built where there is a compiler",
+            )
+        return artifact
 
     def compiles(self, files: Iterable[ProjectFile]) -> bool:
         """Whether the app is built with a compiler: it has sources for one, or the configuration wants a builder."""
@@ -70,7 +66,42 @@ class Builds:
         """The artifacts with every sdist replaced by the wheel that it makes, in the same order."""
         return tuple(row if row.filename.endswith(".whl") else self._sdist(base, row) for row in artifacts)
 
-    def _sdist(self, base: Base, artifact: Artifact) -> Artifact:
+    def lock(self, base: Base, artifacts: Iterable[Artifact], app: tuple[ProjectFile, ...] | None) -> None:
+        """Lock what the sdists among the artifacts and the app's wheel (if there is one) are built with."""
+        for row in artifacts:
+            if not row.filename.endswith(".whl"):
+                self._lock(buildlock.unit(row.name, row.version), base, self._work(base, row)[0])
+        if app is not None:
+            self._lock(APP, base, self._app(base, app))
+
+    def metadata(self, base: Base, package: LockedPackage) -> Metadata:
+        """What a locked sdist requires: what it says itself where a build cannot change that (PEP 643), else
+        what its backend answers. Raises UnsupportedRequirement for metadata that are those of something else.
+        """
+        if package.sdist is None:
+            raise LockError(f"{package.name} {package.version} has no sdist")
+        world = self.world
+        (artifact,) = fetch_all(
+            [(package, package.sdist)], self.config.directory, world.store, world.fetcher, world.reporter
+        )
+        work, found = self._work(base, artifact)
+        text = sdist.static_metadata(found.metadata)
+        if not text:
+            unit = buildlock.unit(artifact.name, artifact.version)
+            text = work.metadata(self._lock(unit, base, work))
+        try:
+            said = metadata.parse(text)
+        except ValueError as problem:
+            raise UnsupportedRequirement(f"{artifact.filename}: {problem}") from None
+        if (canonicalize_name(said.name), Version(said.version)) != (package.name, Version(package.version)):
+            raise UnsupportedRequirement(f"{artifact.filename} says that it is {said.name} {said.version}")
+        return said
+
+    def _app(self, base: Base, files: tuple[ProjectFile, ...]) -> Work:
+        backend = self._backend(base, Build(), compiler=self.compiles(files))
+        return self._prepared(base, "the app's wheel", self.config.project, files, files_key(files), backend)
+
+    def _work(self, base: Base, artifact: Artifact) -> tuple[Work, Sdist]:
         title = f"{artifact.name} {artifact.version}"
         if self.kind == "none":
             raise NoCompatibleWheel(
@@ -82,33 +113,61 @@ class Builds:
         suite = recipes.suite_of(base.facts.distributor)
         recipe = recipes.choose(artifact.name, artifact.version, suite, self.config.recipes)
         compiler = recipe is not None or sdist.compiles(found.names, requires(found.project))
+        backend = self._backend(base, recipe.build_on(suite) if recipe else Build(), compiler=compiler)
+        return self._prepared(base, title, found.project, artifact, artifact.digest.hex, backend), found
+
+    def _prepared(
+        self, base: Base, title: str, project: Project, source: Source, content: str, backend: Backend
+    ) -> Work:
         goal = target(base.facts, base.platform)
-        unit = buildlock.unit(artifact.name, artifact.version)
-        work = Work(
+        world = self.world
+        return Work(
             title=title,
-            project=found.project,
-            source=artifact,
-            content=artifact.digest.hex,
+            project=project,
+            source=source,
+            content=content,
             facts=base.facts,
             target=goal,
-            backend=self._backend(base, recipe.build_on(suite) if recipe else Build(), compiler=compiler),
-            resolver=self.world.resolver,
-            fetch=self._fetch(goal),
-            store=self.world.store,
-            reporter=self.world.reporter,
+            backend=backend,
+            resolver=world.resolver,
+            fetch=lambda lock: fetch_all(
+                select(lock.packages, goal, where=NAME),
+                self.config.directory,
+                world.store,
+                world.fetcher,
+                world.reporter,
+            ),
+            store=world.store,
+            reporter=world.reporter,
             find_links=self.config.find_links,
             directory=self.config.directory,
         )
+
+    def _sdist(self, base: Base, artifact: Artifact) -> Artifact:
+        work, _ = self._work(base, artifact)
         try:
-            built = work.build(self._known(unit, base), locked=self.locked)
+            built = self._built(buildlock.unit(artifact.name, artifact.version), base, work)
         except SdistBuildFailed as problem:
+            suite = recipes.suite_of(base.facts.distributor)
             versions = recipes.outside(artifact.name, artifact.version, suite, self.config.recipes)
             if versions:
                 problem.hint = f"dpbuild has a recipe for {artifact.name} {versions}, not for {artifact.version}"
             raise
-        if built.artifact.name != artifact.name:
-            raise SdistBuildFailed(f"{artifact.filename} made a wheel of something else: {built.artifact.filename}")
-        return self._kept(unit, base, goal, built)
+        if built.name != artifact.name:
+            raise SdistBuildFailed(f"{artifact.filename} made a wheel of something else: {built.filename}")
+        return built
+
+    def _built(self, unit: str, base: Base, work: Work) -> Artifact:
+        return work.wheel(self._lock(unit, base, work))
+
+    def _lock(self, unit: str, base: Base, work: Work) -> Lock:
+        key = unit, str(base.platform)
+        lock = work.lock(self.units.get(key), locked=self.locked)
+        self.units[key] = lock
+        if key not in self.used:
+            self.used.add(key)
+            self.wheels_used += select(lock.packages, work.target, where=NAME)
+        return lock
 
     def _backend(self, base: Base, build: Build, *, compiler: bool) -> Backend:
         plan = self._plan(base, build.packages) if compiler else None
@@ -130,22 +189,6 @@ class Builds:
             )
         self.plans[key] = self.builders.plan(base, wanted)
         return self.plans[key]
-
-    def _known(self, unit: str, base: Base) -> Lock | None:
-        return self.units.get((unit, str(base.platform)))
-
-    def _kept(self, unit: str, base: Base, goal: Target, built: Built) -> Artifact:
-        key = unit, str(base.platform)
-        self.units[key] = built.lock
-        self.used.add(key)
-        self.wheels_used += select(built.lock.packages, goal, where=NAME)
-        return built.artifact
-
-    def _fetch(self, goal: Target) -> Fetch:
-        world = self.world
-        return lambda lock: fetch_all(
-            select(lock.packages, goal, where=NAME), self.config.directory, world.store, world.fetcher, world.reporter
-        )
 
     def write(self, project: ProjectFolder) -> str:
         """Write the second lock, if anything in it changed; its text, "" where nothing is built.

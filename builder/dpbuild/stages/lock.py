@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from dpbuild.errors import LockError, NoCompatibleWheel, UnsupportedRequirement, UsageError
+from dpbuild.errors import LockError, NoCompatibleWheel, SandboxError, UnsupportedRequirement, UsageError
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.facts import Facts
@@ -14,6 +14,7 @@ from dpbuild.model.target import Target
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.resolver import Resolver, ResolveRequest
 from dpbuild.pypa import pylock
+from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, stale
 from dpbuild.stages.lockfile import inputs_hash
 from dpbuild.stages.merge import Picked, merge, platform_marker, requires_python
@@ -100,11 +101,13 @@ def make_lock(
     upgrade: bool = False,
     upgrade_packages: Sequence[str] = (),
     allow_sdist: frozenset[str] = frozenset(),
+    metadata: Callable[[LockedPackage, Target], Metadata] | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Lock:
     """Lock ``config`` for the targets; versions of ``previous`` stay unless they are upgraded.
 
-    ``read`` gives a project file's text, ``note`` takes what the user should know. Raises
+    ``read`` gives a project file's text, ``metadata`` what an sdist requires, ``note`` takes what the user should
+    know. Raises
     UnsupportedRequirement (41), NoCompatibleWheel (52), LockError (40), UsageError for a package to upgrade
     that is not locked.
     """
@@ -116,8 +119,8 @@ def make_lock(
         if preferences is None or not picked:
             preferences = _preferences(previous, each.target, upgrade=upgrade, upgrade_packages=upgrade_packages)
         try:
-            found = _resolve(config, each.target, resolver, read, preferences, allow_sdist)
-        except (UnsupportedRequirement, NoCompatibleWheel) as error:
+            found = _resolve(config, each.target, resolver, read, preferences, allow_sdist, metadata)
+        except (UnsupportedRequirement, NoCompatibleWheel, SandboxError) as error:
             if each.required:
                 raise
             note(f"{each.target.platform} is not locked: {error.what}")
@@ -181,6 +184,7 @@ def _resolve(
     read: ReadText,
     preferences: tuple[str, ...],
     allow_sdist: frozenset[str],
+    metadata: Callable[[LockedPackage, Target], Metadata] | None,
 ) -> Picked:
     found = config.requirements
     names = tuple(config.extras), tuple(config.groups)
@@ -210,6 +214,7 @@ def _resolve(
             options=found.options,
             no_deps=found.kind == "hashed",
             sources=found.kind == "project",
+            metadata=None if metadata is None else lambda package: metadata(package, target),
         )
         packages = resolver.resolve(request, target)
         if found.kind == "hashed":
