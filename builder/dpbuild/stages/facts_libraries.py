@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from dpbuild.archive.overlay import FileTree
+from dpbuild.debian import ldcache
 from dpbuild.elf import reader
 from dpbuild.elf.facts import ElfFacts
 from dpbuild.errors import BaseImageError
@@ -31,38 +32,19 @@ _GLIBC_CACHE: Final = re.compile(rb"ldconfig \([^)\n]*\) [a-z]+ release version 
 _MUSL_BANNER: Final = re.compile(rb"musl libc")
 _MUSL_VERSION: Final = re.compile(rb"\0(1)\.(\d+)\.\d+(?:[-_][0-9A-Za-z.-]+)?(?=\0)")
 _GLIBC_LOADER: Final = re.compile(r"ld-linux.*\.so\.\d+|ld64\.so\.\d+|ld\.so\.\d+")
+_MUSL_PATH: Final = re.compile(r"ld-musl-.*\.path")
+_CACHE: Final = "/etc/ld.so.cache"
+_LIKELY: Final = re.compile(
+    r"libc\.so\.6|ld-[^/]*\.so\.\d|ld64\.so\.\d|libstdc\+\+\.so\.6|libpython3\..*\.so\.[\d.]+|ld-musl-.*\.path"
+)
 _MUSL_LOADER: Final = re.compile(r"ld-musl-.*\.so\.\d+")
-
-
-def directories(tree: FileTree, elf: ElfFacts, path: str, config: ImageConfig) -> tuple[str, ...]:
-    """Where the dynamic loader looks for what the file at ``path`` needs, best first, without duplicates.
-
-    The order of ld.so(8): RPATH without RUNPATH, LD_LIBRARY_PATH, RUNPATH, then the usual folders, those of
-    multiarch among them, instead of the cache.
-    """
-    origin = posixpath.dirname(path)
-    rows = [*(() if elf.runpath else elf.rpath)]
-    rows += (config.variable("LD_LIBRARY_PATH") or "").replace(";", ":").split(":")
-    rows += elf.runpath
-    multiarch = MULTIARCH.get(elf.machine, "")
-    for prefix in ("", "/usr", "/usr/local"):
-        rows += [f"{prefix}/lib/{multiarch}"] if multiarch else []
-        rows += [f"{prefix}/lib64"] if elf.bits == 64 else []
-        rows += [f"{prefix}/lib"]
-    seen: dict[str, None] = {}
-    for row in rows:
-        folder = row.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
-        if folder.startswith("/") and tree.is_directory(folder):
-            seen.setdefault(posixpath.normpath(folder))
-    return tuple(seen)
 
 
 def library(
     tree: FileTree, contents: Contents, config: ImageConfig, wanted_by: Interpreter, name: str
 ) -> tuple[str, bytes, ElfFacts] | None:
     """The library ``name`` that the interpreter would load: its path, bytes and facts; None if there is none."""
-    for folder in directories(tree, wanted_by.elf, wanted_by.path, config):
-        path = f"{folder}/{name}"
+    for path in dict.fromkeys(_places(tree, contents, config, wanted_by, name)):
         data = contents.get(path)
         if data is None:
             continue
@@ -73,6 +55,49 @@ def library(
         if (found.machine, found.bits) == (wanted_by.elf.machine, wanted_by.elf.bits):
             return path, data, found
     return None
+
+
+def _places(
+    tree: FileTree, contents: Contents, config: ImageConfig, wanted_by: Interpreter, name: str
+) -> Iterator[str]:
+    """Where the dynamic loader looks for a library, best first.
+
+    The order of ld.so(8): RPATH without RUNPATH, LD_LIBRARY_PATH, RUNPATH, the cache, the usual folders. Which
+    of these a loader has built in differs; of all that are usual, an image has few.
+    """
+    elf, origin = wanted_by.elf, posixpath.dirname(wanted_by.path)
+    rows = [*(() if elf.runpath else elf.rpath)]
+    rows += (config.variable("LD_LIBRARY_PATH") or "").replace(";", ":").split(":")
+    rows += elf.runpath
+    for row in rows:
+        folder = row.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
+        if folder.startswith("/") and tree.is_directory(folder):
+            yield posixpath.normpath(f"{folder}/{name}")
+    yield from (row.path for row in _cached(contents, elf) if row.soname == name)
+    multiarch = MULTIARCH.get(elf.machine, "")
+    folders = _musl_path(tree, contents)
+    for prefix in ("", "/usr", "/usr/local"):
+        folders += [f"{prefix}/lib/{multiarch}"] if multiarch else []
+        folders += [f"{prefix}/lib64"] if elf.bits == 64 else []
+        folders += [f"{prefix}/lib"]
+    yield from (f"{folder}/{name}" for folder in folders if tree.is_directory(folder))
+
+
+def _cached(contents: Contents, elf: ElfFacts) -> tuple[ldcache.Library, ...]:
+    """The lines of glibc's cache for this machine; a cache that is none is passed over, as the loader does."""
+    try:
+        rows = ldcache.read(contents.get(_CACHE) or b"")
+    except ValueError:
+        return ()
+    flags = ldcache.flags_of(elf.machine, elf.bits)
+    return tuple(row for row in rows if not row.hwcaps and flags in (None, row.flags))
+
+
+def _musl_path(tree: FileTree, contents: Contents) -> list[str]:
+    """The folders that musl's path file names (ld-musl(8): separated by newlines or colons)."""
+    names = [name for name in tree.children("/etc") if _MUSL_PATH.fullmatch(name)]
+    text = b"\n".join(contents.get(f"/etc/{name}") or b"" for name in names).decode("utf-8", "replace")
+    return [row for row in re.split(r"[:\n]", text) if row.startswith("/")]
 
 
 def libc(tree: FileTree, contents: Contents, config: ImageConfig, python: Interpreter) -> Libc:
@@ -121,7 +146,7 @@ def _glibc(tree: FileTree, contents: Contents, config: ImageConfig, python: Inte
     newest = elf.newest("GLIBC_")
     if newest and len(newest) >= 2:
         return newest[0], newest[1]
-    cache = _GLIBC_CACHE.search(contents.get("/etc/ld.so.cache") or b"")
+    cache = _GLIBC_CACHE.search(contents.get(_CACHE) or b"")
     return (int(cache[1]), int(cache[2])) if cache else None
 
 
@@ -134,7 +159,7 @@ def glibcxx(tree: FileTree, contents: Contents, config: ImageConfig, python: Int
 
 def likely(tree: FileTree) -> Iterator[str]:
     """Paths of libraries that the functions here will read, for one pass over the layers."""
-    names = re.compile(r"libc\.so\.6|ld-[^/]*\.so\.\d|ld64\.so\.\d|libstdc\+\+\.so\.6|libpython3\..*\.so\.[\d.]+")
+    yield _CACHE
     for path in tree.paths():
-        if names.fullmatch(path.rpartition("/")[2]):
+        if _LIKELY.fullmatch(path.rpartition("/")[2]):
             yield path

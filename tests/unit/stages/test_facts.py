@@ -8,6 +8,7 @@ from factories.image import File, Link
 from factories.python_image import PATH, debian, glibc, python
 from factories.python_image import image_facts as facts
 
+from dpbuild.debian import ldcache
 from dpbuild.errors import BaseImageError
 from dpbuild.model.facts import Facts, Libc, PackageDatabase, SystemPackage, VersionClaim
 from dpbuild.model.surroundings import RunAs, Surroundings
@@ -175,6 +176,37 @@ def test_ld_library_path_comes_before_the_usual_folders() -> None:
     found = facts(glibc(), python(), {"opt/lib/libstdc++.so.6": own}, env=(PATH, "LD_LIBRARY_PATH=/opt/lib"))
 
     assert found.glibcxx == "3.4.99"
+
+
+def test_libraries_that_only_the_cache_knows() -> None:
+    files = python("3.12.7", prefix="opt/py", shared=True)
+    files["opt/own/libpython3.12.so.1.0"] = files.pop("opt/py/lib/libpython3.12.so.1.0")
+    with pytest.raises(BaseImageError, match=r"needs libpython3\.12\.so\.1\.0"):
+        facts(glibc(), files)
+    flags = ldcache.flags_of("x86_64", 64) or 0
+    other = ldcache.flags_of("aarch64", 64) or 0
+    rows = [
+        ldcache.Library(soname="libpython3.12.so.1.0", path="/opt/own/gone.so", flags=other),
+        ldcache.Library(soname="libpython3.12.so.1.0", path="/opt/own/libpython3.12.so.1.0", flags=flags),
+    ]
+    cache = ldcache.render(rows, ldcache.generator("2.41-12"))
+
+    assert facts(glibc(), files, {"etc/ld.so.cache": File(cache)}).version == "3.12.7"
+    with pytest.raises(BaseImageError, match="which the base does not have"):
+        facts(glibc(), files, {"etc/ld.so.cache": File(cache[:60])})
+
+
+@pytest.mark.parametrize("text", ["/lib:/opt/own\n", "/lib\n/opt/own"])
+def test_libraries_in_the_folders_of_musls_path_file(text: str) -> None:
+    loader = make_elf(payload=b"\0musl libc (x86_64)\n\x001.2.5\0")
+    soabi = {"SOABI": "cpython-312-x86_64-linux-musl"}
+    files = python("3.12.7", shared=True, interp="/lib/ld-musl-x86_64.so.1", variables=soabi, dynload=False)
+    files["opt/own/libpython3.12.so.1.0"] = files.pop("usr/lib/libpython3.12.so.1.0")
+    files["lib/ld-musl-x86_64.so.1"] = loader
+
+    assert facts(files, {"etc/ld-musl-x86_64.path": text}).version == "3.12.7"
+    with pytest.raises(BaseImageError, match="which the base does not have"):
+        facts(files)
 
 
 def test_without_a_banner_glibc_is_known_by_its_symbols() -> None:
