@@ -20,6 +20,7 @@ VERBS: Final = {
     "check": "Look for what would break in an image, also one made by a Dockerfile.",
     "explain": "Say what a rule of check means and how to mend it.",
     "sbom": "List every package in an image, as CycloneDX.",
+    "diff": "Tell what differs between two images, and why.",
     "run": "Run an image, in an engine or without one.",
     "base": "Make a base from Debian's packages.",
     "cache": "Show how much is kept on this machine, or remove it.",
