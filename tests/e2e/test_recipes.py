@@ -16,7 +16,11 @@ MORE = {"opencv-python": ("numpy",), "sounddevice": ("numpy",)}
 
 @pytest.mark.parametrize("suite", ["debian12", "debian13"])
 @pytest.mark.parametrize(
-    "name", ["opencv-python", "psycopg", "pyodbc", "python-magic", "pyzbar", "sounddevice", "weasyprint"]
+    "name",
+    [
+        *("cairocffi", "opencv-python", "pdf2image", "psycopg", "pyodbc"),
+        *("pytesseract", "python-magic", "pyzbar", "sounddevice", "weasyprint"),
+    ],
 )
 def test_the_smoke_test_succeeds(dpbuild: Callable, tmp_path: Path, name: str, suite: str) -> None:
     recipe = recipes.shipped(name)
