@@ -37,6 +37,7 @@ from dpbuild.stages.bases import Bases
 from dpbuild.stages.builds import Builds
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
+from dpbuild.stages.home import find_home
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
 from dpbuild.stages.layers import compression
 from dpbuild.stages.layers.bytecode import standard_library
@@ -176,7 +177,9 @@ def _image(
     )
     site = Site(debian.base, compiler, replacing, debian.owners)
     wheels = make_layers(artifacts, site, store, world.reporter, taken=taken + len(debian.layers))
-    layers = (*below, *debian.layers, *wheels.layers, *app_stage.make_layer(app, site, store, contents, epoch))
+    home = find_home(config, base, contents, store) if app.layers else None
+    last = app_stage.make_layer(app, site, store, contents, epoch, home)
+    layers = (*below, *debian.layers, *wheels.layers, *last)
     if config.compression == "zstd":
         layers = compression.recompress(layers, store, world.reporter)
     own, mains, files = app_stage.starters(app, store)
@@ -189,6 +192,7 @@ def _image(
         entrypoint=entrypoint,
         epoch=options.epoch or 0,
         bundle=bool(app.certificates),
+        variables=home.variables(base) if home else (),
     )
     return made_from(image, base, chosen, locked), layers
 

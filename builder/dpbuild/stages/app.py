@@ -18,6 +18,7 @@ from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
 from dpbuild.stages.app_files import copied, mains, placed
 from dpbuild.stages.contents import Contents
+from dpbuild.stages.home import Home
 from dpbuild.stages.image import APP, BUNDLE, find_starter
 from dpbuild.stages.layers.bytecode import compile_planned
 from dpbuild.stages.layers.kept import find
@@ -126,8 +127,12 @@ def starters(app: App, store: Store) -> tuple[frozenset[str], list[str], list[st
     return frozenset(names), packages, []
 
 
-def make_layer(app: App, site: Site, store: Store, base: Contents, epoch: int) -> tuple[Layer, ...]:
-    """The app's layer, its files with the time ``epoch``; none where there is nothing in it."""
+def make_layer(
+    app: App, site: Site, store: Store, base: Contents, epoch: int, home: Home | None = None
+) -> tuple[Layer, ...]:
+    """The app's layer, its files with the time ``epoch``, and the home folder that everybody may write to; none where
+    there is nothing in it.
+    """
     if not app.layers:
         return ()
     planned: list[Planned] = [*copied(app.files), *app.beside]
@@ -135,7 +140,8 @@ def make_layer(app: App, site: Site, store: Store, base: Contents, epoch: int) -
         planned.append(_bundle(app, site, base))
     comment = "the app"
     wheel = None if app.artifact is None else [app.artifact.filename, app.artifact.digest.hex]
-    key = own_key(site, planned, epoch, ["app", wheel])
+    changed = (home.folder,) if home is not None and home.folder is not None else ()
+    key = own_key(site, planned, epoch, ["app", wheel, *([each.path, each.mode] for each in changed)])
     layer = find(store, key, comment)
     if layer is not None:
         return (layer,)
@@ -144,13 +150,13 @@ def make_layer(app: App, site: Site, store: Store, base: Contents, epoch: int) -
         compiled = compile_planned(site, planned, splicer, checked=True, root=APP)
         planned += [planned_data(path, data, "the app's bytecode") for path, data in compiled]
         if app.artifact is None:
-            return (make_own(site, store, planned, comment, key=key, mtime=epoch),)
+            return (make_own(site, store, planned, comment, key=key, mtime=epoch, changed=changed),)
         with store.open(app.artifact.digest) as file:
             opened = open_wheel(app.artifact, file, splicer)
             rows = plan(opened, site.facts, splicer)
             compiled = compile_planned(site, rows, splicer, checked=True)
             planned += complete(rows, compiled, opened.wheel.dist_info, site.facts)
-            return (make_own(site, store, planned, comment, key=key, mtime=epoch),)
+            return (make_own(site, store, planned, comment, key=key, mtime=epoch, changed=changed),)
     finally:
         splicer.close()
 

@@ -44,14 +44,15 @@ def make_image(
     entrypoint: tuple[str, ...],
     epoch: int,
     bundle: bool = False,
+    variables: Pairs = (),
 ) -> Image:
     """One platform's image. ``app`` is ``wheel``, ``copy`` or ``none``; ``epoch`` is in seconds; ``bundle`` says
-    that the app's layer has CA certificates.
+    that the app's layer has CA certificates; ``variables`` are more of the environment.
     """
     created = timestamp(epoch)
     old = base.config
     workdir = config.workdir or (APP if app == "copy" else old.working_dir)
-    fixed: Pairs = (("PYTHONNOUSERSITE", "1"),)
+    fixed: Pairs = (*variables, ("PYTHONNOUSERSITE", "1"))
     if app == "wheel":
         fixed += (("PYTHONSAFEPATH", "1"),)
     if bundle:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from dpbuild.archive.deflate import Splicer
+from dpbuild.archive.entry import Entry
 from dpbuild.model.layer import Layer
 from dpbuild.oci.codec import canonical
 from dpbuild.ports.store import Store
@@ -28,12 +29,23 @@ def own_key(site: Site, planned: Sequence[Planned], mtime: int, more: Sequence[o
 
 
 def make_own(
-    site: Site, store: Store, planned: Sequence[Planned], comment: str, *, key: str, mtime: int = write.MTIME
+    site: Site,
+    store: Store,
+    planned: Sequence[Planned],
+    comment: str,
+    *,
+    key: str,
+    mtime: int = write.MTIME,
+    changed: Sequence[Entry] = (),
 ) -> Layer:
-    """Write such a layer and remember it. Raises PathConflict, LayerError, StoreError."""
+    """Write such a layer and remember it; ``changed`` are folders of the base that get another mode.
+
+    Raises PathConflict, LayerError, StoreError.
+    """
     placement = write.Placement(site.base.tree, site.owners)
     files = write.merge((placement.place(each, site.gone), each) for each in planned)
-    folders = [placement.entry(folder) for folder in write.parents(files)]
+    parents = write.parents([*files, *(entry.path for entry in changed)])
+    folders = [*(placement.entry(folder) for folder in parents), *changed]
     splicer = Splicer()
     try:
         layer = write.write(store, splicer, files, folders, comment, mtime=mtime)
