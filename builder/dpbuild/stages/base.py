@@ -33,7 +33,7 @@ from dpbuild.stages.facts import read_facts
 from dpbuild.stages.open_image import open_image
 
 # Part of the key of what is kept: whoever changes what is made from a base changes this.
-FORMAT: Final = "5"
+FORMAT: Final = "6"
 _THREADS: Final = 4
 
 T = TypeVar("T")

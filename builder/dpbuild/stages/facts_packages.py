@@ -10,7 +10,7 @@ from dpbuild.archive.decompress import Decompressed, ReadError
 from dpbuild.archive.overlay import FileTree
 from dpbuild.errors import BaseImageError
 from dpbuild.model.facts import PackageDatabase, SystemPackage
-from dpbuild.stages import facts_rpm
+from dpbuild.stages import facts_rpm, facts_rpm_bdb
 from dpbuild.stages.contents import Contents
 
 Kind = Literal["dpkg", "apk", "chisel", "rpm manifest", "rpm sqlite", "rpm bdb", "rpm ndb"]
@@ -147,5 +147,5 @@ _READERS: Final[tuple[tuple[Kind, str, Callable[[bytes], Iterable[SystemPackage]
     ("rpm manifest", _RPM_SHORT, _decoded(facts_rpm.short_list)),
     *(("rpm sqlite", f"{folder}/rpmdb.sqlite", facts_rpm.database) for folder in _RPM_FOLDERS),
     *(("rpm ndb", f"{folder}/Packages.db", None) for folder in _RPM_FOLDERS),
-    *(("rpm bdb", f"{folder}/Packages", None) for folder in _RPM_FOLDERS),
+    *(("rpm bdb", f"{folder}/Packages", facts_rpm_bdb.database) for folder in _RPM_FOLDERS),
 )

@@ -86,15 +86,15 @@ def database(data: bytes) -> Iterator[SystemPackage]:
             if kind != ("table",):
                 raise RpmError("it has no table of packages")
             for (blob,) in connection.execute("SELECT blob FROM Packages"):
-                package = _header(blob)
+                package = header(blob)
                 if package is not None:
                     yield package
         except (sqlite3.Error, sqlite3.Warning, MemoryError, OverflowError, UnicodeDecodeError) as problem:
             raise RpmError(str(problem)) from None
 
 
-def _header(blob: object) -> SystemPackage | None:
-    """One package; None for the keys that rpm keeps like packages."""
+def header(blob: object) -> SystemPackage | None:
+    """The package that a header describes; None for the keys that rpm keeps like packages. Raises RpmError."""
     if not isinstance(blob, bytes) or len(blob) < 8:
         raise RpmError("a package has no header")
     count, size = struct.unpack_from(">II", blob)

@@ -1,5 +1,6 @@
 """Package databases in all their forms, and what is wrong with them."""
 
+import contextlib
 import lzma
 import sqlite3
 import struct
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 from factories.image import File, Files
 from factories.python_image import glibc, image_facts, python
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpbuild.errors import BaseImageError
 from dpbuild.model.facts import Facts, PackageDatabase, SystemPackage, VersionClaim
-from dpbuild.stages import facts_rpm
+from dpbuild.stages import facts_rpm, facts_rpm_bdb
 from dpbuild.stages.facts_rpm import RpmError
 
 RPMDB = "var/lib/rpm/rpmdb.sqlite"
@@ -201,13 +204,84 @@ def test_one_database_under_two_paths_is_read_once() -> None:
 
 
 def test_formats_that_are_not_read_are_named() -> None:
-    found = facts({"var/lib/rpm/Packages": "x", "usr/lib/sysimage/rpm/Packages.db": "y"})
+    found = facts({"usr/lib/sysimage/rpm/Packages.db": "y"})
 
     assert found.packages == ()
     assert found.package_databases == (
         PackageDatabase(kind="rpm ndb", path="/usr/lib/sysimage/rpm/Packages.db", read=False),
-        PackageDatabase(kind="rpm bdb", path="/var/lib/rpm/Packages", read=False),
     )
+
+
+@pytest.fixture(scope="module")
+def berkeley(root: Path) -> bytes:
+    """The headers of ``real``, a larger and a smaller one, in a hash that Berkeley DB 5.3 made (``db5.3_load``)."""
+    return lzma.decompress((root / "tests/data/Packages.xz").read_bytes())
+
+
+def test_a_database_of_berkeley_db(berkeley: bytes) -> None:
+    found = facts({"var/lib/rpm/Packages": File(berkeley)})
+
+    assert [(row.name, row.version) for row in found.packages] == [
+        ("basesystem", "11-5.el8"),
+        ("glibc", "2.28-251.el8_10.22"),
+        ("python3.13", "3.13.7-1.hum1"),
+        ("tzdata", "2:2025b-1.hum1"),
+    ]
+    assert found.package_databases == (PackageDatabase(kind="rpm bdb", path="/var/lib/rpm/Packages"),)
+
+
+def swapped(data: bytes) -> bytes:
+    """The same database as a machine of the other byte order writes it."""
+    out = bytearray(data)
+
+    def turn(at: int, size: int) -> None:
+        out[at : at + size] = out[at : at + size][::-1]
+
+    for begin in range(0, len(data), 4096):
+        fields = ((12, 4), (16, 4), (20, 4)) if begin == 0 else ((12, 4), (16, 4), (20, 2), (22, 2))
+        for at, size in fields:
+            turn(begin + at, size)
+        if data[begin + 25] == 13:
+            for index in range(struct.unpack_from("<H", data, begin + 20)[0]):
+                offset = struct.unpack_from("<H", data, begin + 26 + 2 * index)[0]
+                turn(begin + 26 + 2 * index, 2)
+                if data[begin + offset] == 3:
+                    turn(begin + offset + 4, 4)
+                    turn(begin + offset + 8, 4)
+    return bytes(out)
+
+
+def test_a_database_of_the_other_byte_order(berkeley: bytes) -> None:
+    assert list(facts_rpm_bdb.database(swapped(berkeley))) == list(facts_rpm_bdb.database(berkeley))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: b"", "no hash of Berkeley DB"),
+        (lambda data: b"\0" * 9000, "no hash of Berkeley DB"),
+        (lambda data: data[:20] + b"\x07\0\0\0" + data[24:], "its pages have 7 bytes"),
+        (lambda data: data[:20], "damaged"),
+        (lambda data: data[: 6 * 4096], "damaged"),
+        # An overflow page that is none, one that comes after itself, and one that ends the chain.
+        (lambda data: data[: 5 * 4096 + 25] + b"\x0d" + data[5 * 4096 + 26 :], "chain of its pages is damaged|damaged"),
+        (lambda data: data[: 5 * 4096 + 16] + b"\5\0\0\0\0\0\0\0" + data[5 * 4096 + 24 :], "is damaged"),
+        (lambda data: data[: 5 * 4096 + 16] + b"\0\0\0\0" + data[5 * 4096 + 20 :], "ends too early"),
+        (lambda data: data[: 4096 + 20] + b"\xff\xff" + data[4096 + 22 :], "damaged"),
+    ],
+)
+def test_a_hash_that_is_none(change: Callable[[bytes], bytes], said: str, berkeley: bytes) -> None:
+    with pytest.raises(RpmError, match=said):
+        list(facts_rpm_bdb.database(change(berkeley)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 32767), st.integers(0, 255)), max_size=8))
+def test_whatever_is_changed_it_ends(berkeley: bytes, edits: list[tuple[int, int]]) -> None:
+    data = bytearray(berkeley)
+    for at, value in edits:
+        data[at] = value
+    with contextlib.suppress(RpmError):
+        list(facts_rpm_bdb.database(bytes(data)))
 
 
 @pytest.mark.parametrize("wall", ["{", "[" * 100_000, '{"kind":"package"}'])
