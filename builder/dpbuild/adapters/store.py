@@ -1,8 +1,9 @@
 """The store on disk: blobs by digest, mappings, extracted trees.
 
 Everything is written under a temporary name on the same file system and renamed, so a killed run leaves
-nothing that looks whole. Blobs are hashed once per run before their first use; mappings carry their own hash.
-What is used gets a new modification time, once per run: that is how pruning tells what nobody needs any more.
+nothing that looks whole; what it had under way is removed by the next run that has the store to itself. Blobs are
+hashed once per run before their first use; mappings carry their own hash. What is used gets a new modification time,
+once per run: that is how pruning tells what nobody needs any more.
 """
 
 import contextlib
@@ -38,13 +39,23 @@ class DiskStore:
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             ours(path)
-            self._in_use = store_lock.use(path, note)
+            left = (path / "tmp").is_dir() and any((path / "tmp").iterdir())
+            self._in_use = store_lock.use(path, note, self._sweep if left else None)
             for name in _FOLDERS:
                 (path / name).mkdir(exist_ok=True, mode=0o700)
                 ours(path / name)
             (path / MARKER).touch()
         except OSError as problem:
             self.fail(problem, path)
+
+    def _sweep(self) -> None:
+        """Remove what killed runs had under way."""
+        for path in (self.path / "tmp").iterdir():
+            with contextlib.suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    remove_tree(path)
+                else:
+                    path.unlink()
 
     def close(self) -> None:
         """Say that this run needs the store no more."""

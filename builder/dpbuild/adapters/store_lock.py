@@ -29,13 +29,16 @@ class StoreLock:
         self._close()
 
 
-def use(folder: Path, note: Callable[[str], None]) -> StoreLock:
+def use(folder: Path, note: Callable[[str], None], sweep: Callable[[], None] | None = None) -> StoreLock:
     """Say that a run uses the store; waits while another process removes things from it. Raises OSError.
 
-    Where the file system has no locks there is none: upkeep refuses to work there.
+    ``sweep`` is called first if nobody else uses the store at this moment, and before anybody else can.
+    Where the file system has no locks there is none: upkeep refuses to work there, and nothing is swept.
     """
     descriptor = _open(folder)
     try:
+        if sweep is not None and _alone(descriptor):
+            sweep()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,6 +52,14 @@ def use(folder: Path, note: Callable[[str], None]) -> StoreLock:
         os.close(descriptor)
         raise
     return StoreLock(descriptor)
+
+
+def _alone(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def own(folder: Path, note: Callable[[str], None], *, wait: bool) -> StoreLock:

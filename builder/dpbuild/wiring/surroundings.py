@@ -1,5 +1,6 @@
 """The process around dpbuild: environment, clock, host, store, project."""
 
+import contextlib
 import functools
 import json
 import os
@@ -122,6 +123,9 @@ class Surroundings:
         try:
             temporary.write_bytes(data)
             temporary.replace(path)
-        except OSError as problem:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"cannot write the file: {problem.strerror}", where=str(path)) from None
+        except BaseException as problem:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if isinstance(problem, OSError):
+                raise OutputError(f"cannot write the file: {problem.strerror}", where=str(path)) from None
+            raise

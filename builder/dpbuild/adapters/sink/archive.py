@@ -5,14 +5,12 @@ it, which points at the same blobs.
 """
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from dpbuild.adapters.sink.files import fail, probe
+from dpbuild.adapters.sink.files import fail, probe, replacing
 from dpbuild.archive import tar
 from dpbuild.archive.entry import Entry, Kind
 from dpbuild.errors import OutputError, StoreError
@@ -122,18 +120,9 @@ class ArchiveSink:
         folders = [path for path in self._path.parents if not path.exists()]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    for chunk in archive_chunks(images, self._blob, self._tags, self._host):
-                        size += file.write(chunk)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).chmod(0o644)
-                Path(name).replace(self._path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            with replacing(self._path) as file:
+                for chunk in archive_chunks(images, self._blob, self._tags, self._host):
+                    size += file.write(chunk)
         except BaseException as problem:
             with contextlib.suppress(OSError):
                 for path in folders:

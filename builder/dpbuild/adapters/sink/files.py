@@ -1,9 +1,13 @@
 """What sinks that write to this machine's disk share: finding out early, and saying what went wrong."""
 
+import contextlib
 import errno
+import fcntl
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import BinaryIO, Literal, NoReturn
 
 from dpbuild.errors import OutputError, StoreError
 
@@ -14,6 +18,39 @@ def probe(folder: Path) -> None:
         folder = folder.parent
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of ``path`` when the block ends well. Raises OSError.
+
+    It is locked while it is written: of what lies beside it, what nobody has locked was left by killed runs, and goes.
+    """
+    prefix = f".{path.name}."
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".new")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sweep(path.parent, prefix, temporary)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sweep(folder: Path, prefix: str, own: Path) -> None:
+    for path in folder.iterdir():
+        if path == own or not (path.name.startswith(prefix) and path.name.endswith(".new")):
+            continue
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def fail(problem: OSError, path: Path, kind: Literal["folder", "file"]) -> NoReturn:

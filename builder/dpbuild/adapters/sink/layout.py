@@ -20,6 +20,8 @@ from dpbuild.oci.manifest import Index
 from dpbuild.oci.reference import RegistryReference
 
 _VERSION = canonical({"imageLayoutVersion": "1.0.0"})
+# What files are called while they are written.
+_NEW = ".new-"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -40,7 +42,8 @@ class LayoutSink:
         path = self._path
         try:
             if path.is_dir():
-                if any(path.iterdir()) and not (path / "oci-layout").is_file():
+                strange = any(not row.name.startswith(_NEW) for row in path.iterdir())
+                if strange and not (path / "oci-layout").is_file():
                     raise OutputError(
                         "the output folder is neither empty nor an OCI layout",
                         where=str(path),
@@ -63,6 +66,10 @@ class LayoutSink:
         wanted: set[str] = set()
         sent = present = 0
         try:
+            # First what makes the folder a layout: a run that is killed must leave one that the next may replace.
+            root.mkdir(parents=True, exist_ok=True)
+            _note_fresh(root / "oci-layout", fresh)
+            _put(root / "oci-layout", _VERSION)
             blobs.mkdir(parents=True, exist_ok=True)
             for descriptor, data in _documents(images):
                 wanted.add(descriptor.digest.hex)
@@ -78,8 +85,6 @@ class LayoutSink:
                 self._copy(layer, target)
                 sent += layer.size
             index = Index(media_type=mediatype.OCI_INDEX, manifests=self._rows(images))
-            _note_fresh(root / "oci-layout", fresh)
-            _put(root / "oci-layout", _VERSION)
             _put(root / "index.json", encode_index(index))
         except BaseException as problem:
             with contextlib.suppress(OSError):
@@ -92,7 +97,7 @@ class LayoutSink:
             raise
         # The image is whole by now, whatever becomes of the old one's blobs.
         with contextlib.suppress(OSError):
-            for stale in blobs.iterdir():
+            for stale in (*blobs.iterdir(), *root.glob(f"{_NEW}*")):
                 if stale.name not in wanted:
                     stale.unlink()
         return Written(
@@ -117,7 +122,7 @@ class LayoutSink:
         return (*(rows or (images.descriptor,)), *(row.descriptor for row in images.referrers))
 
     def _copy(self, layer: Descriptor, target: Path) -> None:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_NEW)
         try:
             with os.fdopen(handle, "wb") as out, self._blob(layer) as source:
                 shutil.copyfileobj(source, out, 1 << 20)
@@ -142,7 +147,7 @@ def _image_documents(image: Image) -> list[tuple[Descriptor, bytes]]:
 
 
 def _put(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_NEW)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)
