@@ -17,7 +17,7 @@ from dpbuild.model.artifact import Artifact
 from dpbuild.model.files import ProjectFile
 from dpbuild.ports.backend import Source
 from dpbuild.ports.sandbox import Mount
-from dpbuild.pypa import scripts
+from dpbuild.pypa import record, scripts
 from dpbuild.stages.layers.wheels import open_wheel
 
 # Where the folders are in the sandbox.
@@ -102,6 +102,7 @@ def _unpack_wheel(store: DiskStore, artifact: Artifact, site: Path, interpreter:
     try:
         with store.open(artifact.digest) as blob:
             opened = open_wheel(artifact, blob, splicer)
+            rows = []
             for row in opened.wheel.files:
                 if row.scheme not in ("purelib", "platlib", "scripts"):
                     continue
@@ -110,6 +111,9 @@ def _unpack_wheel(store: DiskStore, artifact: Artifact, site: Path, interpreter:
                 if row.scheme == "scripts":
                     data = scripts.with_shebang(data, interpreter)
                 _write(path, data, executable=row.scheme == "scripts" or bool(opened.modes[row.member] & 0o111))
+                rows.append(record.Row(path=path.relative_to(site).as_posix()))
+            # Some look for their own files in it (cmake).
+            _write(site / opened.wheel.dist_info / "RECORD", record.render(rows), executable=False)
             for point in scripts.entry_points(opened.wheel.entry_points):
                 _write(site / "bin" / point.name, scripts.text(point, interpreter), executable=True)
     except ValueError as problem:
