@@ -26,10 +26,10 @@ _OPEN: Final = ("tmp", "var/tmp", "dev", "run", "proc")
 
 
 def _again(subject: Subject) -> dict[str, int]:
-    """Files of the merged tree that an earlier layer had too, by real path, with that layer."""
+    """Files of the merged tree that an earlier layer had differently, by real path, with that layer."""
     # Layers name files through the links of a merged /usr, or not.
     links = {name for name in subject.tree.children("") if (row := subject.tree.get(name)) and row.kind is Kind.SYMLINK}
-    first: dict[str, int] = {}
+    first: dict[str, tuple[int, int, int]] = {}
     again: dict[str, int] = {}
     for layer, scan in enumerate(subject.scans):
         for entry in scan.entries:
@@ -37,8 +37,10 @@ def _again(subject: Subject) -> dict[str, int]:
                 path = entry.path
                 if path.partition("/")[0] in links:
                     path = subject.tree.resolve(path) or path
-                if first.setdefault(path, layer) != layer:
-                    again[path] = first[path]
+                known, size, mtime = first.setdefault(path, (layer, entry.size, entry.mtime))
+                # Packages that several layers bring are the same to the second.
+                if known != layer and (size, mtime) != (entry.size, entry.mtime):
+                    again[path] = known
     return {
         path: layer
         for path, layer in again.items()
@@ -64,11 +66,9 @@ def _sums(subject: Subject) -> Mapping[str, tuple[str, str]]:
 
 def _changed(subject: Subject) -> dict[str, int]:
     """Files of Debian's packages with another content than the package's, and the layer that had it before."""
-    again = _again(subject)
-    if not again:
-        return {}
-    sums = _sums(subject)
-    mine = {path: layer for path, layer in again.items() if path in sums and not _HARMLESS.fullmatch(path)}
+    again = {path: layer for path, layer in _again(subject).items() if not _HARMLESS.fullmatch(path)}
+    sums = _sums(subject) if again else {}
+    mine = {path: layer for path, layer in again.items() if path in sums}
     subject.contents.prefetch(mine)
     return {
         path: layer
