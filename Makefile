@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help demo test test-all lint fmt type imports check bench clean
+.PHONY: help demo rules test test-all lint fmt type imports check bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ test-all: $(STAMP) ## The tests and the long matrices
 fmt: $(STAMP) ## Format
 	$(BIN)/ruff check --fix builder tests benchmarks examples
 	$(BIN)/ruff format builder tests benchmarks examples
+
+rules: $(STAMP) ## Write docs/rules.md from the rules of check
+	$(BIN)/python -c 'from dpbuild.stages.proof.handbook import handbook; print(handbook(), end="")' > docs/rules.md
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info examples/*/.dpbuild

@@ -1,5 +1,6 @@
 """Every example on both suites: built, pushed by dpbuild alone, pulled and run by Docker, and its output checked."""
 
+import json
 import os
 import pwd
 import re
@@ -31,6 +32,9 @@ def pushed(dpbuild: Callable, registry: str, example: Callable[[str], Path], sui
         tag = f"{registry}/examples/{name}:{suite}"
         done = dpbuild("build", example(name), "--base", f"compose:{suite}:nonroot", "-t", tag, "--push")
         assert re.fullmatch(rf"{re.escape(registry)}/examples/{name}@sha256:[0-9a-f]{{64}}\n", done.out)
+        rows = json.loads(dpbuild("check", done.out.strip(), "--json").out)
+        assert [row for row in rows if row["severity"] != "note"] == []
+        assert len(rows) < 4
         return done.out.strip()
 
     return push

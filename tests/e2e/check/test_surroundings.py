@@ -208,3 +208,16 @@ def test_half_of_another_c_library(
     done = run_in_docker(broken)
     assert done.returncode != 0
     assert f"/{library.removeprefix('usr/')}: version `GLIBC_2.38' not found" in done.stderr
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "base",
+    [
+        pytest.param(f"{suite}:{variant}", marks=[] if variant in ("nonroot", "debug") else pytest.mark.slow)
+        for suite in ("debian12", "debian13")
+        for variant in ("latest", "nonroot", "debug", "debug-nonroot")
+    ],
+)
+def test_nothing_is_wrong_with_the_bases(findings: Findings, base: str) -> None:
+    assert findings(f"compose:{base}") == []

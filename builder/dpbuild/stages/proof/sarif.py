@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import quote
 
 from dpbuild import __version__
 from dpbuild.model.finding import Finding, Severity
@@ -21,7 +22,7 @@ def as_sarif(reference: str, results: Iterable[tuple[str, tuple[Finding, ...]]])
             "message": {"text": _message(row)},
             "locations": [
                 {
-                    "physicalLocation": {"artifactLocation": {"uri": row.path.lstrip("/") or "."}},
+                    "physicalLocation": {"artifactLocation": {"uri": quote(row.path.lstrip("/")) or "."}},
                     "logicalLocations": [{"fullyQualifiedName": f"{reference} {platform} {row.path}"}],
                 }
             ],

@@ -144,6 +144,9 @@ def _temporary(subject: Subject) -> Iterator[Found]:
     asked = [value for name in _TMP_VARIABLES if (value := subject.config.variable(name))]
     folders = [*asked, *_TMP, subject.working_dir]
     volumes = set(subject.config.volumes)
+    # That there is none at all is another rule's.
+    if not any(subject.tree.is_directory(row) for row in _TMP):
+        return
     if user.unknown or any(
         row in volumes or (subject.tree.is_directory(row) and not blocked(subject.tree, user, row, 2))
         for row in folders
@@ -245,7 +248,7 @@ RULES: Final = (
     Rule(
         id="STA015",
         severity=Severity.WARNING,
-        title="there is no folder for temporary files",
+        title="the user may write temporary files nowhere",
         symptom="FileNotFoundError: No usable temporary directory found in ['/tmp', '/var/tmp', '/usr/tmp', '/']",
         why="The user may write to none of the folders that tempfile tries.",
         fix="add /tmp with mode 1777, or set TMPDIR to a volume",
