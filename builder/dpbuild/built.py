@@ -23,7 +23,8 @@ DEFAULT_OUTPUT = ".dpbuild/image"
 class BuildOptions:
     """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it.
 
-    ``sbom`` asks for the evidence even where it is not attached.
+    ``sbom`` asks for the evidence even where it is not attached; ``file_time``, in seconds, is that of the app's
+    files where it is known already.
     """
 
     push: bool = False
@@ -33,6 +34,7 @@ class BuildOptions:
     frozen: bool = False
     builder: str = "auto"
     epoch: int | None = None
+    file_time: int | None = None
     expect_digest: str = ""
     sbom: bool = False
 

@@ -100,7 +100,8 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     apps = _apps(project, config, bases, platforms, kind, builds)
     app = apps[platforms[0]]
     commit = project.commit() if app.layers and (config.evidence or options.epoch is None) else None
-    epoch = app_stage.file_time(commit, options.epoch, world.reporter) if app.layers else 0
+    said = options.epoch if options.file_time is None else options.file_time
+    epoch = app_stage.file_time(commit, said, world.reporter) if app.layers else 0
     made = [_image(project, config, bases, row, locked, apps[row], builds, epoch, options, world) for row in platforms]
     build_lock = builds.write(project)
     images = combine([row.image for row, _ in made])

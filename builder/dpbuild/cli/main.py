@@ -21,6 +21,7 @@ VERBS: Final = {
     "explain": "Say what a rule of check means and how to mend it.",
     "sbom": "List every package in an image, as CycloneDX.",
     "diff": "Tell what differs between two images, and why.",
+    "rebuild": "Build an image again from its own provenance, and compare digests.",
     "run": "Run an image, in an engine or without one.",
     "base": "Make a base from Debian's packages.",
     "cache": "Show how much is kept on this machine, or remove it.",
