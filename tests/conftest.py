@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["machinery", "derived"]
+pytest_plugins = ["machinery", "derived", "wheels"]
 
 # A shell ignores SIGINT in what it starts in the background, and programs pass that on to those that they start;
 # what is interrupted in the tests has to take notice.

@@ -13,6 +13,7 @@ from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor, Pairs
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
+from dpbuild.ports.libraries import LibraryIndex
 from dpbuild.ports.store import Store
 from dpbuild.ports.world import World
 from dpbuild.stages.base import fetch_layers
@@ -25,7 +26,7 @@ from dpbuild.stages.proof.scans import scan_layers, tree_of
 from dpbuild.stages.proof.subject import Subject
 
 # Part of the key of what is kept: whoever changes a rule changes this.
-FORMAT: Final = 5
+FORMAT: Final = 8
 
 
 def check(reference: Reference, platform: Platform, world: World) -> tuple[OpenImage, tuple[Finding, ...]]:
@@ -42,11 +43,13 @@ def check(reference: Reference, platform: Platform, world: World) -> tuple[OpenI
             world.store,
             lambda layer: fetch_layers(source, (layer,), world.store, world.reporter),
             annotations=image.manifest.annotations,
+            libraries=(names := Names(world.libraries)),
         )
         with world.reporter.step("checking") as step:
             found = prove(subject)
             step.done(f"{len(found)} findings")
-        _keep(world.store, key, found)
+        if names.told:
+            _keep(world.store, key, found)
     return image, found
 
 
@@ -58,6 +61,7 @@ def proof(
     facts: Facts,
     store: Store,
     fetch: Callable[[Descriptor], object],
+    libraries: Callable[[Facts], LibraryIndex | None],
 ) -> tuple[Finding, ...]:
     """All findings for an image that was just made; ``descriptor`` is its config's."""
     key = _key(layers, descriptor)
@@ -67,7 +71,10 @@ def proof(
     paths, alike = _alike(layers, config, store, fetch)
     found = _kept(store, alike) if alike else None
     if found is None:
-        found = prove(open_subject(layers, config, platform, store, fetch, facts=facts))
+        names = Names(libraries)
+        found = prove(open_subject(layers, config, platform, store, fetch, facts=facts, libraries=names))
+        if not names.told:
+            return found
         # Findings in the app tell lines, which the next edit may move.
         if alike and not any(row.path in paths for row in found):
             _keep(store, alike, found)
@@ -86,6 +93,25 @@ def _alike(
         found = likeness(layers[:-1], config, top, layers[-1], blob)
     key = f"alike-{found}-{FORMAT}-{__version__}" if found else ""
     return frozenset(f"/{entry.path}" for entry in top.entries), key
+
+
+class Names:
+    """The packages that have missing libraries, asked for when there are such. ``told`` says that the index was
+    there when it was needed: what was found without it is not kept.
+    """
+
+    def __init__(self, libraries: Callable[[Facts], LibraryIndex | None]) -> None:
+        self._libraries = libraries
+        self.told = True
+
+    def find(self, facts: Facts, names: frozenset[str]) -> dict[str, str]:
+        """The package of each library that one is known to have."""
+        index = self._libraries(facts)
+        if index is None:
+            return {}
+        found = index.packages(names)
+        self.told = self.told and found is not None
+        return found or {}
 
 
 def refuse(findings: tuple[Finding, ...], platform: Platform) -> tuple[str, ...]:
@@ -112,6 +138,7 @@ def open_subject(
     *,
     annotations: Pairs = (),
     facts: Facts | None = None,
+    libraries: Names | None = None,
 ) -> Subject:
     """The image for the rules; ``facts`` where they are known already. Raises BaseImageError."""
     scans = scan_layers(layers, config.diff_ids, store, fetch)
@@ -124,6 +151,11 @@ def open_subject(
         except BaseImageError as problem:
             # What is wrong with the interpreter is a finding here, not the end.
             trouble = problem.what
+    known = facts
+
+    def providers(names: frozenset[str]) -> dict[str, str]:
+        return libraries.find(known, names) if libraries is not None and known is not None else {}
+
     return Subject(
         platform=platform,
         config=config,
@@ -133,6 +165,7 @@ def open_subject(
         contents=contents,
         facts=facts,
         trouble=trouble,
+        providers=providers,
     )
 
 

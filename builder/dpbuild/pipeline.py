@@ -208,6 +208,7 @@ def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[st
         bases.get(image.platform).facts,
         world.store,
         bases.fetch,
+        lambda facts: world.libraries(facts, config),
     )
     selection = Selection(select=config.check_select, ignore=config.check_ignore)
     notes = refuse(chosen(findings, selection), image.platform)

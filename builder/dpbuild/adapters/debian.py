@@ -9,6 +9,7 @@ import hashlib
 import importlib.resources
 import lzma
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -189,6 +190,15 @@ class DebianArchive:
                 self._packages[key] = PackageIndex(files, architecture)
             return self._packages[key]
 
+    def contents(self, codename: str, architecture: str) -> Iterator[bytes]:
+        """The suite's list of all files of all packages. Raises BaseImageError, HashMismatch."""
+        signed = self.releases(codename)[0]
+        path = f"main/Contents-{architecture}.gz"
+        row = signed.release.file(path)
+        if row is None:
+            raise BaseImageError(f"the suite {codename} has no {path}", where=without_user(signed.base + "InRelease"))
+        yield from _gunzip(self._indexed(signed, row), without_user(signed.base + path))
+
     def _files(self, codename: str, architecture: str) -> Iterator[tuple[str, str, Iterator[bytes]]]:
         """The ``Packages`` files: the archive's codename, where the file is, and its text."""
         for signed in self.releases(codename):
@@ -305,6 +315,19 @@ def _index(signed: SignedRelease, architecture: str) -> IndexFile:
             where=without_user(signed.base + "InRelease"),
         )
     return found
+
+
+def _gunzip(data: bytes, where: str) -> Iterator[bytes]:
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        yield inflate.decompress(data, _CHUNK)
+        while not inflate.eof:
+            chunk = inflate.decompress(inflate.unconsumed_tail, _CHUNK)
+            if not chunk and not inflate.unconsumed_tail:
+                raise BaseImageError("an index ends too early", where=where)
+            yield chunk
+    except zlib.error as problem:
+        raise BaseImageError(f"an index cannot be read: {problem}", where=where) from None
 
 
 def _unxz(data: bytes, where: str) -> Iterator[bytes]:

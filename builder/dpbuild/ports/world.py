@@ -5,12 +5,14 @@ from typing import BinaryIO, Literal, Protocol
 
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
+from dpbuild.model.facts import Facts
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference, RegistryReference
 from dpbuild.ports.backend import Builders
 from dpbuild.ports.debian import DebianPackages
 from dpbuild.ports.fetcher import Fetcher
+from dpbuild.ports.libraries import LibraryIndex
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.resolver import Resolver
 from dpbuild.ports.runner import Runner
@@ -59,6 +61,9 @@ class World(Protocol):
 
     def debian_packages(self, config: Config, base: Base) -> DebianPackages:
         """The packages of the base's own suite. Raises ConfigError for a base that is not Debian's."""
+
+    def libraries(self, facts: Facts, config: Config | None = None) -> LibraryIndex | None:
+        """Which packages of the distributor have a library; None where that is not known."""
 
     def sandbox(self, kind: str) -> Sandbox:
         """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""

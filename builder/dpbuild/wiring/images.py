@@ -20,10 +20,12 @@ from dpbuild.wiring.surroundings import Settings
 
 if TYPE_CHECKING:
     from dpbuild.adapters.debian import DebianArchive
+    from dpbuild.adapters.debian_contents import ContentsIndex
     from dpbuild.adapters.debian_packages import SuitePackages
     from dpbuild.debian.sources import Mirrors
     from dpbuild.model.base import Base
     from dpbuild.model.config import Config
+    from dpbuild.model.facts import Facts
     from dpbuild.ports.source import ImageSource
 
 
@@ -123,6 +125,24 @@ class Images(Network):
                 where=str(base.reference),
             )
         return SuitePackages(None if self._settings.offline else self.debian(config), suite, architecture)
+
+    def libraries(self, facts: Facts, config: Config | None = None) -> ContentsIndex | None:
+        """Which packages of the base's distributor have a library; None where that is not known."""
+        from dpbuild.adapters.debian_contents import ContentsIndex
+        from dpbuild.debian.suites import ARCHITECTURES, SUITES
+        from dpbuild.stages.recipes import suite_of
+
+        suite = SUITES.get(suite_of(facts.distributor))
+        architecture = ARCHITECTURES.get({"x86_64": "amd64", "aarch64": "arm64"}.get(facts.machine, ""))
+        if suite is None or architecture is None:
+            return None
+        return ContentsIndex(
+            lambda: None if self._settings.offline else self.debian(config, ""),
+            self.store,
+            self.reporter,
+            codename=suite.codename,
+            architecture=architecture,
+        )
 
     def _compose(
         self,

@@ -19,6 +19,7 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.scan import FileScan, LayerScan
 
+_LIBRARIES: Final = ("find_library", "load_library")
 # A larger app is looked at anew: sizes begin to matter, and parsing it takes its time.
 _LARGEST: Final = 16 << 20
 
@@ -32,7 +33,9 @@ def likeness(
     """
     timed = any(row.pyc is not None and not row.pyc.flags for row in top.files.values())
     editable = any("__editable__" in entry.path for entry in top.entries)
-    if timed or editable or sum(entry.size for entry in top.entries) > _LARGEST:
+    # Sources around libraries are followed statement by statement.
+    native = any(row.elf is not None or any(use.kind in _LIBRARIES for use in row.uses) for row in top.files.values())
+    if timed or editable or native or sum(entry.size for entry in top.entries) > _LARGEST:
         return None
     tar, _ = open_layer(blob, limit=limit_of(descriptor.size))
     rows = [

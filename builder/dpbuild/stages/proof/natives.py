@@ -15,7 +15,7 @@ from dpbuild.stages.proof.loader import Loader, Outcome
 from dpbuild.stages.proof.sources import Use
 from dpbuild.stages.proof.subject import Subject
 from dpbuild.stages.proof.tracing.finder import Finder
-from dpbuild.stages.proof.tracing.graph import Source, relevant
+from dpbuild.stages.proof.tracing.graph import Source, importers, relevant
 from dpbuild.stages.proof.tracing.libraries import Libraries, names_of
 from dpbuild.stages.proof.tracing.trace import Trace, Tracer
 from dpbuild.stages.proof.tracing.values import Cause
@@ -26,6 +26,9 @@ _WINDOWS: Final = frozenset(
     {"advapi32", "dbghelp", "gdi32", "iphlpapi", "kernel32", "mpr", "msvcrt", "ntdll", "ole32", "psapi", "rpcrt4"}
     | {"secur32", "setupapi", "shell32", "shlwapi", "ucrtbase", "user32", "version", "winmm", "winspool", "ws2_32"}
 )
+
+# How many modules that import something broken are tried.
+_MOST_PARTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,34 +54,43 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Natives:
-    """``fails`` are the modules whose import fails, by what it fails of; ``seen`` is what failed and was caught,
-    ``loaded`` the extension modules that were loaded well, ``elsewhere`` the libraries that packages bring.
+    """``fails`` are the packages whose import fails, by what it fails of, ``parts`` modules of packages that can be
+    imported themselves; ``seen`` is what failed and was caught,
+    ``loaded`` the extension modules that were loaded well, ``elsewhere`` the libraries that packages bring,
+    ``folders`` where the system's libraries are.
     """
 
-    stdlib: str = ""
+    folders: tuple[str, ...] = ()
     bad: tuple[Bad, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     fails: dict[Cause, str] = field(default_factory=dict)
+    parts: dict[Cause, str] = field(default_factory=dict)
     seen: frozenset[Cause] = frozenset()
     loaded: frozenset[str] = frozenset()
     elsewhere: frozenset[str] = frozenset()
 
     def failing(self, path: str) -> str:
         """The module whose import fails because the file at ``path`` cannot be loaded; "" for none."""
-        return next((module for cause, module in self.fails.items() if (cause.kind, cause.name) == ("load", path)), "")
+        rows = (*self.fails.items(), *self.parts.items())
+        return next((module for cause, module in rows if (cause.kind, cause.name) == ("load", path)), "")
+
+    def _whole(self, path: str) -> bool:
+        return any((cause.kind, cause.name) == ("load", path) for cause in self.fails)
 
     def severity(self, bad: Bad) -> Severity | None:
         """How bad it is that this cannot be loaded; None if something else loads first what it needs."""
         path = bad.extension.path
         if path in self.loaded:
             return None
-        if self.failing(path):
+        # What is for another Python or machine is never there on purpose.
+        if self._whole(path) or (bad.misfit is not None and self.failing(path)):
             return Severity.ERROR
         # What a package brings but nothing was seen to import, such as plugins, may never be wanted; what it needs
         # and another package brings, that one may load first.
         missing = bad.outcome.missing if bad.outcome is not None and not bad.outcome.outdated else ()
         brought = bool(missing) and all(row.library in self.elsewhere for row in missing)
-        return Severity.NOTE if bad.extension.plain or brought else Severity.WARNING
+        optional = (bad.extension.plain or brought) and not self.failing(path)
+        return Severity.NOTE if optional else Severity.WARNING
 
 
 @functools.lru_cache(maxsize=2)
@@ -96,12 +108,16 @@ def natives(subject: Subject) -> Natives:
     lookups = tuple(row for row in _lookups(sources) if _unresolved(row, libraries))
     targets = {row.extension.module for row in bad if _is_traced(row, facts)}
     targets |= {_module(row.path, subject) for row in lookups}
-    traces = tuple(_traces(subject, facts, loader, finder, bad, frozenset(targets - {""})))
+    parts = {row.extension.module for row in bad if not row.extension.plain}
+    parts |= {_module(row.path, subject) for row in lookups if row.name}
+    targets, parts = targets - {""}, (parts & targets) - {""}
+    traces = tuple(_traces(subject, facts, loader, finder, bad, frozenset(targets), frozenset(parts)))
     return Natives(
-        stdlib=facts.stdlib,
+        folders=(*loader.default_directories, "/usr/local/lib"),
         bad=bad,
         lookups=tuple(row for row in lookups if row.name),
-        fails={cause: trace.module for trace in reversed(traces) if trace.fails for cause in trace.causes},
+        fails={cause: row.module for row in reversed(traces) if row.fails and row.whole for cause in row.causes},
+        parts={cause: row.module for row in reversed(traces) if row.fails and not row.whole for cause in row.causes},
         seen=frozenset(cause for trace in traces for cause in trace.seen),
         loaded=frozenset(path for trace in traces for path in trace.loaded),
         elsewhere=names_of(subject, facts),
@@ -155,15 +171,32 @@ def _root(name: str, finder: Finder) -> str:
 
 
 def _traces(
-    subject: Subject, facts: Facts, loader: Loader, finder: Finder, bad: tuple[Bad, ...], targets: frozenset[str]
+    subject: Subject,
+    facts: Facts,
+    loader: Loader,
+    finder: Finder,
+    bad: tuple[Bad, ...],
+    targets: frozenset[str],
+    parts: frozenset[str],
 ) -> Iterator[Trace]:
-    roots = sorted({_root(name, finder) for name in targets})
+    """How the imports of the packages of ``targets`` go, and of modules that import one of ``parts``."""
+    texts = _texts(subject, roots := sorted({_root(name, finder) for name in targets}))
     misfits = frozenset(row.extension.path for row in bad if row.misfit is not None)
     broken = frozenset(row.extension.path for row in bad if row.extension.plain)
-    followed = relevant(_texts(subject, roots), roots, targets) | frozenset(targets)
-    for root in roots:
+
+    def trace(name: str, followed: frozenset[str], *, whole: bool) -> Trace:
         libraries = Libraries(subject, facts, loader, misfits=misfits, broken=broken)
-        yield Tracer(subject, facts, libraries, finder, followed).trace(root)
+        return Tracer(subject, facts, libraries, finder, followed).trace(name, whole=whole)
+
+    followed = relevant(texts, roots, targets) | frozenset(targets)
+    whole = [trace(root, followed, whole=True) for root in roots]
+    yield from whole
+    # What importing the package does not come to, importing a part of it may.
+    failing = {row.module for row in whole if row.fails}
+    for target in sorted(parts):
+        if _root(target, finder) not in failing:
+            for name in importers(texts, target)[:_MOST_PARTS]:
+                yield trace(name, relevant(texts, [name], [target]) | {name, target}, whole=False)
 
 
 def _texts(subject: Subject, roots: list[str]) -> dict[str, Source]:

@@ -1,7 +1,7 @@
 """LIB: shared libraries that are missing, too old, damaged, or asked for by a name that leads nowhere."""
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from dpbuild.model.finding import Severity
@@ -36,21 +36,22 @@ def _missing(subject: Subject) -> Iterator[Found]:
             passed = "; ".join(f"{path} is {why}" for path, why in each.passed)
             entry = (judged, subject.real(each.wanted_by) or each.wanted_by, module, passed)
             groups.setdefault((each.library, subject.owner(each.wanted_by)), []).append(entry)
-    names = _packages(subject, {library for library, _ in groups})
+    names = _packages(subject, (library for library, _ in groups), (row[0] for rows in groups.values() for row in rows))
     for (library, _), rows in groups.items():
         severity, path, module, passed = min(rows, key=lambda row: _RANK[row[0]])
         where = "only another package's folder has" if library in found.elsewhere else _nowhere(passed)
         parts = [f"needs {library}, which {where}"]
         if (count := len({row[1] for row in rows}) - 1) > 0:
             parts.append(f"so {'does 1 more file' if count == 1 else f'do {count} more files'} of the package")
-        if module and severity is Severity.ERROR:
+        if module and severity is not Severity.NOTE:
             parts.append(f"import {module} fails")
         yield Found(path=path, evidence="; ".join(parts), severity=severity, fix=_mend([library], names))
 
 
-def _packages(subject: Subject, names: set[str]) -> dict[str, str]:
-    """The Debian package of each library; nobody is asked for nothing."""
-    return subject.providers(frozenset(names)) if names else {}
+def _packages(subject: Subject, names: Iterable[str], severities: Iterable[Severity]) -> dict[str, str]:
+    """The Debian package of each library. Nobody is asked for what is only noted: the answer is a large index."""
+    serious = any(row is not Severity.NOTE for row in severities)
+    return subject.providers(frozenset(names)) if serious else {}
 
 
 def _nowhere(passed: str) -> str:
@@ -99,49 +100,61 @@ def _damaged(subject: Subject) -> Iterator[Found]:
 def _by_name(subject: Subject) -> Iterator[Found]:
     found = natives(subject)
     failing: dict[tuple[str, str], set[Cause]] = {}
-    for cause, module in found.fails.items():
+    serious: dict[str, Severity] = {}
+    for cause, module in (*found.fails.items(), *found.parts.items()):
         if cause.kind in ("find", "open"):
             failing.setdefault((module, cause.path), set()).add(cause)
+            serious.setdefault(module, Severity.ERROR if cause in found.fails else Severity.WARNING)
     # What was tried before in the same file tells more names of the same library.
     tried = {key: causes | {row for row in found.seen if row.path == key[1]} for key, causes in failing.items()}
-    rest = [row for row in found.lookups if row.path not in {path for _, path in failing}]
+    others = [(_severity(row), row) for row in found.lookups if row.path not in {path for _, path in failing}]
     wanted = {name for causes in tried.values() for row in causes for name in _candidates(row.name)}
-    wanted |= {name for row in rest for name in _candidates(row.name)}
-    names = _packages(subject, wanted)
+    wanted |= {name for _, row in others for name in _candidates(row.name)}
+    names = _packages(subject, wanted, [*serious.values(), *(severity for severity, _ in others)])
     for (module, path), causes in sorted(failing.items()):
         rows = sorted(row for row in causes if not _foreign(row.name)) or sorted(causes)
-        text = ", ".join(dict.fromkeys(_shown(row.kind, row.name) for row in rows))
-        every = [name for row in tried[module, path] for name in _candidates(row.name)]
-        why = _why(subject, rows)
-        yield Found(
-            path=subject.real(path) or path,
-            evidence=f"import {module} fails: {text} finds nothing (line {rows[0].line}){why}",
-            severity=Severity.ERROR,
-            fix=_mend(every, names),
-        )
-    yield from _others(subject, rest, names)
+        evidence = f"import {module} fails: {_nothing(subject, found, rows)}"
+        fix = _fix(subject, found, sorted(tried[module, path]), names)
+        yield Found(path=subject.real(path) or path, evidence=evidence, severity=serious[module], fix=fix)
+    for severity, row in others:
+        evidence = _nothing(subject, found, [row])
+        yield Found(path=row.path, evidence=evidence, severity=severity, fix=_fix(subject, found, [row], names))
 
 
-def _others(subject: Subject, rows: Iterable[Lookup], names: dict[str, str]) -> Iterator[Found]:
-    """What does not end an import: it may be handled, or come later."""
-    for row in rows:
-        severity = Severity.WARNING if row.kind == "open" and not row.guarded else Severity.NOTE
-        yield Found(
-            path=row.path,
-            evidence=f"{_shown(row.kind, row.name)} finds nothing (line {row.line}){_why(subject, [row])}",
-            severity=severity,
-            fix=_mend(_candidates(row.name), names),
+def _severity(row: Lookup) -> Severity:
+    """Of what does not end an import: it may be handled, or come later."""
+    return Severity.WARNING if row.kind == "open" and not row.guarded else Severity.NOTE
+
+
+def _nothing(subject: Subject, found: Natives, rows: Sequence[Cause | Lookup]) -> str:
+    text = ", ".join(dict.fromkeys(_shown(row.kind, row.name) for row in rows))
+    text = f"{text} finds nothing (line {rows[0].line})"
+    if there := _there(subject, found, rows):
+        text += f", though {there} is there"
+    if any(row.kind == "find" for row in rows) and not subject.tree.is_file(_LDCONFIG):
+        text += f"; find_library asks {_LDCONFIG}, which the image does not have"
+    return text
+
+
+def _there(subject: Subject, found: Natives, rows: Iterable[Cause | Lookup]) -> str:
+    """A library that is meant and lies beside the others, without being listed in the loader's cache."""
+    names = tuple(name for row in rows if row.kind == "find" for name in _candidates(row.name))
+    paths = (f"{folder}/{name}" for folder in found.folders for name in subject.tree.children(folder))
+    return next((path for path in paths if names and path.rpartition("/")[2].startswith(names)), "")
+
+
+def _fix(subject: Subject, found: Natives, rows: Iterable[Cause | Lookup], names: dict[str, str]) -> str:
+    rows = list(rows)
+    if _there(subject, found, rows):
+        return (
+            "write /etc/ld.so.cache anew, and have ldconfig in the image: dpbuild does both where runtime-packages"
+            ' names a package, "libc-bin" at least'
         )
+    return _mend((name for row in rows for name in _candidates(row.name)), names)
 
 
 def _shown(kind: str, name: str) -> str:
     return f'find_library("{name}")' if kind == "find" else f'dlopen("{name}")'
-
-
-def _why(subject: Subject, rows: Iterable[Cause | Lookup]) -> str:
-    if any(row.kind == "find" for row in rows) and not subject.tree.is_file(_LDCONFIG):
-        return f"; find_library asks {_LDCONFIG}, which the image does not have"
-    return ""
 
 
 def _foreign(name: str) -> bool:

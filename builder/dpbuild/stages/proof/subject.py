@@ -29,7 +29,7 @@ class Subject:
     """``facts`` is None where the interpreter cannot be told, and ``trouble`` says why.
 
     Paths are given with a leading slash and with all links resolved, unless said otherwise. Nothing here is
-    computed before it is asked for.
+    computed before it is asked for. ``providers`` gives the distributor's package of each library that one has.
     """
 
     platform: Platform

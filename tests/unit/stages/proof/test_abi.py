@@ -48,6 +48,14 @@ def test_another_machine_by_name_or_by_header() -> None:
         assert rows(image(files)) == [("ABI002", "error", f"pkg/{name}", evidence)]
 
 
+def test_a_package_that_can_be_imported_but_not_used() -> None:
+    files = {"pkg/__init__.py": "", "pkg/use.py": "from pkg import _a\n", "pkg/_a.abi3.so": AARCH64}
+    evidence = "it is for aarch64, the interpreter for x86_64; import pkg.use fails"
+    assert rows(image(files)) == [("ABI002", "error", "pkg/_a.abi3.so", evidence)]
+    lazy = {**files, "pkg/use.py": "def f():\n    from pkg import _a\n"}
+    assert [row[:2] for row in rows(image(lazy))] == [("ABI002", "warning")]
+
+
 def test_another_libc() -> None:
     musl = make_elf(needed=("libc.musl-x86_64.so.1",))
     files = {"pkg/__init__.py": "from . import _a\n", "pkg/_a.abi3.so": musl}

@@ -88,6 +88,23 @@ def test_a_name_that_leads_nowhere() -> None:
     assert [row[:2] for row in rows(image({"pkg/__init__.py": later}))] == [("LIB004", "warning")]
 
 
+def test_a_module_that_the_package_can_do_without_but_not_its_importers() -> None:
+    files = {
+        "pkg/__init__.py": "",
+        "pkg/loader.py": LOOKS.replace("name", "LIB"),
+        "pkg/use.py": "from .loader import LIB\nassert LIB\n",
+    }
+    ((_, severity, path, evidence),) = rows(image(files))
+    assert (severity, path) == ("warning", "pkg/loader.py")
+    assert evidence.startswith("import pkg.use fails: ")
+
+
+def test_a_library_that_only_the_cache_lacks() -> None:
+    (row,) = found(make_subject({f"{SITE}/pkg/__init__.py": LOOKS.replace("none", "c")}), "LIB")
+    assert ", though /lib/x86_64-linux-gnu/libc.so.6 is there; find_library asks /sbin/ldconfig" in row.evidence
+    assert "ld.so.cache" in row.fix
+
+
 def test_names_of_other_systems_and_such_that_are_found() -> None:
     source = "import ctypes\ndef load():\n    ctypes.CDLL('x.dll')\n    ctypes.CDLL('kernel32')\n    ctypes.CDLL('libc.so.6')\n"
     assert rows(image({"pkg/__init__.py": source})) == []

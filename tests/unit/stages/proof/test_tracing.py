@@ -63,6 +63,9 @@ FAILING = {
     "    for name in names():\n        if name is None:\n            continue\n        try:\n"
     "            return ctypes.CDLL(name)\n        except OSError:\n            pass\n    else:\n"
     "        raise ImportError('none')\nload()",
+    "a list of names": "from ctypes.util import find_library\ndef names(rows):\n    found = []\n"
+    "    for row in rows + [row + 'd' for row in rows]:\n        if find_library(row):\n            found.append(row)\n"
+    "    return found\nif len(names(['none'])) == 0:\n    raise RuntimeError('none')",
     "suppressed but tried again": "import ctypes\nfrom contextlib import suppress\ndef load(*names):\n"
     "    for name in names:\n        with suppress(OSError):\n            return ctypes.CDLL(name)\n"
     "    return ctypes.CDLL(names[0])\nload('libnone.so.1', 'libnone.so.2')",
@@ -95,6 +98,10 @@ WORKING = {
     "in a context that may catch": "import json as other\nwith other.guard():\n    from . import _native",
     "names from somewhere": "import os\ndef names():\n    for row in os.environ:\n        yield row\ndef load():\n"
     "    for name in names():\n        return name\n    raise ImportError('none')\nload()",
+    "a list that an unknown loop fills": "import os\nfound = []\nfor row in os.listdir('/x'):\n    found.append(row)\n"
+    "if not found:\n    from . import _native",
+    "a list that an unknown function fills": "import json as other\nfound = []\nother.fill(found)\n"
+    "if not found:\n    from . import _native",
     "a decorated function": "import json as other\n@other.lazy\ndef load():\n    from . import _native\nload()",
     "what is not there, but may be put there": "from . import made_later\nfrom .made import up",
     "a source that cannot be parsed": "from .odd import x",

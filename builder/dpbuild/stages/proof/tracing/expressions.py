@@ -9,7 +9,9 @@ from dpbuild.stages.proof.tracing import known
 from dpbuild.stages.proof.tracing.values import UNKNOWN, Class, Function, Known, Module, Raised, Scope, Value
 
 # What runs later, or with names of its own.
-_NOT_RUN: Final = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_NOT_RUN: Final = (ast.Lambda, ast.SetComp, ast.DictComp)
+# More elements than this are not looked at one by one.
+_MOST_ROUNDS: Final = 64
 _COMPARE: Final[dict[type[ast.cmpop], Callable[[Value, Value], bool]]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -206,6 +208,29 @@ def _named(node: ast.NamedExpr, scope: Scope, machine: Machine) -> Value:
     return value
 
 
+def _comprehension(node: ast.ListComp | ast.GeneratorExp, scope: Scope, machine: Machine) -> Value:
+    """A list over one sequence that is known; a generator is taken for its list."""
+    first, *more = node.generators
+    rows = evaluate(first.iter, scope, machine)
+    plain = not more and isinstance(first.target, ast.Name) and isinstance(rows, list | tuple)
+    if not plain or len(rows) > _MOST_ROUNDS:
+        return UNKNOWN
+    inner = Scope(scope.module, {}, scope)
+    found: list[Value] = []
+    for row in list(rows):
+        _name_of(first.target, row, inner)
+        tests = [known.truth(evaluate(test, inner, machine)) for test in first.ifs]
+        if False not in tests:
+            value = evaluate(node.elt, inner, machine)
+            found.append(UNKNOWN if None in tests else value)
+    return found
+
+
+def _name_of(target: ast.expr, value: Value, scope: Scope) -> None:
+    if isinstance(target, ast.Name):
+        scope.names[target.id] = value
+
+
 def _call(node: ast.Call, scope: Scope, machine: Machine) -> Value:
     function = evaluate(node.func, scope, machine)
     arguments: list[Value] = []
@@ -229,8 +254,16 @@ def _call(node: ast.Call, scope: Scope, machine: Machine) -> Value:
         value = evaluate(node.func.value, scope, machine)
         try:
             return known.method(value, name, arguments, keywords)
-        except (TypeError, ValueError, IndexError, LookupError):
-            return UNKNOWN
+        except (TypeError, ValueError, LookupError):
+            pass
+    return _anything([*arguments, *keywords.values()])
+
+
+def _anything(arguments: list[Value]) -> Value:
+    """What is not followed may give anything, and put anything into a list that it gets."""
+    for row in arguments:
+        if isinstance(row, list):
+            row.append(UNKNOWN)
     return UNKNOWN
 
 
@@ -256,7 +289,7 @@ def _known(
         return resolved(Known(f"{value.name}.{arguments[1]}"), machine) if isinstance(value, Known) else found
     function = machine.functions.get(name)
     if function is None:
-        return UNKNOWN
+        return _anything([*arguments, *keywords.values()])
     try:
         return function(*arguments, **keywords)
     except (TypeError, ValueError):
@@ -278,4 +311,6 @@ _HANDLERS: Final[dict[type[ast.expr] | type[None], Callable[..., Value]]] = {
     ast.Subscript: _subscript,
     ast.NamedExpr: _named,
     ast.Call: _call,
+    ast.ListComp: _comprehension,
+    ast.GeneratorExp: _comprehension,
 }

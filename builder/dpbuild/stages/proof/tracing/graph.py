@@ -41,6 +41,15 @@ def relevant(sources: Mapping[str, Source], roots: Iterable[str], targets: Itera
     return frozenset(ways | {row for name in ways for row in imports.get(name, ())})
 
 
+def importers(sources: Mapping[str, Source], target: str) -> list[str]:
+    """The modules that import ``target`` before anything else, not under a condition; those with short names first."""
+    found = []
+    for name, row in sources.items():
+        if target.rpartition(".")[2].encode() in row.text and target in _imports(name, row, {target: None}, plain=True):
+            found.append(name)
+    return sorted(found, key=lambda name: (len(name), name))
+
+
 def _closure(starts: Iterable[str], following: Mapping[str, Iterable[str]]) -> set[str]:
     found: set[str] = set()
     pending = list(starts)
@@ -52,9 +61,11 @@ def _closure(starts: Iterable[str], following: Mapping[str, Iterable[str]]) -> s
     return found
 
 
-def _imports(name: str, source: Source, known: Mapping[str, object]) -> Iterator[str]:
+def _imports(name: str, source: Source, known: Mapping[str, object], *, plain: bool = False) -> Iterator[str]:
     around = name.split(".") if source.package else name.split(".")[:-1]
     for match in _IMPORT.finditer(source.text):
+        if plain and match[0].startswith((b" ", b"\t")):
+            continue
         for row in _named(match, around):
             # The packages around a module are there before it, whatever it says.
             if row in known and not f"{name}.".startswith(f"{row}."):

@@ -50,6 +50,12 @@ def _skip(statement: ast.stmt, scope: Scope, runner: Runner) -> Flow:
             scope.set(node.name, UNKNOWN)
         elif isinstance(node, ast.alias):
             scope.set((node.asname or node.name).partition(".")[0], UNKNOWN)
+        elif isinstance(node, ast.Call | ast.Subscript | ast.Attribute):
+            # A method, or an assignment to a part, may change what a name stands for.
+            of = node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+            part = node.value if not isinstance(node, ast.Call) and isinstance(node.ctx, ast.Store) else None
+            if isinstance(name := of or part, ast.Name) and isinstance(scope.get(name.id), list):
+                scope.set(name.id, UNKNOWN)
         elif isinstance(node, ast.Yield | ast.YieldFrom):
             runner.frames[-1].yielded.append(UNKNOWN)
     # It may also leave the function with a value.

@@ -35,10 +35,12 @@ _LARGEST: Final = 4 << 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """How the import of ``module`` ends: it ``fails`` for sure because of ``causes``, or goes well as far as one can
-    tell. ``seen`` is what failed on the way and was caught, ``loaded`` the extension modules that were loaded.
+    tell. ``whole`` says that it is a package's own, not that of a module in it. ``seen`` is what failed on the way
+    and was caught, ``loaded`` the extension modules that were loaded.
     """
 
     module: str
+    whole: bool
     fails: bool
     causes: frozenset[Cause]
     seen: frozenset[Cause]
@@ -66,7 +68,7 @@ class Tracer:
         self._steps = 0
         self._depth = 0
 
-    def trace(self, module: str) -> Trace:
+    def trace(self, module: str, *, whole: bool = True) -> Trace:
         """Follow ``import module``."""
         self.frames = [Frame()]
         fails, causes = False, frozenset[Cause]()
@@ -78,7 +80,7 @@ class Tracer:
             pass
         seen = frozenset(cause for frame in self.frames for cause in frame.seen)
         loaded = frozenset(self._libraries.modules)
-        return Trace(module=module, fails=fails, causes=causes, seen=seen, loaded=loaded)
+        return Trace(module=module, whole=whole, fails=fails, causes=causes, seen=seen, loaded=loaded)
 
     # what expressions and statements ask for
 
