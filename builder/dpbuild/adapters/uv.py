@@ -5,6 +5,7 @@ cache is not the user's: a warm shared one was seen to hold metadata that had be
 """
 
 import contextlib
+import errno
 import re
 import shutil
 import subprocess
@@ -99,13 +100,8 @@ class UvResolver:
         forced = set(request.no_binary) - {":all:"}
         known: dict[tuple[str, str], Metadata] = {}
         while True:
-            with tempfile.TemporaryDirectory(prefix="dpbuild-uv-") as folder:
-                arguments = self._compile(request, target, Path(folder), forced, known)
-                done = self._run(arguments, request.directory)
-                found = None
-                if done.returncode == 0:
-                    text = (Path(folder) / "pylock.toml").read_text(encoding="utf-8")
-                    found = _packages(text, request.directory)
+            done, text = self._attempt(request, target, forced, known)
+            found = _packages(text, request.directory) if done.returncode == 0 else None
             if found is None:
                 # Projects that may be built are asked for as an sdist only when no wheel will do.
                 wanted = uv_errors.sdist_only(done.stderr) - forced
@@ -120,6 +116,26 @@ class UvResolver:
                 return found
             forced |= more
             known |= {(row.name, row.version): _metadata(request, row) for row in asked}
+
+    def _attempt(
+        self,
+        request: ResolveRequest,
+        target: Target,
+        forced: set[str],
+        known: Mapping[tuple[str, str], Metadata],
+    ) -> tuple[subprocess.CompletedProcess[str], str]:
+        """One run of uv, and the lock that it wrote; "" where it failed. Raises LockError, StoreError."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="dpbuild-uv-") as folder:
+                done = self._run(self._compile(request, target, Path(folder), forced, known), request.directory)
+                path = Path(folder) / "pylock.toml"
+                return done, path.read_text(encoding="utf-8") if done.returncode == 0 else ""
+        except OSError as problem:
+            where = str(problem.filename or "")
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreError("the disk is full", where=where, hint="free some room, or set TMPDIR") from None
+            what = f"temporary files cannot be written: {problem.strerror or problem}"
+            raise LockError(what, where=where, hint="set TMPDIR to a folder that can be written") from None
 
     def _compile(
         self,

@@ -241,6 +241,7 @@ def _healthcheck(value: Json) -> Healthcheck:
         interval=_field(value, "Interval", int, path, 0),
         timeout=_field(value, "Timeout", int, path, 0),
         start_period=_field(value, "StartPeriod", int, path, 0),
+        start_interval=_field(value, "StartInterval", int, path, 0),
         retries=_field(value, "Retries", int, path, 0),
     )
 
@@ -265,6 +266,7 @@ def encode_config(value: ImageConfig) -> bytes:
             "Interval": check.interval,
             "Timeout": check.timeout,
             "StartPeriod": check.start_period,
+            "StartInterval": check.start_interval,
             "Retries": check.retries,
         }
         inner["Healthcheck"] = {"Test": list(check.test)} | {key: row for key, row in numbers.items() if row}

@@ -15,6 +15,7 @@ class Healthcheck:
     interval: int = 0
     timeout: int = 0
     start_period: int = 0
+    start_interval: int = 0
     retries: int = 0
 
 

@@ -45,11 +45,13 @@ class Network(Surroundings):
         """All registries."""
         from dpbuild.adapters.registry.client import RegistryClient
         from dpbuild.adapters.registry.credentials import CredentialFiles, credential_files
+        from dpbuild.adapters.registry.hosts import certificate_folder
 
         return RegistryClient(
             credentials=CredentialFiles(credential_files(self._env, self._home), self._env),
             proxies=self._proxies,
             ca_bundle=self._env.get("SSL_CERT_FILE") or None,
+            certificates=lambda host: certificate_folder(host, self._env, self._home),
             plain_http=self._settings.plain_http,
             timeout=_TIMEOUT,
             connections=_CONNECTIONS,

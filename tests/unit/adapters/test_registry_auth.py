@@ -196,6 +196,33 @@ def test_an_identity_token_is_exchanged() -> None:
         }
 
 
+def test_a_registry_token_is_sent_as_it_is() -> None:
+    with fake_registry(auth="token", users={"ann": "s3cret"}) as fake:
+        giver = made(fake, Credential(origin="the test", username="ann", password="s3cret"))
+        assert giver.head_manifest(ref(fake)) is None
+        (given,) = {
+            row.headers["Authorization"]
+            for row in fake.seen
+            if row.headers.get("Authorization", "").startswith("Bearer")
+        }
+        asked = fake.count("GET", "/token")
+        client = made(fake, Credential(origin="the test", registry_token=given.removeprefix("Bearer ")))
+        assert client.head_manifest(ref(fake)) is None
+        assert fake.count("GET", "/token") == asked
+
+
+def test_a_registry_token_that_is_refused_is_not_shown_and_not_tried_again() -> None:
+    with fake_registry(auth="token", users={"ann": "s3cret"}) as fake:
+        client = made(fake, Credential(origin="~/.docker/config.json", registry_token="hunter2"))
+        with pytest.raises(Unauthorized) as caught:
+            client.head_manifest(ref(fake))
+        text = f"{caught.value} {caught.value.hint}"
+        assert "hunter2" not in text
+        assert "~/.docker/config.json" in text
+        assert fake.count("GET", "/token") == 0
+        assert fake.count("HEAD") == 2
+
+
 def test_a_wrong_password_is_tried_once() -> None:
     wrong = Credential(origin="~/.docker/config.json", username="ann", password="hunter2")
     with fake_registry(auth="token", users={"ann": "s3cret"}) as fake:

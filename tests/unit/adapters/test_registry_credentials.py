@@ -78,6 +78,21 @@ def test_identity_tokens(tmp_path: Path) -> None:
     assert "refresh" not in repr(found)
 
 
+def test_registry_tokens(tmp_path: Path) -> None:
+    found = find({"auths": {"r.example.org": {**auth("ann", "pw"), "registrytoken": "abc.DEF-1_2~3/4+5=="}}}, tmp_path)
+    assert found is not None
+    assert (found.registry_token, found.username) == ("abc.DEF-1_2~3/4+5==", "")
+    assert found.secrets == ("abc.DEF-1_2~3/4+5==",)
+    assert "abc" not in repr(found)
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nX-Header: 1", "a\r\n", ["a"]])
+def test_what_is_no_registry_token(tmp_path: Path, token: Any) -> None:
+    with pytest.raises(Unauthorized, match="registrytoken") as caught:
+        find({"auths": {"r.example.org": {"registrytoken": token}}}, tmp_path)
+    assert "X-Header" not in str(caught.value)
+
+
 def test_plain_fields(tmp_path: Path) -> None:
     found = find({"auths": {"r.example.org": {"username": "ann", "password": "pw"}}}, tmp_path)
     assert found is not None

@@ -1,8 +1,17 @@
 """Proxies, NO_PROXY and what counts as this machine."""
 
+from pathlib import Path
+
 import pytest
 
-from dpbuild.adapters.registry.hosts import Proxies, bypassed, is_loopback, registry_host, split_host
+from dpbuild.adapters.registry.hosts import (
+    Proxies,
+    bypassed,
+    certificate_folder,
+    is_loopback,
+    registry_host,
+    split_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +73,14 @@ def test_hosts() -> None:
     assert registry_host("docker.io") == "registry-1.docker.io"
     assert registry_host("r.example.org:5000") == "r.example.org:5000"
     assert [split_host(row) for row in ("[::1]:5000", "[::1]", "a.org:1", "a.org")] == ["::1", "::1", "a.org", "a.org"]
+
+
+def test_where_certificates_of_a_host_are(tmp_path: Path) -> None:
+    folder = tmp_path / ".config/containers/certs.d/r.example.org:5000"
+    folder.mkdir(parents=True)
+    assert certificate_folder("r.example.org:5000", {}, str(tmp_path)) == str(folder)
+    assert certificate_folder("r.example.org", {}, str(tmp_path)) == ""
+    elsewhere = {"XDG_CONFIG_HOME": str(tmp_path / "elsewhere")}
+    assert certificate_folder("r.example.org:5000", elsewhere, str(tmp_path)) == ""
+    for host in ("", ".", "..", "../certs.d/r.example.org:5000", "a/b"):
+        assert certificate_folder(host, {}, str(tmp_path)) == ""

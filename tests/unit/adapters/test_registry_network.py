@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -138,6 +138,64 @@ def test_an_unknown_ca_is_refused(certificates: Path, bundle: str | None, closin
         assert caught.value.exit_code == 90
         assert "SSL_CERT_FILE" in str(caught.value.hint)
         assert fake.requests == []
+
+
+def folder_of(certificates: Path, tmp_path: Path, **files: str) -> Callable[[str], str]:
+    folder = tmp_path / "certs.d"
+    folder.mkdir()
+    for name, source in files.items():
+        (folder / name.replace("_", ".")).write_bytes((certificates / source).read_bytes())
+    return lambda host: str(folder) if host.startswith("127.0.0.1:") else ""
+
+
+def test_certificates_of_one_host(certificates: Path, tmp_path: Path, closing: list[RegistryClient]) -> None:
+    """As Docker's certs.d: an authority of the registry's own, beside those of the system."""
+    with fake_registry(tls=server_context(certificates)) as fake:
+        fake.add_manifest("team/app", "1", mediatype.OCI_MANIFEST, MANIFEST)
+        for files, works in (
+            ({"ca_crt": "ca.pem"}, True),
+            ({"ca_crt": "other.pem"}, False),
+            ({"ca_txt": "ca.pem"}, False),
+        ):
+            place = tmp_path / str(files)
+            place.mkdir()
+            client = RegistryClient(certificates=folder_of(certificates, place, **files), sleep=never)
+            closing.append(client)
+            if works:
+                assert client.source(parse_registry(f"{fake.host}/team/app:1")).resolve()[1] == MANIFEST
+            else:
+                with pytest.raises(RegistryError, match="certificate"):
+                    client.source(parse_registry(f"{fake.host}/team/app:1")).resolve()
+
+
+def test_a_registry_that_wants_to_know_who_we_are(
+    certificates: Path, tmp_path: Path, closing: list[RegistryClient]
+) -> None:
+    context = server_context(certificates)
+    context.load_verify_locations(certificates / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with fake_registry(tls=context) as fake:
+        fake.add_manifest("team/app", "1", mediatype.OCI_MANIFEST, MANIFEST)
+        known = {"ca_crt": "ca.pem", "client_cert": "server.pem", "client_key": "key.pem"}
+        client = RegistryClient(certificates=folder_of(certificates, tmp_path, **known), sleep=never)
+        closing.append(client)
+        assert client.source(parse_registry(f"{fake.host}/team/app:1")).resolve()[1] == MANIFEST
+        unknown = RegistryClient(ca_bundle=str(certificates / "ca.pem"), sleep=lambda seconds: None)
+        closing.append(unknown)
+        with pytest.raises(RegistryError):
+            unknown.source(parse_registry(f"{fake.host}/team/app:1")).resolve()
+
+
+def test_a_certificate_without_its_key(certificates: Path, tmp_path: Path, closing: list[RegistryClient]) -> None:
+    with fake_registry(tls=server_context(certificates)) as fake:
+        files = {"ca_crt": "ca.pem", "client_cert": "server.pem"}
+        client = RegistryClient(certificates=folder_of(certificates, tmp_path, **files), sleep=never)
+        closing.append(client)
+        with pytest.raises(RegistryError, match="certificates for a registry") as caught:
+            client.source(parse_registry(f"{fake.host}/team/app:1")).resolve()
+        assert caught.value.where is not None
+        assert caught.value.where.endswith("client.cert")
+        assert "client.cert" not in str(caught.value.hint)
 
 
 def test_a_bundle_that_cannot_be_read(certificates: Path, tmp_path: Path, closing: list[RegistryClient]) -> None:

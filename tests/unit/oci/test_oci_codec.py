@@ -77,7 +77,7 @@ CONFIG = ImageConfig(
     volumes=("/data",),
     labels=(("k", "v"),),
     stop_signal="SIGTERM",
-    healthcheck=Healthcheck(test=("CMD", "x"), interval=10**9, retries=2),
+    healthcheck=Healthcheck(test=("CMD", "x"), interval=10**9, start_interval=2 * 10**9, retries=2),
     shell=("/bin/sh",),
 )
 

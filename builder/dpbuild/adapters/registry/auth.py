@@ -118,6 +118,8 @@ class RegistryAuth:
             if self._challenge is None:
                 return ""
             credential = self._find(repository)
+            if credential is not None and credential.registry_token:
+                return f"Bearer {credential.registry_token}"
             if self._challenge.scheme == "basic":
                 # None: podman's files may know one repository of a registry and not another.
                 return _basic(credential) if credential is not None else ""
@@ -133,6 +135,10 @@ class RegistryAuth:
             raise RegistryError(f"{self._registry} wants a login of a kind that is not known here", where=bare(url))
         with self._lock:
             credential = self._find(repository)
+            if credential is not None and credential.registry_token and sent:
+                raise unauthorized(
+                    f"{self._registry} does not take the token any more", bare(url), self._registry, credential.origin
+                )
             if any(f"Bearer {row.value}" == sent for row in self._tokens):
                 # Whatever ended this one (a restart, a clock) has ended the others; if it is gone from the list,
                 # another thread was here first and the tokens are new.
@@ -154,8 +160,7 @@ class RegistryAuth:
         """What must not be shown, should a registry's answer repeat it."""
         with self._lock:
             credential = self._find(repository) if self._asked else None
-            known = (credential.password, credential.identity_token) if credential else ()
-            return (*(row for row in known if row), *(row.value for row in self._tokens))
+            return (*(credential.secrets if credential else ()), *(row.value for row in self._tokens))
 
     def _find(self, repository: str) -> Credential | None:
         self._asked = True
@@ -204,13 +209,12 @@ class RegistryAuth:
             joint = "&" if parts.query else "?"
             answer = self._retrier.send("GET", f"{realm}{joint}{urlencode(query)}", headers)
         if answer.status != 200:
-            known = (credential.password, credential.identity_token) if credential else ()
             error = failure(
                 f"cannot get a token for {self._registry}",
                 answer.status,
                 answer.url,
                 answer.error_body(),
-                secrets=tuple(row for row in known if row),
+                secrets=credential.secrets if credential else (),
                 login=credential.origin if credential else "",
                 registry=self._registry,
             )

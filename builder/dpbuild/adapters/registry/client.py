@@ -23,10 +23,11 @@ T = TypeVar("T")
 class RegistryClient:
     """All registries behind one client; see ports/registry.py. May be used from several threads.
 
-    ``ca_bundle`` is the path of a PEM file that replaces the system's CA certificates; ``plain_http`` speaks http
-    to every registry (loopback ones get it without being asked for); ``timeout`` is in seconds for connecting
-    and for every read; ``connections`` is how many are kept open to a host. ``sleep`` and ``clock`` (seconds
-    of any origin) serve retries and the lifetime of tokens, never what is built.
+    ``ca_bundle`` is the path of a PEM file that replaces the system's CA certificates; ``certificates`` gives the
+    folder of a host's own, or ""; ``plain_http`` speaks http to every registry (loopback ones get it without being
+    asked for); ``timeout`` is in seconds for connecting and for every read; ``connections`` is how many are kept open
+    to a host. ``sleep`` and ``clock`` (seconds of any origin) serve retries and the lifetime of tokens, never what is
+    built.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class RegistryClient:
         credentials: CredentialProvider | None = None,
         proxies: Proxies | None = None,
         ca_bundle: str | None = None,
+        certificates: Callable[[str], str] = lambda host: "",
         plain_http: bool = False,
         timeout: float = 30.0,
         connections: int = 8,
@@ -45,6 +47,7 @@ class RegistryClient:
         self._credentials = credentials or NoCredentials()
         self._proxies = proxies or Proxies()
         self._ca_bundle = ca_bundle
+        self._certificates = certificates
         self._plain_http = plain_http
         self._timeout = timeout
         self._connections = connections
@@ -183,6 +186,7 @@ class RegistryClient:
                 transport = Transport(
                     proxies=self._proxies,
                     ca_bundle=self._ca_bundle,
+                    certificates=self._certificates,
                     timeout=self._timeout,
                     connections=self._connections,
                     user_agent=self._user_agent,

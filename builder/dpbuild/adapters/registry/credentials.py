@@ -27,6 +27,8 @@ TOKEN_USER = "<token>"  # noqa: S105
 NOT_FOUND = "credentials not found"
 # Seconds; a helper may ask a cloud, but must not hang the build.
 HELPER_TIMEOUT = 60.0
+# RFC 6750, 2.1; whatever else it holds would end up in a header.
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Json = dict[str, Any]
@@ -34,7 +36,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """A user name and password, or an identity token (an OAuth 2 refresh token).
+    """A user name and password, an identity token (an OAuth 2 refresh token), or a bearer token that is sent as it is.
 
     ``origin`` says where it was found, for messages; it is the only part that may be shown.
     """
@@ -43,6 +45,12 @@ class Credential:
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown."""
+        return tuple(row for row in (self.password, self.identity_token, self.registry_token) if row)
 
 
 class CredentialProvider(Protocol):
@@ -186,6 +194,10 @@ def _keys(registry: str, repository: str) -> list[str]:
 
 def _entry(row: Json, path: str, key: str) -> Credential | None:
     origin = f"{path} (entry {key})"
+    if token := row.get("registrytoken"):
+        if not _BEARER.fullmatch(str(token)):
+            raise Unauthorized(f"the registrytoken of the entry {key!r} is no token", where=path)
+        return Credential(origin=origin, registry_token=str(token))
     if token := row.get("identitytoken"):
         return Credential(origin=origin, identity_token=str(token))
     user, password = row.get("username"), row.get("password")

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from dpbuild.oci.reference import DOCKER_HUB, DOCKER_HUB_HOST
@@ -64,6 +65,15 @@ def bypassed(rules: str, host: str, port: int) -> bool:
         if host.endswith("." + rule.lstrip(".")) or host == rule:
             return True
     return False
+
+
+def certificate_folder(host: str, env: Mapping[str, str], home: str) -> str:
+    """Where Docker or podman keep certificates for a host[:port] (certs.d of their manuals), or ""."""
+    config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    places = ("/etc/docker", "/etc/containers", f"{config}/containers", f"{config}/docker")
+    if not host or "/" in host or host.startswith("."):
+        return ""
+    return next((str(path) for place in places if (path := Path(place, "certs.d", host)).is_dir()), "")
 
 
 def is_loopback(host: str) -> bool:

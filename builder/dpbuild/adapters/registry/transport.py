@@ -5,7 +5,8 @@ This module imports urllib3, so it is itself imported only when the first reques
 
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -125,18 +126,29 @@ class Answer:
 
 
 class Transport:
-    """Pools of connections, one per host. ``timeout`` is in seconds, for connecting and for each read."""
+    """Pools of connections, one per host. ``timeout`` is in seconds, for connecting and for each read.
+
+    ``certificates`` gives the folder of a host's own certificates, as Docker keeps them, or "".
+    """
 
     def __init__(
-        self, *, proxies: Proxies, ca_bundle: str | None, timeout: float, connections: int, user_agent: str
+        self,
+        *,
+        proxies: Proxies,
+        ca_bundle: str | None,
+        timeout: float,
+        connections: int,
+        user_agent: str,
+        certificates: Callable[[str], str] = lambda host: "",
     ) -> None:
         self._proxies = proxies
         self._ca_bundle = ca_bundle
         self._timeout = urllib3.Timeout(connect=timeout, read=timeout)
         self._connections = connections
         self._user_agent = user_agent
-        self._pools: dict[str, urllib3.PoolManager] = {}
-        self._context: ssl.SSLContext | None = None
+        self._certificates = certificates
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None) -> Answer:
@@ -177,13 +189,14 @@ class Transport:
         except (ValueError, KeyError):
             raise LocationParseError(bare(url)) from None
         proxy = self._proxies.select(parts.scheme, parts.hostname or "", port)
+        folder = self._certificates(parts.netloc.rpartition("@")[2]) if parts.scheme == "https" else ""
         with self._lock:
-            if proxy not in self._pools:
-                self._pools[proxy] = self._make_pool(proxy)
-            pool = self._pools[proxy]
+            if (proxy, folder) not in self._pools:
+                self._pools[proxy, folder] = self._make_pool(proxy)
+            pool = self._pools[proxy, folder]
             if parts.scheme == "https" and "ssl_context" not in pool.connection_pool_kw:
                 # Reading the certificates takes longer than a request does, so plain http goes without.
-                pool.connection_pool_kw["ssl_context"] = self._tls_context()
+                pool.connection_pool_kw["ssl_context"] = self._tls_context(folder)
             return pool
 
     def _make_pool(self, proxy: str) -> urllib3.PoolManager:
@@ -206,10 +219,10 @@ class Transport:
             num_pools=32,
         )
 
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._context is None:
+    def _tls_context(self, folder: str = "") -> ssl.SSLContext:
+        if folder not in self._contexts:
             try:
-                self._context = ssl.create_default_context(cafile=self._ca_bundle)
+                context = ssl.create_default_context(cafile=self._ca_bundle)
             except (OSError, ssl.SSLError):
                 raise NoCertificates(
                     "cannot read the CA certificates",
@@ -218,8 +231,31 @@ class Transport:
                 ) from None
             # Python 3.13 began to ask for extensions that many a company's own CA lacks; whether a registry can be
             # used is not to depend on the Python that dpbuild runs on. Trust itself is checked all the same.
-            self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return self._context
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+            if folder:
+                _add_certificates(context, Path(folder))
+            self._contexts[folder] = context
+        return self._contexts[folder]
+
+
+def _add_certificates(context: ssl.SSLContext, folder: Path) -> None:
+    """``*.crt`` are authorities, ``NAME.cert`` and ``NAME.key`` who we are (Docker's manual, "certs.d").
+
+    Raises NoCertificates.
+    """
+    path = folder
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix == ".crt":
+                context.load_verify_locations(path)
+            elif path.suffix == ".cert":
+                context.load_cert_chain(path, path.with_suffix(".key"))
+    except OSError as problem:
+        raise NoCertificates(
+            f"cannot read the certificates for a registry: {problem.strerror or problem}",
+            where=str(path),
+            hint="a .cert needs a .key of the same name beside it" if path.suffix == ".cert" else None,
+        ) from None
 
 
 def _broken(url: str, problem: Exception) -> RegistryError:
