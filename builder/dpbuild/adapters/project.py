@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ from dpbuild.model.files import ProjectFile
 
 
 class DiskProject:
-    """The project on disk (``ports/project.py``). ``env`` is what git is run with."""
+    """The project on disk (``ports/project.py``). ``env`` is what git is run with.
 
-    def __init__(self, directory: Path, env: dict[str, str]) -> None:
+    ``written`` are the files and folders that this run writes; those in the project are no part of it.
+    """
+
+    def __init__(self, directory: Path, env: dict[str, str], written: Iterable[Path] = ()) -> None:
         self._path = directory
         self._env = env
+        names = (os.path.relpath(os.path.realpath(path), directory.resolve()) for path in written)
+        self._own = frozenset(name for name in names if name != "." and not name.startswith("../"))
         self._trace = Trace()
         self._commit: tuple[tuple[str, int] | None] | None = None
 
@@ -90,15 +96,15 @@ class DiskProject:
 
     def app_files(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """What a copied app consists of."""
-        return collect(self._path, include, exclude, self._trace)
+        return collect(self._path, include, exclude, self._trace, self._own)
 
     def build_files(self) -> tuple[ProjectFile, ...]:
         """What a build backend gets to see."""
-        return build_tree(self._path, self._trace)
+        return build_tree(self._path, self._trace, self._own)
 
     def named(self, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """The files and folders that configuration names."""
-        return named(self._path, sources, self._trace)
+        return named(self._path, sources, self._trace, self._own)
 
     def seen(self) -> dict[str, Any]:
         """What was read so far, as JSON: ``still`` tells whether a later run would read the same."""
@@ -106,7 +112,7 @@ class DiskProject:
 
     def still(self, seen: dict[str, Any]) -> bool:
         """Whether everything that ``seen`` tells is as it was, by content."""
-        if not same(self._path, seen):
+        if not same(self._path, seen, self._own):
             return False
         commit = self.commit() if seen["commit"] is not None else None
         return seen["commit"] is None or seen["commit"] == [None if commit is None else [*commit]]
@@ -120,7 +126,8 @@ class DiskProject:
         if not any((folder / ".git").exists() for folder in (self._path, *self._path.parents)):
             return None
         # What dpbuild itself writes is no part of the app, and must not make the next build another one.
-        own = (f":(exclude){name}" for name in (".dpbuild", "pylock.dpbuild.toml", "pylock.dpbuild-build.toml"))
+        names = (".dpbuild", "pylock.dpbuild.toml", "pylock.dpbuild-build.toml", *sorted(self._own))
+        own = (f":(exclude,literal){name}" for name in names)
         status = self._git("status", "--porcelain", "--", ".", *own)
         if status is None or status.strip():
             return None

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dpbuild.adapters.dockerignore import DockerIgnore
-from dpbuild.adapters.trace import Trace
+from dpbuild.adapters.trace import Trace, is_own
 from dpbuild.errors import ConfigError
 from dpbuild.model.files import ProjectFile
 
@@ -56,12 +56,19 @@ class _Rules:
 
 
 def collect(
-    directory: Path, include: tuple[str, ...] = (), exclude: tuple[str, ...] = (), trace: Trace | None = None
+    directory: Path,
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    trace: Trace | None = None,
+    own: frozenset[str] = frozenset(),
 ) -> tuple[ProjectFile, ...]:
-    """The app's files, sorted by path, each hashed. Raises ConfigError for links out of the project."""
+    """The app's files, sorted by path, each hashed. Raises ConfigError for links out of the project.
+
+    ``own`` are paths that this run writes to; they are passed over, here and in the others, as if not there.
+    """
     from pathspec import GitIgnoreSpec
 
-    view = _View(directory, directory.resolve(), trace or Trace())
+    view = _View(directory, directory.resolve(), trace or Trace(), own)
     rules = _Rules(
         fixed=GitIgnoreSpec.from_lines((*_LEFT_BEHIND, *_SECRETS)),
         docker=DockerIgnore(view.lines(".dockerignore")),
@@ -72,23 +79,27 @@ def collect(
     return tuple(sorted(_walk(view, "", (), rules), key=lambda file: file.path))
 
 
-def build_tree(directory: Path, trace: Trace | None = None) -> tuple[ProjectFile, ...]:
+def build_tree(
+    directory: Path, trace: Trace | None = None, own: frozenset[str] = frozenset()
+) -> tuple[ProjectFile, ...]:
     """What a build backend gets to see: everything but what was left behind; its own rules choose among it."""
     from pathspec import GitIgnoreSpec
 
     nothing = GitIgnoreSpec.from_lines(())
     kept = tuple(row for row in _LEFT_BEHIND if row not in (".gitignore", ".gitattributes"))
     rules = _Rules(GitIgnoreSpec.from_lines((*kept, *_SECRETS)), DockerIgnore(()), nothing, (), nothing)
-    found = _walk(_View(directory, directory.resolve(), trace or Trace()), "", None, rules)
+    found = _walk(_View(directory, directory.resolve(), trace or Trace(), own), "", None, rules)
     return tuple(sorted(found, key=lambda file: file.path))
 
 
-def named(directory: Path, sources: tuple[str, ...], trace: Trace | None = None) -> tuple[ProjectFile, ...]:
+def named(
+    directory: Path, sources: tuple[str, ...], trace: Trace | None = None, own: frozenset[str] = frozenset()
+) -> tuple[ProjectFile, ...]:
     """The files that configuration names one by one, whatever the ignore files say. Raises ConfigError."""
     from pathspec import GitIgnoreSpec
 
     found: dict[str, ProjectFile] = {}
-    view = _View(directory, directory.resolve(), trace or Trace())
+    view = _View(directory, directory.resolve(), trace or Trace(), own)
     nothing = GitIgnoreSpec.from_lines(())
     rules = _Rules(GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing)
     for source in sources:
@@ -110,11 +121,15 @@ def named(directory: Path, sources: tuple[str, ...], trace: Trace | None = None)
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The project's folder as it is walked; ``root`` is its real path. What is seen goes to ``trace``."""
+    """The project's folder as it is walked; ``root`` is its real path. What is seen goes to ``trace``.
+
+    ``own`` is what this run writes.
+    """
 
     directory: Path
     root: Path
     trace: Trace
+    own: frozenset[str]
 
     def lines(self, path: str) -> list[str]:
         """The lines of a text file; none where there is none."""
@@ -140,6 +155,7 @@ class _View:
         here = self.directory / folder
         try:
             rows = sorted(os.scandir(here), key=lambda row: row.name)
+            rows = [row for row in rows if not is_own(folder, row.name, self.own)]
         except OSError as problem:
             raise ConfigError(f"cannot read the folder: {problem.strerror}", where=str(here)) from None
         folders = {row.name for row in rows if row.is_dir(follow_symlinks=False)}

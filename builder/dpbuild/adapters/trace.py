@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,19 @@ from typing import Any, Final
 # What dpbuild and Python themselves write into a project says nothing about it.
 _OWN: Final = frozenset({".dpbuild", "__pycache__", "pylock.dpbuild.toml", "pylock.dpbuild-build.toml"})
 _ABSENT: Final = "-"
+
+
+# What a killed run may leave of a lock that it was writing.
+_UNFINISHED: Final = re.compile(r"\.pylock\.dpbuild(-build)?\.toml\.\w+")
+
+
+def is_own(folder: str, name: str, own: frozenset[str]) -> bool:
+    """Whether dpbuild writes what has this name in a folder of the project, to one of ``own`` or on the way to it."""
+    if _UNFINISHED.fullmatch(name):
+        return True
+    inner = f"{folder}/" if folder not in ("", ".") else ""
+    finished = re.sub(r"^\.(.+?)(\.[a-z0-9_]{8})?\.new$", r"\1", name)
+    return f"{inner}{name}" in own or f"{inner}{finished}" in own
 
 
 class Trace:
@@ -40,9 +54,9 @@ class Trace:
         return {"files": self._files, "folders": self._folders}
 
 
-def same(directory: Path, value: dict[str, Any]) -> bool:
-    """Whether all of it is still so."""
-    return all(_listing(directory / path) == seen for path, seen in value["folders"].items()) and all(
+def same(directory: Path, value: dict[str, Any], own: frozenset[str] = frozenset()) -> bool:
+    """Whether all of it is still so; ``own`` as for ``is_own``."""
+    return all(_listing(directory, path, own) == seen for path, seen in value["folders"].items()) and all(
         _look(directory / path, seen) == seen for path, seen in value["files"].items()
     )
 
@@ -52,9 +66,10 @@ def _names(names: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _listing(path: Path) -> str | None:
+def _listing(directory: Path, folder: str, own: frozenset[str]) -> str | None:
     try:
-        with os.scandir(path) as rows:
+        with os.scandir(directory / folder) as found:
+            rows = [row for row in found if not is_own(folder, row.name, own)]
             return _names(f"{row.name}/" if row.is_dir(follow_symlinks=False) else row.name for row in rows)
     except OSError:
         return None

@@ -73,8 +73,9 @@ def command(path: Path, **given: Any) -> None:
         flags["base"] = given["base"]
     if given["evidence"] is not None:
         flags["evidence"] = given["evidence"]
+    written = [Path(path) for path in (*outputs, given["metadata_file"], given["sbom"]) if path]
     built = build(
-        world.project(folder),
+        world.project(folder, written),
         flags,
         BuildOptions(
             push=given["push"],

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,14 +105,14 @@ class Surroundings:
         if isinstance(store, DiskStore):
             store.close()
 
-    def project(self, directory: Path) -> "DiskProject":
-        """The project's folder."""
+    def project(self, directory: Path, written: Iterable[Path] = ()) -> "DiskProject":
+        """The project's folder; what this run writes is no part of it, wherever it lies."""
         from dpbuild.adapters.project import DiskProject
 
         self._directory = directory
         kept = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
         env = {name: self._env[name] for name in kept if name in self._env}
-        return DiskProject(directory, {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+        return DiskProject(directory, {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}, written)
 
     def write_json(self, path: Path, value: dict[str, Any]) -> None:
         """Write a JSON file at once. Raises OutputError."""
