@@ -24,7 +24,7 @@ class BuildOptions:
     """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it.
 
     ``sbom`` asks for the evidence even where it is not attached; ``file_time``, in seconds, is that of the app's
-    files where it is known already.
+    files where it is known already; ``sign_key`` is the path of a private key.
     """
 
     push: bool = False
@@ -37,6 +37,7 @@ class BuildOptions:
     file_time: int | None = None
     expect_digest: str = ""
     sbom: bool = False
+    sign_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

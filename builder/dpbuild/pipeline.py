@@ -37,6 +37,7 @@ from dpbuild.stages.bases import Bases
 from dpbuild.stages.builds import Builds
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
+from dpbuild.stages.evidence.sign import sign
 from dpbuild.stages.home import find_home
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
 from dpbuild.stages.layers import compression
@@ -90,7 +91,8 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     def blob(layer: Descriptor) -> BinaryIO:
         return bases.blob(layer)
 
-    # What cannot be written shows before a base is fetched and a lock is kept.
+    # What cannot be written or signed shows before a base is fetched and a lock is kept.
+    signer = world.signer(options.sign_key) if options.sign_key else None
     sinks = world.sinks(config.tags, blob, push=options.push, load=options.load, outputs=outputs)
     for sink in sinks:
         sink.check()
@@ -114,6 +116,8 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
         rows = [row for row, _ in made]
         evidence = documents(images, rows, [_sbom(row, bases, world) for row in rows], told)
         images = attach(images, evidence, options.epoch or 0) if config.evidence else images
+    if signer is not None:
+        images = sign(images, evidence, [tag.name for tag in config.tags], signer, options.epoch or 0)
     expected = options.expect_digest
     if expected and expected != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {expected}")

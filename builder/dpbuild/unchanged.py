@@ -40,8 +40,8 @@ class _Gone(Exception):
 def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
     """As ``pipeline.build``, which is not even imported where nothing has changed."""
     key = _key(project, flags, options, world)
-    # Evidence that is asked for as such is made; it is not kept.
-    found = None if options.sbom else _recall(project, key, world)
+    # Evidence that is asked for as such is made, it is not kept; and only a key that opens signs.
+    found = None if options.sbom or options.sign_key else _recall(project, key, world)
     if found is not None:
         try:
             return _again(found, project, options, world)
@@ -50,6 +50,8 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
     from dpbuild.pipeline import build as build_anew
 
     built = build_anew(project, flags, options, world)
+    if options.sign_key:
+        return built
     value = {
         "seen": project.seen(),
         "tags": [str(tag) for tag in built.tags],

@@ -43,6 +43,13 @@ from dpbuild.oci.digest import Digest
     help="Write the image's SBOM there too (CycloneDX 1.6); that of all platforms, if there are several.",
 )
 @click.option(
+    "--sign-key",
+    type=click.Path(dir_okay=False),
+    envvar="DPBUILD_SIGN_KEY",
+    metavar="FILE",
+    help="Sign the image and its evidence with this private key; its password is DPBUILD_SIGN_PASSWORD.",
+)
+@click.option(
     "--evidence/--no-evidence",
     default=None,
     envvar="DPBUILD_EVIDENCE",
@@ -87,6 +94,7 @@ def command(path: Path, **given: Any) -> None:
             epoch=given["epoch"] if given["epoch"] is not None else world.epoch,
             expect_digest=given["expect_digest"] or "",
             sbom=given["sbom"] is not None,
+            sign_key=given["sign_key"] or "",
         ),
         world,
     )

@@ -19,6 +19,7 @@ VERBS: Final = {
     "inspect": "Show what is known of a base's Python.",
     "check": "Look for what would break in an image, also one made by a Dockerfile.",
     "explain": "Say what a rule of check means and how to mend it.",
+    "verify": "Check the signatures of an image and of its evidence.",
     "sbom": "List every package in an image, as CycloneDX.",
     "diff": "Tell what differs between two images, and why.",
     "rebuild": "Build an image again from its own provenance, and compare digests.",

@@ -75,7 +75,8 @@ class BuilderConfig:
 class Config:
     """Everything a build is told. Paths are as written, relative to ``directory``, which is absolute.
 
-    ``recipes`` are those of ``[tool.dpbuild.recipes]``, laid over the shipped ones.
+    ``recipes`` are those of ``[tool.dpbuild.recipes]``, laid over the shipped ones; ``base_key`` is the text of the
+    public key's file.
     """
 
     directory: str
@@ -115,5 +116,6 @@ class Config:
     debian_security_mirror: str = ""
     debian_snapshot: str = ""
     evidence: bool = True
+    base_key: str = ""
     project: Project = Project()
     requirements: Requirements = Requirements(kind="none")

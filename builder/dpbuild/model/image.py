@@ -25,13 +25,17 @@ class Image:
 class Referrer:
     """A manifest that says something of an image or an index (OCI image spec, manifest.md, ``subject``).
 
-    ``descriptor`` is as a list of referrers shows it; ``blobs`` are those of the manifest with their bytes.
+    ``descriptor`` is as a list of referrers shows it; ``blobs`` are those of the manifest with their bytes. With a
+    ``tag`` its layers are also found under that (cosign's way, from before there were referrers); with a
+    ``repository`` (``registry/repository``) it is for that one alone.
     """
 
     subject: Descriptor
     descriptor: Descriptor
     manifest_bytes: bytes
     blobs: tuple[tuple[Descriptor, bytes], ...]
+    tag: str = ""
+    repository: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,10 @@ class Images:
     images: tuple[Image, ...]
     index_bytes: bytes = b""
     referrers: tuple[Referrer, ...] = ()
+
+    def referrers_in(self, *repositories: str) -> tuple[Referrer, ...]:
+        """Those that are for one of these repositories, or for any."""
+        return tuple(row for row in self.referrers if row.repository in ("", *repositories))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

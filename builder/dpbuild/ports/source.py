@@ -55,3 +55,6 @@ class Referred(Protocol):
 
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         """The manifests that refer to ``subject``; ``ImageSource.manifest`` reads them."""
+
+    def tagged(self, tag: str) -> bytes | None:
+        """The manifest under another tag of the same repository, None if there is none."""

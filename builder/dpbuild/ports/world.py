@@ -17,6 +17,7 @@ from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.resolver import Resolver
 from dpbuild.ports.runner import Runner
 from dpbuild.ports.sandbox import Sandbox
+from dpbuild.ports.signer import Signer, Verifier
 from dpbuild.ports.sink import ImageSink
 from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import Store
@@ -64,6 +65,12 @@ class World(Protocol):
 
     def libraries(self, facts: Facts, config: Config | None = None) -> LibraryIndex | None:
         """Which packages of the distributor have a library; None where that is not known."""
+
+    def signer(self, path: str) -> Signer:
+        """The private key in a file. Raises UsageError."""
+
+    def verifier(self, pem: bytes, where: str) -> Verifier:
+        """A public key; ``where`` names it in errors. Raises UsageError."""
 
     def sandbox(self, kind: str) -> Sandbox:
         """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from dpbuild.errors import BaseImageError
+from dpbuild.errors import BaseImageError, ConfigError, UsageError
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock
@@ -22,6 +22,7 @@ from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages.base import read_base
 from dpbuild.stages.compiler import SandboxCompiler
+from dpbuild.stages.evidence.trust import require_signature
 
 
 @dataclass(slots=True)
@@ -37,10 +38,27 @@ class Bases:
     def get(self, platform: Platform) -> Base:
         """The base for a platform. Raises BaseImageError and what its source raises."""
         if platform not in self.read:
+            self._trusted(platform)
             base = read_base(self.config.base, self.source(platform), platform, self.world.store, self.world.reporter)
             self._as_locked(base)
             self.read[platform] = base
         return self.read[platform]
+
+    def _trusted(self, platform: Platform) -> None:
+        """Nothing of a base is read before its signature was checked, if one is demanded. Raises BaseImageError."""
+        if not self.config.base_key:
+            return
+        if isinstance(self.config.base, ComposeReference):
+            raise ConfigError(
+                "verify.base-key cannot be checked: a composed base has no signature of its own",
+                where=str(self.config.base),
+                hint="Debian's archive keys vouch for it always; remove the key",
+            )
+        try:
+            verifier = self.world.verifier(self.config.base_key.encode(), "verify.base-key")
+        except UsageError as problem:
+            raise ConfigError(problem.what, where=problem.where, hint=problem.hint) from None
+        require_signature(self.source(platform), verifier, self.world.store, str(self.config.base))
 
     def _as_locked(self, base: Base) -> None:
         """What only a name leads to may have changed behind it. Raises BaseImageError."""

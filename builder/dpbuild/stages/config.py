@@ -46,6 +46,8 @@ def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = No
     if problems.found:
         raise _error(problems.found)
     fields.update(_flags(flags or {}, fields))
+    if fields.get("base_key"):
+        fields["base_key"] = _key(fields["base_key"], read)
     found = requirements.discover(
         pyproject, read, extras=fields.get("extras", ()), groups=fields.get("groups", ()), text=text or ""
     )
@@ -61,6 +63,14 @@ def read_project(read: ReadText) -> tuple[Project, Table]:
     if problems.found:
         raise _error(problems.found)
     return project, pyproject
+
+
+def _key(name: str, read: ReadText) -> str:
+    """The text of the public key's file. Raises ConfigError."""
+    text = read(name)
+    if text is None:
+        raise ConfigError(f"verify.base-key: there is no file {name}", hint="the path is relative to the project")
+    return text
 
 
 def _flags(flags: Mapping[str, object], fields: dict[str, Any]) -> dict[str, Any]:

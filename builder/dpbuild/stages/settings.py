@@ -25,9 +25,6 @@ from dpbuild.stages.problems import (
     wrong,
 )
 
-# Keys that have a meaning, but not in this version: refused rather than silently without effect.
-NOT_YET = ("verify",)
-
 # signal(7); engines take the names with SIG, or a number.
 _SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[1-9][0-9]?")
 _PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp|sctp))?")
@@ -37,10 +34,8 @@ def read(values: Mapping[str, object], problems: Problems) -> dict[str, Any]:
     """The fields of ``Config`` that the given keys set. What is wrong goes to ``problems``."""
     out: dict[str, Any] = {}
     for key, value in values.items():
-        if key in NOT_YET:
-            problems.add(key, f"{key} is not supported by this version")
-        elif key not in _KEYS:
-            problems.add(key, f"unknown key {key!r}{near(key, [*_KEYS, *NOT_YET])}")
+        if key not in _KEYS:
+            problems.add(key, f"unknown key {key!r}{near(key, _KEYS)}")
         else:
             field_name, reader = _KEYS[key]
             read_value = reader(key, value, problems)
@@ -204,6 +199,17 @@ def _recipes(key: str, value: object, problems: Problems) -> tuple[Recipe, ...] 
     return tuple(sorted(rows, key=lambda row: row.name))
 
 
+def _verify(key: str, value: object, problems: Problems) -> dict[str, str] | None:
+    if not isinstance(value, Mapping):
+        wrong(key, value, "a table", problems)
+        return None
+    for name in value:
+        if name != "base-key":
+            problems.add(f"{key}.{name}", f"unknown key '{key}.{name}'{near(str(name), ['base-key'])}")
+    text = read_text(f"{key}.base-key", value.get("base-key", ""), problems)
+    return None if text is None else {"base_key": text}
+
+
 # Key: the field of Config ("" for several), and what reads it.
 _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "base": ("base", parsed(_base)),
@@ -238,6 +244,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, object, Problems], Any]]] = {
     "recipes": ("recipes", _recipes),
     "debian": ("", _debian),
     "evidence": ("evidence", read_flag),
+    "verify": ("", _verify),
     "builder": ("builder", settings_builder.read),
 }
 

@@ -13,6 +13,7 @@ from dpbuild.wiring.images import Images
 if TYPE_CHECKING:
     from dpbuild.adapters.builders import SandboxBuilders
     from dpbuild.adapters.runner import EngineRunner
+    from dpbuild.adapters.signing import PrivateKey, PublicKey
     from dpbuild.model.base import Base
     from dpbuild.model.config import Config
     from dpbuild.oci.descriptor import Descriptor
@@ -65,6 +66,19 @@ class World(Images):
                 ca_bundle=self._env.get("SSL_CERT_FILE", ""),
             ),
         )
+
+    def signer(self, path: str) -> "PrivateKey":
+        """The private key in a file; its password comes from the environment. Raises UsageError."""
+        from dpbuild.adapters.signing import key_file, private_key
+
+        password = self._env.get("DPBUILD_SIGN_PASSWORD") or self._env.get("COSIGN_PASSWORD")
+        return private_key(key_file(path), password, path)
+
+    def verifier(self, pem: bytes, where: str) -> "PublicKey":
+        """A public key. Raises UsageError."""
+        from dpbuild.adapters.signing import public_key
+
+        return public_key(pem, where)
 
     def sandbox(self, kind: str) -> Sandbox:
         """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""

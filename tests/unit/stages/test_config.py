@@ -6,7 +6,7 @@ from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.config import load
 from dpbuild.stages.problems import find_line
-from dpbuild.stages.settings import KEYS, NOT_YET
+from dpbuild.stages.settings import KEYS
 
 
 def loaded(pyproject=None, flags=None, **files):
@@ -185,12 +185,6 @@ def test_all_problems_at_once():
         assert any(
             row.startswith(f"  dpbuild.toml:{line}: ") and text in row for row in caught.value.what.splitlines()
         ), text
-
-
-@pytest.mark.parametrize("key", NOT_YET)
-def test_keys_without_effect_are_not_accepted(key):
-    with pytest.raises(ConfigError, match=f"{key} is not supported by this version"):
-        own(f'[{key}]\nx = "y"\n' if key != "runtime-packages" else 'runtime-packages = ["libpq5"]')
 
 
 def test_compression():

@@ -56,6 +56,9 @@ def listed(session: Session, reference: RegistryReference, subject: Digest) -> t
 
 def attach(session: Session, reference: RegistryReference, referrers: Sequence[Referrer]) -> None:
     """Put the manifests, whose blobs are there, and list them where the registry does not do that itself."""
+    for row in referrers:
+        if row.tag:
+            _add_layers(session, reference, row)
     unlisted: dict[Digest, list[Descriptor]] = {}
     for row in referrers:
         where = reference.at(row.descriptor.digest)
@@ -140,3 +143,28 @@ def _add(session: Session, reference: RegistryReference, subject: Digest, wanted
     raise RegistryError(
         "the list of referrers was changed by others over and over", where=str(place), hint="push again"
     )
+
+
+def _add_layers(session: Session, reference: RegistryReference, referrer: Referrer) -> None:
+    """Put the layers behind those that others have put under the tag (cosign, specs/SIGNATURE_SPEC.md)."""
+    place = RegistryReference(registry=reference.registry, repository=reference.repository, tag=referrer.tag)
+    own = decode_object(referrer.manifest_bytes, "manifest")
+    wanted = own["layers"]
+    # What a new tag names is about several documents, so it has nothing that is one's alone.
+    plain = {key: own[key] for key in ("schemaVersion", "mediaType", "config")}
+    for attempt in range(1, _TRIES + 1):
+        if attempt > 2:
+            session.retrier.pause(attempt - 2)
+        try:
+            value = decode_object(manifests.read(session, place)[1], "manifest")
+        except NotFound:
+            value = plain
+        except CodecError as problem:
+            raise RegistryError(f"a signature cannot be read: {printable(str(problem))}", where=str(place)) from None
+        there = list(value.get("layers") or [])
+        missing = [row for row in wanted if row not in there]
+        if not missing:
+            return
+        data = canonical({**value, "layers": [*there, *missing]})
+        manifests.write(session, place, str(value["mediaType"]), data)
+    raise RegistryError("the signatures were changed by others over and over", where=str(place), hint="push again")

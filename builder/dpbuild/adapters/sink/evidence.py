@@ -12,12 +12,12 @@ def attach(registry: Registry, place: RegistryReference, images: Images, *, new:
 
     Where one does, the list of what refers to it answers for all of it, because it is the last to be written.
     """
-    whole = images.descriptor
+    whole, rows = images.descriptor, images.referrers_in(place.name)
     if not new:
         there = {row.digest for row in registry.referrers(place, whole.digest)}
-        if all(row.descriptor.digest in there for row in images.referrers if row.subject.digest == whole.digest):
+        if all(row.descriptor.digest in there for row in rows if row.subject.digest == whole.digest):
             return
-    for row in images.referrers:
+    for row in rows:
         for descriptor, content in row.blobs:
             registry.push_blob(place, descriptor, lambda content=content: io.BytesIO(content))  # type: ignore[misc]
-    registry.attach(place, images.referrers)
+    registry.attach(place, rows)

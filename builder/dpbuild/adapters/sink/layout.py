@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from dpbuild.adapters.sink.files import fail, probe
 from dpbuild.errors import OutputError
-from dpbuild.model.image import Image, Images, Written
+from dpbuild.model.image import Image, Images, Referrer, Written
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_index
 from dpbuild.oci.descriptor import Descriptor
@@ -71,7 +71,7 @@ class LayoutSink:
             _note_fresh(root / "oci-layout", fresh)
             _put(root / "oci-layout", _VERSION)
             blobs.mkdir(parents=True, exist_ok=True)
-            for descriptor, data in _documents(images):
+            for descriptor, data in _documents(images, self._referrers(images)):
                 wanted.add(descriptor.digest.hex)
                 _note_fresh(blobs / descriptor.digest.hex, fresh)
                 _put(blobs / descriptor.digest.hex, data)
@@ -116,10 +116,13 @@ class LayoutSink:
         Beside evidence the image always has a name: of several rows, other tools want to be told which.
         """
         tags = dict.fromkeys(reference.tag or "latest" for reference in self._tags)
-        if images.referrers and not tags:
+        if self._referrers(images) and not tags:
             tags = {"latest": None}
         rows = tuple(replace(images.descriptor, annotations=((_REF_NAME, tag),)) for tag in tags)
-        return (*(rows or (images.descriptor,)), *(row.descriptor for row in images.referrers))
+        return (*(rows or (images.descriptor,)), *(row.descriptor for row in self._referrers(images)))
+
+    def _referrers(self, images: Images) -> tuple[Referrer, ...]:
+        return images.referrers_in(*(tag.name for tag in self._tags))
 
     def _copy(self, layer: Descriptor, target: Path) -> None:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=_NEW)
@@ -133,11 +136,11 @@ class LayoutSink:
             raise
 
 
-def _documents(images: Images) -> list[tuple[Descriptor, bytes]]:
+def _documents(images: Images, referrers: tuple[Referrer, ...]) -> list[tuple[Descriptor, bytes]]:
     rows = [pair for image in images.images for pair in _image_documents(image)]
     if images.index_bytes:
         rows.append((images.descriptor, images.index_bytes))
-    for referrer in images.referrers:
+    for referrer in referrers:
         rows += [*referrer.blobs, (referrer.descriptor, referrer.manifest_bytes)]
     return rows
 

@@ -88,6 +88,11 @@ class LayoutSource:
                     found.append(row)
         return tuple(found)
 
+    def tagged(self, tag: str) -> bytes | None:
+        """The manifest under another tag of the layout."""
+        row = next((row for row in self._index()[1].manifests if tag in _names(row)), None)
+        return None if row is None else b"".join(self.blob(row))
+
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """The bytes of a blob, in chunks; behind the last one, an error if they are not what they should be."""
         found = hashlib.sha256()

@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
-from dpbuild.errors import RegistryError
+from dpbuild.errors import NotFound, RegistryError
 from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
@@ -62,6 +63,13 @@ class RegistrySource:
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         """What refers to a manifest of the repository."""
         return self._reader.referrers(self._reference, subject)
+
+    def tagged(self, tag: str) -> bytes | None:
+        """The manifest under another tag of the repository."""
+        try:
+            return self._reader.read_manifest(replace(self._reference, tag=tag, digest=None))[1]
+        except NotFound:
+            return None
 
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """The bytes of a layer, in chunks; the last chunk is followed by an error if the digest differs."""

@@ -26,27 +26,42 @@ def descriptor_of(data: bytes, media_type: str, *, annotations: Pairs = (), arti
     )
 
 
-def referrer(subject: Descriptor, data: bytes, media_type: str, *, created: str, predicate_type: str = "") -> Referrer:
-    """One document about ``subject``, as an artifact of the document's own type.
+def referrer(
+    subject: Descriptor,
+    data: bytes,
+    media_type: str,
+    *,
+    created: str,
+    predicate_type: str = "",
+    artifact_type: str = "",
+    layer: Pairs = (),
+    suffix: str = "",
+    repository: str = "",
+) -> Referrer:
+    """One document about ``subject``, as an artifact of the document's own type or another.
 
-    ``created`` is RFC 3339; ``predicate_type`` that of an in-toto statement.
+    ``created`` is RFC 3339; ``predicate_type`` that of an in-toto statement; ``layer`` are annotations of the
+    document's descriptor. ``suffix`` makes cosign's tag; with a ``repository`` it is for that one alone.
     """
     annotations = {_CREATED: created} | ({PREDICATE_TYPE: predicate_type} if predicate_type else {})
-    blob, empty = descriptor_of(data, media_type), descriptor_of(_EMPTY, mediatype.OCI_EMPTY)
+    blob = descriptor_of(data, media_type, annotations=tuple(sorted(layer)))
+    empty = descriptor_of(_EMPTY, mediatype.OCI_EMPTY)
     manifest = Manifest(
         media_type=mediatype.OCI_MANIFEST,
         config=empty,
         layers=(blob,),
         annotations=tuple(sorted(annotations.items())),
-        artifact_type=media_type,
+        artifact_type=artifact_type or media_type,
         subject=Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size),
     )
     encoded = encode_manifest(manifest)
     return Referrer(
         subject=subject,
         descriptor=descriptor_of(
-            encoded, manifest.media_type, annotations=manifest.annotations, artifact_type=media_type
+            encoded, manifest.media_type, annotations=manifest.annotations, artifact_type=manifest.artifact_type
         ),
         manifest_bytes=encoded,
         blobs=((empty, _EMPTY), (blob, data)),
+        tag=f"sha256-{subject.digest.hex}.{suffix}" if suffix else "",
+        repository=repository,
     )

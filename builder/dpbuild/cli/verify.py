@@ -1,0 +1,56 @@
+"""``dpbuild verify``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dpbuild.cli import options
+from dpbuild.errors import UsageError
+from dpbuild.oci.platform import Platform
+
+
+@click.command("verify")
+@click.argument("reference", metavar="REF")
+@click.option(
+    "--key",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DPBUILD_KEY",
+    metavar="FILE",
+    help="The public key, in PEM.",
+)
+@click.option("--json", "json_", is_flag=True, envvar="DPBUILD_JSON", help="Print what the key vouches for, as JSON.")
+@options.platforms
+@options.common
+def command(reference: str, *, key: Path, json_: bool, **given: Any) -> None:
+    """Check that the image REF is signed by a key, and everything that is attached to it as well.
+
+    Of an index, the index and every image in it. stdout is the image by digest; the exit code is 70 if it is not
+    signed, if a signature is another's or another image's, or if something is attached that the key did not sign.
+    """
+    from dataclasses import replace
+
+    from dpbuild.adapters.signing import key_file
+    from dpbuild.oci.reference import ArchiveReference, LayoutReference, RegistryReference, parse
+    from dpbuild.verifying import verify_image
+
+    world = options.world(**given)
+    try:
+        parsed = parse(reference)
+        platforms = tuple(Platform.parse(word) for word in options.split(given["platform"]))
+    except ValueError as problem:
+        raise UsageError(str(problem)) from None
+    root, vouched = verify_image(parsed, platforms, world.verifier(key_file(str(key)), str(key)), world)
+    if json_:
+        rows = [{"digest": str(row.subject), "statements": list(row.statements)} for row in vouched]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in vouched:
+        told = ", ".join(row.statements) or "no statements"
+        world.reporter.result(f"{row.subject}: signed, {told}")
+    if isinstance(parsed, RegistryReference):
+        click.echo(str(parsed.at(root.digest)))
+    elif isinstance(parsed, LayoutReference | ArchiveReference):
+        click.echo(str(replace(parsed, digest=root.digest)))

@@ -1,0 +1,76 @@
+"""Whether a key vouches for an image and for everything that is attached to it. Pure but for the key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dpbuild.errors import FindingsError
+from dpbuild.oci import mediatype
+from dpbuild.oci.codec import CodecError, canonical, decode_object
+from dpbuild.oci.digest import Digest
+from dpbuild.ports.signer import Verifier
+from dpbuild.stages.evidence import dsse, simplesigning
+from dpbuild.stages.evidence.found import Attached
+from dpbuild.stages.evidence.sbom import PREDICATE as SBOM
+
+_WORDS = {mediatype.CYCLONEDX: "SBOM", mediatype.IN_TOTO: "statement"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """What the key vouches for: the manifest, and statements about it by their predicate types, sorted."""
+
+    subject: Digest
+    statements: tuple[str, ...] = ()
+
+
+def signed(documents: Sequence[Attached], subject: Digest, verifier: Verifier) -> bool:
+    """Whether one of the documents is this key's signature of this manifest."""
+    return any(
+        row.media_type == simplesigning.MEDIA_TYPE and simplesigning.signs(row.data, row.signature, subject, verifier)
+        for row in documents
+    )
+
+
+def verify(documents: Sequence[Attached], subject: Digest, verifier: Verifier, where: str) -> Vouched:
+    """Check the signature, and that no document is attached that the key did not sign. Raises FindingsError (70)."""
+    if not signed(documents, subject, verifier):
+        count = sum(1 for row in documents if row.media_type == simplesigning.MEDIA_TYPE)
+        what = (
+            "the image is not signed" if not count else f"none of its {count} signatures is this key's for this image"
+        )
+        raise FindingsError(what, where=f"{where} ({subject})")
+    statements = [row for row in (_statement(each, subject, verifier) for each in documents) if row is not None]
+    # Of an SBOM the statement's predicate is signed, of a plain statement all of it.
+    vouched = {canonical(row) for row in statements}
+    vouched |= {canonical(row["predicate"]) for row in statements if row["predicateType"] == SBOM}
+    for each in documents:
+        if each.media_type in _WORDS and _plain(each) not in vouched:
+            raise FindingsError(
+                f"an attached {_WORDS[each.media_type]} is not signed by this key: {each.digest}",
+                where=f"{where} ({subject})",
+                hint="somebody else attached or changed it; remove it, or build again with --sign-key",
+            )
+    return Vouched(subject=subject, statements=tuple(sorted({str(row["predicateType"]) for row in statements})))
+
+
+def _statement(row: Attached, subject: Digest, verifier: Verifier) -> dict[str, Any] | None:
+    """The statement in an envelope of this key, if it is about this manifest."""
+    if row.media_type != mediatype.DSSE:
+        return None
+    payload = dsse.opened(row.data, verifier)
+    if payload is None:
+        return None
+    try:
+        value = decode_object(payload, "statement")
+        about = {each["digest"].get("sha256") for each in value["subject"]}
+        return value if subject.hex in about and value["predicateType"] and "predicate" in value else None
+    except (CodecError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _plain(row: Attached) -> bytes:
+    try:
+        return canonical(decode_object(row.data, "document"))
+    except CodecError:
+        return row.data
