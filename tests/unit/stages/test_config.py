@@ -71,18 +71,28 @@ network = true
 env = {CC = "gcc-13"}
 timeout = "1h5m"
 memory = "2g"
+[verify]
+base-key = "keys/base.pub"
 [debian]
 mirror = "http://127.0.0.1/debian"
 security-mirror = "http://127.0.0.1/security"
 """
 
 
+KEY = {"keys/base__pub": "the key"}
+
+
+def test_a_key_that_is_not_there():
+    with pytest.raises(ConfigError, match=r"verify.base-key: there is no file keys/base.pub"):
+        own(EVERYTHING)
+
+
 @pytest.mark.parametrize("place", ["dpbuild.toml", "pyproject.toml"])
 def test_every_key(place):
     if place == "dpbuild.toml":
-        config = own(EVERYTHING)
+        config = own(EVERYTHING, **KEY)
     else:
-        config = loaded("[tool.dpbuild]" + EVERYTHING.replace("\n[", "\n[tool.dpbuild."))
+        config = loaded("[tool.dpbuild]" + EVERYTHING.replace("\n[", "\n[tool.dpbuild."), **KEY)
     assert str(config.base) == "compose:debian12:nonroot"
     assert config.platforms == (Platform("linux", "amd64"), Platform("linux", "arm64"))
     assert [str(tag) for tag in config.tags] == ["registry.example/acme/api:1"]
@@ -92,7 +102,7 @@ def test_every_key(place):
     assert config.healthcheck == Healthcheck(test=("CMD", "/usr/bin/python3", "-c", "pass"))
     assert config.files == (FileCopy(source="conf/", target="/etc/acme/"),)
     assert (config.app, config.bytecode, config.evidence) == ("copy", False, False)
-    assert config.stop_signal == "SIGINT"
+    assert (config.stop_signal, config.base_key) == ("SIGINT", "the key")
     assert (config.no_binary, config.only_binary) == (("foo-bar",), (":all:",))
     assert [row.name for row in config.recipes] == ["own"]
     assert config.runtime_packages == ("libpq5", "libmagic1")
