@@ -67,14 +67,14 @@ class World(Images):
             ),
         )
 
-    def signer(self, path: str) -> "PrivateKey":
+    def signer(self, path: str) -> PrivateKey:
         """The private key in a file; its password comes from the environment. Raises UsageError."""
         from dpbuild.adapters.signing import key_file, private_key
 
         password = self._env.get("DPBUILD_SIGN_PASSWORD") or self._env.get("COSIGN_PASSWORD")
         return private_key(key_file(path), password, path)
 
-    def verifier(self, pem: bytes, where: str) -> "PublicKey":
+    def verifier(self, pem: bytes, where: str) -> PublicKey:
         """A public key. Raises UsageError."""
         from dpbuild.adapters.signing import public_key
 
@@ -120,7 +120,7 @@ class World(Images):
         if push:
             from dpbuild.adapters.sink.registry import RegistrySink
 
-            sinks.append(RegistrySink(self.registry, tags, blob, self.reporter))
+            sinks.append(RegistrySink(self.registry, tags, blob, self.reporter, store=self.store))
         for output in outputs:
             path = Path(output).absolute()
             if output.endswith(".tar"):

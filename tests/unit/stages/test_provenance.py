@@ -44,10 +44,16 @@ files = [{{from = "conf/", to = "/etc/acme/"}}]
 ca-certificates = ["ca.pem"]
 bytecode = false
 find-links = ["wheels/", "https://ann:s3cret@wheels.example/"]
+runtime-packages = ["libpq5"]
 no-binary = ["a"]
 only-binary = [":all:"]
 evidence = true
+builder = {{packages = ["libown-dev"], network = true}}
 debian = {{mirror = "https://ann:s3cret@debian.example/"}}
+[tool.dpbuild.recipes.own]
+version = ">=1"
+build = {{packages = ["libx-dev"], fetch = [["curl", "x"]], options = {{setup = ["a", "b"]}}, environment = {{X = "1"}}, debian12 = {{packages = ["liby-dev"]}}}}
+run = {{packages = ["libx1"], when = "built", debian13 = {{packages = ["libx2"]}}}}
 """
 
 
@@ -68,13 +74,20 @@ def test_what_is_told_can_be_configured_again() -> None:
     again = load(PROJECT, told)
     assert parameters(again) == told
     # A new field is either told or does not decide the image, and then it stands here.
-    left_out = {"directory", "tags", "platforms", "find_links", "debian_mirror", "check_select", "check_ignore"}
-    left_out |= {"recipes"}  # has no effect on an image yet
-    for name in set(Config.__dataclass_fields__) - left_out:
+    left_out = {
+        "directory", "tags", "platforms", "check_select", "check_ignore", "evidence", "base_key",
+        "debian_mirror", "debian_security_mirror", "debian_snapshot",
+    }  # fmt: skip
+    fields = Config.__dataclass_fields__
+    for name in fields.keys() - left_out - {"project", "requirements", "find_links"}:
+        if name != "script":
+            assert getattr(config, name) != fields[name].default, f"{name} must be in this test"
         assert getattr(again, name) == getattr(config, name), name
 
 
 def test_credentials_are_left_out() -> None:
+    builder = load(PROJECT + '[tool.dpbuild.builder]\nimage = "x/y"\nenv = {TOKEN = "s3cret"}\n')
+    assert parameters(builder)["builder"] == {"image": "x/y"}
     told = str(parameters(load(FULL)))
     assert "s3cret" not in told
     assert "https://wheels.example/" in told

@@ -23,6 +23,7 @@ from dpbuild.oci.manifest import Index
 from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.registry import Registry
 from dpbuild.ports.reporter import Reporter, Step
+from dpbuild.ports.store import Store
 
 # Blobs sent at a time: enough to fill a line, few enough for a registry on the same machine.
 THREADS = 4
@@ -32,7 +33,7 @@ class RegistrySink:
     """Pushes to every tag; ``blob`` opens a layer, also one of the base.
 
     Layers of the base are mounted where the base is in the same registry; every other repository of a registry
-    mounts from the first one that was written.
+    mounts from the first one that was written. ``store`` remembers which evidence is attached where.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class RegistrySink:
         blob: Callable[[Descriptor], BinaryIO],
         reporter: Reporter,
         threads: int = THREADS,
+        store: Store | None = None,
     ) -> None:
         # A pushed image gets the digest that it has; a digest in the name could only contradict it.
         self._tags = tuple(dict.fromkeys(replace(tag, tag=tag.tag or "latest", digest=None) for tag in tags))
@@ -49,6 +51,7 @@ class RegistrySink:
         self._blob = blob
         self._reporter = reporter
         self._threads = threads
+        self._store = store
         self._heads: dict[RegistryReference, Descriptor | None] = {}
 
     def check(self) -> None:
@@ -107,7 +110,7 @@ class RegistrySink:
             new = len(pending) == len(heads)
             if new:
                 self._put(images, place, place.reference.at(images.descriptor.digest))
-            evidence.attach(self._registry, place.reference, images, new=new)
+            evidence.attach(self._registry, place.reference, images, self._store, new=new)
         for tag in pending:
             self._put(images, place, tag)
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final
 
-from dpbuild.model.config import Config, FileCopy
+from dpbuild.model.config import BuilderConfig, Config, FileCopy
+from dpbuild.model.recipe import Build, Recipe, Run
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.reference import RegistryReference
 
@@ -33,6 +34,38 @@ def _check(value: Healthcheck) -> list[str]:
     return list(value.test[1:])
 
 
+def _builder(value: BuilderConfig) -> dict[str, Any]:
+    """What of the builder may show in what it builds: limits of time and memory do not.
+
+    Its variables never reach the image and may be credentials for what is fetched; they are left out.
+    """
+    rows = {"image": value.image, "packages": list(value.packages), "resolve": value.resolve, "network": value.network}
+    return {name: row for name, row in rows.items() if row}
+
+
+def _recipes(value: tuple[Recipe, ...]) -> dict[str, Any]:
+    return {row.name: _recipe(row) for row in value}
+
+
+def _recipe(row: Recipe) -> dict[str, Any]:
+    build, run = _set(row.build), _set(row.run)
+    build |= {suite: _set(each) for suite, each in row.builds}
+    run |= {suite: _set(each) for suite, each in row.runs}
+    out = {"version": row.version, "build": build, "run": run}
+    return {name: each for name, each in out.items() if each}
+
+
+def _set(part: Build | Run) -> dict[str, Any]:
+    """The fields that differ from their defaults; pairs become tables."""
+    out: dict[str, Any] = {}
+    for row in fields(part):
+        value = getattr(part, row.name)
+        if value != row.default:
+            pairs = row.name in ("options", "environment")
+            out[row.name] = dict(value) if pairs else list(value) if isinstance(value, tuple) else value
+    return out
+
+
 # Key of the configuration: field of Config and its form in TOML. Tags, mirrors, and what concerns evidence alone do
 # not decide what is in the image, and are left out; so is where the project lies.
 _KEYS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
@@ -57,6 +90,8 @@ _KEYS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "ca-certificates": ("ca_certificates", _texts),
     "bytecode": ("bytecode", _plain),
     "runtime-packages": ("runtime_packages", _texts),
+    "builder": ("builder", _builder),
+    "recipes": ("recipes", _recipes),
     "find-links": ("find_links", lambda value: [without_user(row) for row in value]),
     "no-binary": ("no_binary", _texts),
     "only-binary": ("only_binary", _texts),
