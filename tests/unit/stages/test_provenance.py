@@ -43,6 +43,7 @@ exclude = ["x"]
 files = [{{from = "conf/", to = "/etc/acme/"}}]
 ca-certificates = ["ca.pem"]
 bytecode = false
+compression = "zstd"
 find-links = ["wheels/", "https://ann:s3cret@wheels.example/"]
 runtime-packages = ["libpq5"]
 no-binary = ["a"]

@@ -89,6 +89,7 @@ _KEYS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "files": ("files", _copies),
     "ca-certificates": ("ca_certificates", _texts),
     "bytecode": ("bytecode", _plain),
+    "compression": ("compression", _plain),
     "runtime-packages": ("runtime_packages", _texts),
     "builder": ("builder", _builder),
     "recipes": ("recipes", _recipes),
