@@ -1,22 +1,16 @@
 """A small project, an index on loopback that serves what it needs, and a way to see what a failure leaves."""
 
-import contextlib
 import dataclasses
-import io
 import os
 import re
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from factories.wheel import make_wheel
 from fakes.index import Index, serve_index
-from machinery import Ran
-
-from dpbuild.cli.main import main
+from machinery import Ran, in_process
 
 BASE = "compose:debian13:nonroot"
 DEMO = make_wheel("demo", "1.0", files={"demo.py": "x = 1\n" * 200})
@@ -54,25 +48,10 @@ class Bench:
 
     def run(self, *arguments: object, env: dict[str, str] | None = None, check: bool = False) -> Ran:
         """In this process, which saves starting one; the e2e tests start them."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("DPBUILD_")}
-        clean.pop("SOURCE_DATE_EPOCH", None)
-        out, err = io.StringIO(), io.StringIO()
-        handler = signal.getsignal(signal.SIGTERM)
-        with (
-            mock.patch.dict(os.environ, {**clean, **self.environment, **(env or {})}, clear=True),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                main([str(word) for word in arguments])
-            except SystemExit as done:
-                status = done.code
-            finally:
-                signal.signal(signal.SIGTERM, handler)
-        assert isinstance(status, int)
-        if check and status:
-            pytest.fail(f"dpbuild {' '.join(map(str, arguments))} ended with {status}:\n{err.getvalue()}")
-        return Ran(status, out.getvalue(), err.getvalue())
+        done = in_process(arguments, {**self.environment, **(env or {})})
+        if check and done.status:
+            pytest.fail(f"dpbuild {' '.join(map(str, arguments))} ended with {done.status}:\n{done.err}")
+        return done
 
     def build(self, *arguments: object, env: dict[str, str] | None = None, check: bool = False) -> Ran:
         return self.run("build", self.project, "-o", self.output, *arguments, env=env, check=check)

@@ -2,15 +2,18 @@
 
 import contextlib
 import functools
+import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -25,6 +28,29 @@ class Ran:
     status: int
     out: str
     err: str
+
+
+def in_process(arguments: Iterable[object], environment: dict[str, str]) -> Ran:
+    """Run the command line in this process, which saves starting one."""
+    from dpbuild.cli.main import main
+
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DPBUILD_")}
+    clean.pop("SOURCE_DATE_EPOCH", None)
+    out, err = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    with (
+        mock.patch.dict(os.environ, {**clean, **environment}, clear=True),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main([str(word) for word in arguments])
+        except SystemExit as done:
+            status = done.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    assert isinstance(status, int)
+    return Ran(status, out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True)
