@@ -128,7 +128,12 @@ CASES = {
         f"exec {PYTHON}: no such file or directory",
         {"lib64": Folder(), "lib64/libmine.txt": File(b"1")},
         {"Cmd": ["/app/main.py"]},
-        {"lib64": Link("usr/lib64")},
+    ),
+    "files below the link lib64 (pain 12)": Case(
+        ["INT003"],
+        f"exec {PYTHON}: no such file or directory",
+        {"lib64/libmine.txt": File(b"1")},
+        {"Cmd": ["/app/main.py"]},
     ),
     "the standard library of another version": Case(
         ["INT009"],
@@ -181,6 +186,13 @@ def test_it_is_broken_and_mended(derive: Derive, findings: Findings, run_in_dock
     if not case.mended and not case.mend:
         return
     mended = derive("debian13", MAIN | case.files | case.mended, **case.config | case.mend)
+    assert rules(findings(mended)) == []
+    assert run_in_docker(mended).stdout == "fine\n"
+
+
+def test_files_behind_the_link_are_fine(derive: Derive, findings: Findings, run_in_docker: Run) -> None:
+    """Pain 12, mended."""
+    mended = derive("debian13", MAIN, {"usr/lib64/libmine.txt": File(b"1")}, Cmd=["/app/main.py"])
     assert rules(findings(mended)) == []
     assert run_in_docker(mended).stdout == "fine\n"
 

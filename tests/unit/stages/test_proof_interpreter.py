@@ -48,8 +48,16 @@ def test_a_folder_over_a_link_that_the_interpreter_does_not_need() -> None:
     assert (row.rule, row.path, row.severity) == ("INT003", "/lib", Severity.WARNING)
 
 
-def test_files_below_the_links_are_fine() -> None:
-    assert found(make_subject({"lib64/x": File(b"x"), "bin/y": File(b"y")})) == ()
+def test_files_below_a_link_make_a_folder_in_docker() -> None:
+    (row,) = found(make_subject({"lib64/x": File(b"x")}))
+    assert (row.rule, row.path, row.severity) == ("INT003", "/lib64", Severity.ERROR)
+    assert row.evidence.startswith(
+        "layer 6 has files below it, of which Docker's overlay2 makes a folder, where layer 3 has the link lib64 ->"
+        " usr/lib64, so /lib64/ld-linux-x86-64.so.2, which"
+    )
+    (row,) = found(make_subject({"bin/y": File(b"y")}))
+    assert (row.rule, row.path, row.severity) == ("INT003", "/bin", Severity.WARNING)
+    assert found(make_subject({"usr/lib64/x": File(b"x"), "usr/bin/y": File(b"y"), "library/z": File(b"")})) == ()
 
 
 def test_a_loader_that_is_missing() -> None:

@@ -133,7 +133,7 @@ def package(path: str, data: bytes, name: str = "libc6") -> Files:
 
 def test_files_of_the_base_that_were_replaced() -> None:
     below = package("usr/lib/x/libz.so.1", b"of the package", "zlib1g")
-    row = only(found(make_subject(below, {"lib/x/libz.so.1": File(b"mine")})))
+    row = only(found(make_subject(below, {"lib/x/libz.so.1": File(b"mine")}), "LAY"))
     assert (row.rule, row.path, row.severity) == ("LAY005", "/usr/lib/x/libz.so.1", Severity.WARNING)
     assert row.evidence == "layer 7 replaces the file of layer 6; it is not the package's (md5)"
     assert ids(make_subject(below, {"usr/lib/x/libz.so.1": File(b"of the package")})) == []

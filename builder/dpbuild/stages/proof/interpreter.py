@@ -37,27 +37,38 @@ def _no_python(subject: Subject) -> Iterator[Found]:
 
 def _unmerged(subject: Subject) -> Iterator[Found]:
     links: dict[str, tuple[int, str]] = {}
-    folders: dict[str, int] = {}
+    # By link: the layer that has a folder in its place, and whether only files below it say so.
+    folders: dict[str, tuple[int, bool]] = {}
     for layer, scan in enumerate(subject.scans):
         for entry in scan.entries:
-            if entry.path not in _MERGED:
+            path = entry.path
+            if path in _MERGED and entry.kind is Kind.SYMLINK:
+                links[path] = (layer, entry.target)
+                folders.pop(path, None)
                 continue
-            if entry.kind is Kind.SYMLINK:
-                links[entry.path] = (layer, entry.target)
-                folders.pop(entry.path, None)
-            elif entry.kind is Kind.DIRECTORY and entry.path in links:
-                folders.setdefault(entry.path, layer)
+            top = path if path in _MERGED else next((row for row in _below(path) if row in links), "")
+            if top in links and links[top][0] != layer and (path != top or entry.kind is Kind.DIRECTORY):
+                known = folders.setdefault(top, (layer, path != top))
+                folders[top] = (known[0], known[1] and path != top)
     loader = _wanted_loader(subject)
-    for path, layer in sorted(folders.items()):
+    for path, (layer, implied) in sorted(folders.items()):
         below, target = links[path]
-        lost = loader.startswith(f"/{path}/") and loader not in subject.tree
+        has = any(f"/{entry.path}" == loader for entry in subject.scans[layer].entries)
+        lost = loader.startswith(f"/{path}/") and (not has if implied else loader not in subject.tree)
         effect = f", so {loader}, which the interpreter asks the kernel for, is gone" if lost else ""
+        what = "files below it, of which Docker's overlay2 makes a folder," if implied else "a folder"
         yield Found(
             path=f"/{path}",
-            evidence=f"{subject.layer_name(layer)} has a folder where {subject.layer_name(below)} has the link"
+            evidence=f"{subject.layer_name(layer)} has {what} where {subject.layer_name(below)} has the link"
             f" {path} -> {target}{effect}",
             severity=Severity.ERROR if lost else Severity.WARNING,
         )
+
+
+def _below(path: str) -> tuple[str, ...]:
+    """Which of the links a path may lie below: its first part, and the first two."""
+    first, _, rest = path.partition("/")
+    return (first, f"{first}/{rest.partition('/')[0]}") if rest else ()
 
 
 def _wanted_loader(subject: Subject) -> str:
@@ -113,8 +124,9 @@ RULES: Final = (
         title="a layer replaces a link of the merged /usr by a folder",
         symptom="exec /usr/bin/python3.13: no such file or directory",
         why="On the base, /lib64 and its like are links into /usr. A layer with a real folder of that name"
-        " replaces the link, and everything below it is gone, the dynamic loader too. A folder that the"
-        " interpreter does not need is a warning: it hides the base's files all the same.",
+        " replaces the link, and everything below it is gone, the dynamic loader too. An archive that names files"
+        " below the link does the same where Docker unpacks each layer by itself (overlay2); containerd follows the"
+        " link. A folder that the interpreter does not need is a warning: it hides the base's files all the same.",
         fix="copy to the path behind the link (/usr/lib64 for /lib64), or leave the folder out of the layer",
         look=_unmerged,
     ),
