@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from bench import Bench, files
+from factories.image import make_image
+from factories.python_image import debian
 from factories.sdist import make_sdist, native_files
 from factories.wheel import make_wheel
 from machinery import Ran
@@ -194,3 +196,37 @@ def test_a_fetch_step_that_fails(forge: Bench, sdist: Callable[..., None]) -> No
     sdist("late", '[tool.dpbuild.recipes.late.build]\nfetch = [["sh", "-c", "echo cannot; exit 3"]]')
     text = forge.fails(54, "late 1.0: it ended its fetch step sh -c echo cannot; exit 3 with status 3", lock=True)
     assert "  | cannot" in text
+
+
+MATCHING = {
+    "3.12 for 3.13": (("3.12.4",), {}, "its Python is 3.12, the base's is 3.13"),
+    "a newer libc": (("3.13.5", "2.42"), {}, r"its C library is glibc 2\.42, the base's is glibc 2\.41"),
+}
+
+
+@pytest.mark.parametrize("name", MATCHING)
+def test_a_builder_that_does_not_match_is_refused(name: str, forge: Bench, sdist: Callable[..., None]) -> None:
+    versions, more, said = MATCHING[name]
+    image = make_image(forge.tmp / "image", *debian(*versions, **more))
+    sdist("fast", f'[tool.dpbuild.builder]\nimage = "oci:{image.path}"', before="raise SystemExit('it ran')")
+    text = forge.fails(30, f"the builder does not match: {said}", lock=True, hint="name another image")
+    assert "building" not in text
+
+
+def test_an_image_as_builder_is_locked_by_digest(forge: Bench) -> None:
+    """The base itself will do for what needs no compiler."""
+    texts = native_files("pure")
+    texts["tools/maker.py"] = texts["tools/maker.py"].replace("files = [compiled()]", "files = ['pure.c']")
+    forge.index.add(make_sdist("pure", "1.0", texts))
+    forge.configure('[tool.dpbuild.builder]\nimage = "compose:debian13:nonroot"', dependencies=("pure",))
+    done = forge.build()
+    assert done.status == 0, done.err
+    lock = (forge.project / BUILD_LOCK).read_text()
+    row = re.search(r'image = "compose:debian13:nonroot"\nimage-digest = "sha256:([0-9a-f]{64})"\n', lock)
+    assert row is not None, lock
+    assert "pins" not in lock
+    again = forge.build("--locked")
+    assert (again.status, again.out) == (0, done.out), again.err
+    forge.configure('[tool.dpbuild.builder]\nimage = "compose:debian13:latest"', dependencies=("pure",))
+    other = forge.build("--locked")
+    assert other.status == 42, other.err

@@ -72,19 +72,21 @@ class Environment:
 class SandboxBackend:
     """Implements ``ports.backend.Backend``.
 
-    ``start`` gives the sandbox and the folder that its root is extracted in; ``logs`` is where the log of a build
-    that failed is kept.
+    ``facts`` are those of the base, ``interpreter`` is the builder's path of the same Python. ``start`` gives the
+    sandbox and the folder that its root is extracted in; ``logs`` is where the log of a build that failed is kept.
     """
 
     def __init__(
         self,
         facts: Facts,
+        interpreter: str,
         start: Callable[[], tuple[Sandbox, str]],
         store: DiskStore,
         logs: Path,
         environment: Environment,
     ) -> None:
         self._facts = facts
+        self._interpreter = interpreter
         self._start = start
         self._store = store
         self._logs = logs
@@ -136,7 +138,7 @@ class SandboxBackend:
         return Artifact(name=name, version=version, filename=filename, digest=digest, size=size, locked=False)
 
     def _folders(self, source: Source, wheels: Sequence[Artifact]) -> contextlib.AbstractContextManager[Folders]:
-        return folders(self._store, self._facts.interpreter, source, wheels)
+        return folders(self._store, self._interpreter, source, wheels)
 
     def _variables(self) -> dict[str, str]:
         return {
@@ -202,7 +204,7 @@ class SandboxBackend:
             outcome = sandbox.run(
                 Job(
                     rootfs=root,
-                    argv=(self._facts.interpreter, "-s", "-B", "-c", script, SITE, RESULTS, SOURCE, json.dumps(job)),
+                    argv=(self._interpreter, "-s", "-B", "-c", script, SITE, RESULTS, SOURCE, json.dumps(job)),
                     env=tuple(sorted(self._variables().items())),
                     working_dir=SOURCE,
                     mounts=found.mounts(),

@@ -92,6 +92,10 @@ def _unpack_sdist(store: DiskStore, sdist: Artifact, folder: Path) -> None:
         with store.open(sdist.digest) as blob:
             stream, _ = open_layer(blob, limit=_LARGEST)
             rootfs.unpack(stream, str(folder), strip=1)
+        # A wheel cannot hold an earlier time, and some backends take the files' own.
+        for path in folder.rglob("*"):
+            if not path.is_symlink() and path.stat().st_mtime < EPOCH:
+                os.utime(path, (EPOCH, EPOCH))
     except ReadError as problem:
         raise ArtifactError(f"{sdist.filename} cannot be unpacked: {problem}") from None
 

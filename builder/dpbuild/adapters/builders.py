@@ -6,6 +6,7 @@ from typing import Final
 
 from dpbuild.adapters.backend import Environment, Outside, SandboxBackend
 from dpbuild.adapters.builder import DebianBuilders
+from dpbuild.adapters.builder_image import ImageBuilder
 from dpbuild.adapters.store import DiskStore
 from dpbuild.debian.suites import SUITES
 from dpbuild.errors import SandboxError, TargetError
@@ -27,6 +28,7 @@ class SandboxBuilders:
         self,
         *,
         debian: Callable[[], DebianBuilders],
+        image: ImageBuilder | None,
         sandbox: Callable[[], Sandbox],
         base_folder: Callable[[Base], str],
         store: DiskStore,
@@ -36,6 +38,7 @@ class SandboxBuilders:
         outside: Outside = Outside(),  # noqa: B008 - it is frozen
     ) -> None:
         self._debian = debian
+        self._image = image
         self._sandbox = sandbox
         self._base_folder = base_folder
         self._store = store
@@ -47,6 +50,8 @@ class SandboxBuilders:
 
     def plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
         """What a builder consists of now."""
+        if self._image is not None:
+            return self._image.plan(base)
         suite = stage.suite_of(base.facts)
         if suite is None:
             raise TargetError(
@@ -61,8 +66,10 @@ class SandboxBuilders:
         """What builds in it."""
         config = self._config
         identity = "base" if plan is None else stage.digest(plan, [str(row.digest) for row in base.manifest.layers])
+        builder = base if self._image is None or plan is None else self._image.read(base, plan)
         return SandboxBackend(
             base.facts,
+            builder.facts.interpreter,
             lambda: self._start(base, plan),
             self._store,
             self._logs,
@@ -90,6 +97,8 @@ class SandboxBuilders:
         if not sandbox.isolates:
             raise SandboxError("there is nothing that could run a builder here", hint=_INSTALL)
         self._once(f"builds run in {sandbox.name}")
+        if self._image is not None:
+            return sandbox, self._image.folder(base, plan)
         debian = self._debian()
         suite = SUITES[plan.suite]
         return sandbox, debian.folder(base, suite, plan)

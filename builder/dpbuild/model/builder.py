@@ -11,7 +11,8 @@ class BuilderPlan:
 
     ``base`` is the digest of that base's manifest, ``platform`` as in ``linux/amd64``. ``wanted`` are the Debian
     packages that were asked for beside the usual ones, ``pins`` (name, version, sha256) of all that are added.
-    ``image`` is the reference by digest of an image that is used instead, "" for none.
+    ``image`` is the reference of an image that is used instead, as configured, and ``image_digest`` what it named;
+    both are "" for none.
     """
 
     platform: str
@@ -20,6 +21,7 @@ class BuilderPlan:
     wanted: tuple[str, ...] = ()
     pins: tuple[tuple[str, str, str], ...] = ()
     image: str = ""
+    image_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

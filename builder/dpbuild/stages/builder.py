@@ -30,7 +30,7 @@ PROGRAMS: Final = ("bin", "usr/bin")
 
 def digest(plan: BuilderPlan, layers: Sequence[str]) -> str:
     """The builder by content; ``layers`` are the digests of the base's layers."""
-    value = [VERSION, list(layers), [list(row) for row in plan.pins], plan.image, [list(row) for row in LINKS]]
+    value = [VERSION, list(layers), [list(row) for row in plan.pins], plan.image_digest, [list(row) for row in LINKS]]
     return hashlib.sha256(canonical(value)).hexdigest()
 
 

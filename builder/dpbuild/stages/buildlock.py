@@ -72,10 +72,10 @@ def dumps(lock: BuildLock) -> str:
 
 def _builder_row(plan: BuilderPlan) -> dict[str, object]:
     row: dict[str, object] = {"platform": plan.platform, "base": plan.base}
-    row |= {"image": plan.image} if plan.image else {}
+    row |= {"image": plan.image, "image-digest": plan.image_digest} if plan.image else {}
     row |= {"suite": plan.suite, "wanted": plan.wanted} if plan.suite else {}
     # One line for each package, not a table: there are about a hundred.
-    return {**row, "pins": [" ".join(pin) for pin in plan.pins]}
+    return {**row, "pins": [" ".join(pin) for pin in plan.pins]} if plan.pins else row
 
 
 def loads(text: str) -> BuildLock:
@@ -138,4 +138,5 @@ def _builder(read: Reader, row: Table, path: str) -> BuilderPlan:
         wanted=read.texts(row, "wanted", path),
         pins=tuple(pins),
         image=read.text(row, "image", path, default=""),
+        image_digest=read.text(row, "image-digest", path, default=""),
     )

@@ -175,11 +175,13 @@ class Builds:
 
     def _plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
         """The builder: as it is locked, if it was locked for this very base."""
-        wanted = tuple(sorted({*packages, *self.config.builder.packages}))
+        # An image has what it has.
+        image = self.config.builder.image
+        wanted = () if image else tuple(sorted({*packages, *self.config.builder.packages}))
         key = str(base.platform), wanted
         self.planned.add(key)
         known = self.plans.get(key)
-        if known is not None and known.base == str(base.descriptor.digest):
+        if known is not None and (known.base, known.image) == (str(base.descriptor.digest), image):
             return known
         if self.locked:
             raise LockStale(

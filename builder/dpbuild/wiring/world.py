@@ -53,8 +53,20 @@ class World(Images):
             archive = None if self._settings.offline else self.debian(config)
             return DebianBuilders(archive, self.store, self.reporter, base_folder)
 
+        image = None
+        if config.builder.image:
+            from dpbuild.adapters.builder_image import ImageBuilder
+
+            image = ImageBuilder(
+                config.builder.image,
+                lambda reference, platform: self.source(reference, (platform,), config),
+                self.store,
+                self.reporter,
+                self.unpacked,
+            )
         return SandboxBuilders(
             debian=debian,
+            image=image,
             sandbox=functools.cache(lambda: self.sandbox(kind)),
             base_folder=base_folder,
             store=self.store,
