@@ -61,10 +61,16 @@ def _memory(key: str, value: object, problems: Problems) -> int | None:
     return size
 
 
+def _resolve(key: str, value: object, problems: Problems) -> bool | None:
+    if read_flag(key, value, problems):
+        problems.add(key, f"{key} = true is not supported by this version")
+    return False
+
+
 _KEYS: Final[Mapping[str, Callable[[str, object, Problems], Any]]] = {
     "image": parsed(_image),
     "packages": read_packages,
-    "resolve": read_flag,
+    "resolve": _resolve,
     "network": read_flag,
     "env": read_pairs,
     "timeout": _timeout,

@@ -66,7 +66,7 @@ own.run.packages = ["libown1"]
 [builder]
 image = "registry.example/python-dev:3.13"
 packages = ["libown-dev"]
-resolve = true
+resolve = false
 network = true
 env = {CC = "gcc-13"}
 timeout = "1h5m"
@@ -110,7 +110,7 @@ def test_every_key(place):
     assert config.builder == BuilderConfig(
         image="registry.example/python-dev:3.13",
         packages=("libown-dev",),
-        resolve=True,
+        resolve=False,
         network=True,
         env=(("CC", "gcc-13"),),
         timeout=3900,
@@ -128,6 +128,7 @@ def test_every_key(place):
         ("timeout = true", "builder.timeout must be a time"),
         ('memory = "1k"', "builder.memory must be a size of 64m or more"),
         ("memory = 5", "builder.memory must be a string"),
+        ("resolve = true", "builder.resolve = true is not supported by this version"),
         ('image = "oci:"', "builder.image"),
         ('packages = ["No Package"]', "not the name of a Debian package"),
         ('pakages = ["gcc"]', "did you mean 'packages'"),
