@@ -33,6 +33,7 @@ class LockOptions:
     upgrade_packages: tuple[str, ...] = ()
     upgrade_base: bool = False
     builder: str = "auto"
+    resolver: str = "uv"
 
 
 def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptions, world: World) -> tuple[str, ...]:
@@ -156,7 +157,7 @@ def _make_lock(
         new = lock_stage.make_lock(
             config,
             targets,
-            world.resolver,
+            world.resolver if options.resolver == "uv" else builds.pip_tools(bases.get),
             project.read,
             base_digest=str(first.root.digest),
             base_date=max(dates),

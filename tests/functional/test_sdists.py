@@ -51,7 +51,7 @@ def wheels(bench: Bench) -> Iterator[tuple[str, bytes]]:
 
 def runs(bench: Bench, dpbuild: Callable[..., Ran]) -> str:
     """What the image says."""
-    done = dpbuild("run", f"oci:{bench.output}", "--builder", "bubblewrap", env=bench.environment)
+    done = dpbuild("run", "--builder", "bubblewrap", f"oci:{bench.output}", env=bench.environment)
     return str(done.out)
 
 

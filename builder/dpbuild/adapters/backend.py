@@ -28,11 +28,11 @@ from dpbuild.stages import audit
 LEGACY: Final = "setuptools.build_meta:__legacy__"
 _LAST_LINES: Final = 25
 # Who builds: not root, so that nothing outside of the writable folders can be written to.
-_USER: Final = "65532:65532"
+USER: Final = "65532:65532"
 # Debug information would be most of what is compiled, and holds paths of the builder.
 _FLAGS: Final = (("CFLAGS", "-g0"), ("CXXFLAGS", "-g0"))
 # Where the host's CA bundle is for what has network.
-_BUNDLE: Final = "/build/ca-certificates.pem"
+BUNDLE: Final = "/build/ca-certificates.pem"
 # What resolvers and network stacks say where there is no network (gai_strerror(3), errno(3), curl, git).
 _NETWORK: Final = re.compile(
     r"Temporary failure in name resolution|Name or service not known|Network is unreachable"
@@ -161,7 +161,7 @@ class SandboxBackend:
         """The commands that bring what an sdist lacks. Nothing of the network is left for the build itself."""
         limits = self._environment
         bundle = limits.outside.ca_bundle
-        env = {**dict(limits.outside.env), **self._variables(), **({"SSL_CERT_FILE": _BUNDLE} if bundle else {})}
+        env = {**dict(limits.outside.env), **self._variables(), **({"SSL_CERT_FILE": BUNDLE} if bundle else {})}
         for command in limits.fetch:
             sandbox, root = self._start()
             what = f"ended its fetch step {' '.join(command)} with status"
@@ -172,10 +172,10 @@ class SandboxBackend:
                         argv=command,
                         env=tuple(sorted(env.items())),
                         working_dir=SOURCE,
-                        mounts=(*found.mounts(), *([Mount(source=bundle, target=_BUNDLE)] if bundle else [])),
+                        mounts=(*found.mounts(), *([Mount(source=bundle, target=BUNDLE)] if bundle else [])),
                         timeout=limits.timeout,
                         network=True,
-                        user=_USER,
+                        user=USER,
                     )
                 )
             except TimedOut as late:
@@ -210,7 +210,7 @@ class SandboxBackend:
                     mounts=found.mounts(),
                     timeout=limits.timeout,
                     network=limits.network,
-                    user=_USER,
+                    user=USER,
                 )
             )
         except TimedOut as late:

@@ -1,6 +1,6 @@
 """The builders of one run: which root and which sandbox a build backend gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +10,7 @@ from dpbuild.adapters.builder_image import ImageBuilder
 from dpbuild.adapters.store import DiskStore
 from dpbuild.debian.suites import SUITES
 from dpbuild.errors import SandboxError, TargetError
+from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan
 from dpbuild.model.config import BuilderConfig
@@ -35,6 +36,7 @@ class SandboxBuilders:
         logs: Path,
         config: BuilderConfig,
         reporter: Reporter,
+        indexes: Callable[[], Mapping[str, str]],
         outside: Outside = Outside(),  # noqa: B008 - it is frozen
     ) -> None:
         self._debian = debian
@@ -45,6 +47,7 @@ class SandboxBuilders:
         self._logs = logs
         self._config = config
         self._reporter = reporter
+        self._indexes = indexes
         self._outside = outside
         self._said: set[str] = set()
 
@@ -62,14 +65,40 @@ class SandboxBuilders:
             )
         return self._debian().plan(base, suite, packages)
 
+    def pip_compile(
+        self,
+        base: Base,
+        plan: BuilderPlan,
+        wheels: Sequence[Artifact],
+        files: Sequence[tuple[str, str]],
+        arguments: Sequence[str],
+    ) -> str:
+        """What pip-compile makes of the files in the builder."""
+        from dpbuild.adapters.pip_compile import compile_in, pip_environment
+
+        return compile_in(
+            lambda: self._start(base, plan),
+            self._store,
+            self._reading(base, plan).facts.interpreter,
+            wheels,
+            dict(files),
+            arguments,
+            outside=self._outside,
+            index=pip_environment(self._indexes()),
+            timeout=self._config.timeout,
+        )
+
+    def _reading(self, base: Base, plan: BuilderPlan | None) -> Base:
+        """What the facts of the builder are read from."""
+        return base if self._image is None or plan is None else self._image.read(base, plan)
+
     def backend(self, base: Base, plan: BuilderPlan | None, build: Build) -> SandboxBackend:
         """What builds in it."""
         config = self._config
         identity = "base" if plan is None else stage.digest(plan, [str(row.digest) for row in base.manifest.layers])
-        builder = base if self._image is None or plan is None else self._image.read(base, plan)
         return SandboxBackend(
             base.facts,
-            builder.facts.interpreter,
+            self._reading(base, plan).facts.interpreter,
             lambda: self._start(base, plan),
             self._store,
             self._logs,

@@ -26,6 +26,13 @@ from dpbuild.cli import options
     help="Take the newest version of this package; repeat.",
 )
 @click.option("--upgrade-base", is_flag=True, envvar="DPBUILD_UPGRADE_BASE", help="Take what the base's tag names now.")
+@click.option(
+    "--resolver",
+    type=click.Choice(["uv", "pip-tools"]),
+    default="uv",
+    envvar="DPBUILD_RESOLVER",
+    help="pip-tools resolves in the builder, with the base's own interpreter.",
+)
 @options.builder
 @options.platforms
 @options.base
@@ -55,6 +62,7 @@ def command(path: Path, **given: Any) -> None:
             upgrade_packages=options.split(given["upgrade_packages"]),
             upgrade_base=given["upgrade_base"],
             builder=given["builder"],
+            resolver=given["resolver"],
         ),
         world,
     )

@@ -37,5 +37,18 @@ class Builders(Protocol):
     def plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
         """What a builder for ``base`` with these Debian packages consists of now; asks the archive."""
 
+    def pip_compile(
+        self,
+        base: Base,
+        plan: BuilderPlan,
+        wheels: Sequence[Artifact],
+        files: Sequence[tuple[str, str]],
+        arguments: Sequence[str],
+    ) -> str:
+        """What pip-compile, which is among ``wheels``, makes of ``requirements.in`` among ``files`` (name, text).
+
+        With network, and the host's indexes. Raises UnsupportedRequirement (41), LockError (40), SandboxError (100).
+        """
+
     def backend(self, base: Base, plan: BuilderPlan | None, build: Build) -> Backend:
         """What builds in it; without a plan in the base itself, which has no compiler. Nothing is unpacked yet."""

@@ -1,6 +1,6 @@
 """What one run builds from source: the app and sdists, each with its recipe, its builder and locked requirements."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
@@ -14,16 +14,20 @@ from dpbuild.model.config import Config, Project
 from dpbuild.model.files import ProjectFile
 from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.model.recipe import Build
+from dpbuild.model.target import Target
+from dpbuild.oci.platform import Platform
 from dpbuild.ports.backend import Backend, Builders, Source
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.world import Blob, World
 from dpbuild.pypa import metadata
 from dpbuild.pypa.metadata import Metadata
-from dpbuild.stages import buildlock, recipes, sdist
+from dpbuild.stages import buildlock, piptools, recipes, sdist
 from dpbuild.stages.app import files_key
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.building import Work, requires
 from dpbuild.stages.buildlock import APP, NAME
+from dpbuild.stages.lock import build_stale, make_build_lock
+from dpbuild.stages.piptools import PipToolsResolver
 from dpbuild.stages.sdist import Sdist
 from dpbuild.stages.select import select
 from dpbuild.stages.target import target
@@ -97,6 +101,30 @@ class Builds:
             raise UnsupportedRequirement(f"{artifact.filename} says that it is {said.name} {said.version}")
         return said
 
+    def pip_tools(self, base_of: Callable[[Platform], Base]) -> PipToolsResolver:
+        """A resolver that runs pip-compile in the builder for the base of the platform that is resolved for."""
+
+        def compiled(goal: Target, files: tuple[tuple[str, str], ...], arguments: tuple[str, ...]) -> str:
+            base = base_of(goal.platform)
+            key = piptools.UNIT, str(base.platform)
+            lock = self.units.get(key)
+            if lock is None or build_stale(lock, piptools.REQUIRES, goal, self.config.find_links):
+                links, directory = self.config.find_links, self.config.directory
+                lock = make_build_lock(
+                    piptools.REQUIRES, goal, self.world.resolver, find_links=links, directory=directory, previous=lock
+                )
+            self.units[key] = lock
+            self.used.add(key)
+            wheels = self._fetched(lock, goal)
+            return self.builders.pip_compile(base, self._plan(base, ()), wheels, files, arguments)
+
+        return PipToolsResolver(inner=self.world.resolver, compile=compiled)
+
+    def _fetched(self, lock: Lock, goal: Target) -> tuple[Artifact, ...]:
+        world = self.world
+        chosen = select(lock.packages, goal, where=NAME)
+        return fetch_all(chosen, self.config.directory, world.store, world.fetcher, world.reporter)
+
     def _app(self, base: Base, files: tuple[ProjectFile, ...]) -> Work:
         backend = self._backend(base, Build(), compiler=self.compiles(files))
         return self._prepared(base, "the app's wheel", self.config.project, files, files_key(files), backend)
@@ -130,13 +158,7 @@ class Builds:
             target=goal,
             backend=backend,
             resolver=world.resolver,
-            fetch=lambda lock: fetch_all(
-                select(lock.packages, goal, where=NAME),
-                self.config.directory,
-                world.store,
-                world.fetcher,
-                world.reporter,
-            ),
+            fetch=lambda lock: self._fetched(lock, goal),
             store=world.store,
             reporter=world.reporter,
             find_links=self.config.find_links,

@@ -73,6 +73,7 @@ class World(Images):
             logs=self.cache / "logs",
             config=config.builder,
             reporter=self.reporter,
+            indexes=lambda: self._indexes.environment,
             outside=Outside(
                 env=tuple((name, self._env[name]) for name in _PROXIES if name in self._env),
                 ca_bundle=self._env.get("SSL_CERT_FILE", ""),
