@@ -1,9 +1,10 @@
 """The project's folder on disk."""
 
+import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ from dpbuild.model.files import ProjectFile
 class DiskProject:
     """The project on disk (``ports/project.py``). ``env`` is what git is run with.
 
-    ``written`` are the files and folders that this run writes; those in the project are no part of it.
+    ``written`` are the files and folders that this run writes; those in the project are no part of it. ``note`` tells
+    the user, once, what is left out though no rule of theirs says so.
     """
 
-    def __init__(self, directory: Path, env: dict[str, str], written: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        env: dict[str, str],
+        written: Iterable[Path] = (),
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._path = directory
         self._env = env
+        self._note = functools.cache(note)
         names = (os.path.relpath(os.path.realpath(path), directory.resolve()) for path in written)
         self._own = frozenset(name for name in names if name != "." and not name.startswith("../"))
         self._trace = Trace()
@@ -96,11 +105,11 @@ class DiskProject:
 
     def app_files(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """What a copied app consists of."""
-        return collect(self._path, include, exclude, self._trace, self._own)
+        return collect(self._path, include, exclude, self._trace, self._own, self._note)
 
     def build_files(self) -> tuple[ProjectFile, ...]:
         """What a build backend gets to see."""
-        return build_tree(self._path, self._trace, self._own)
+        return build_tree(self._path, self._trace, self._own, self._note)
 
     def named(self, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """The files and folders that configuration names."""

@@ -9,8 +9,9 @@ import fnmatch
 import hashlib
 import os
 import posixpath
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -35,7 +36,16 @@ _SECRETS: Final = (
     ".env", ".env.*", "!.env.example", "!.env.sample", "!.env.template", "*.pem", "*.key", "*.p12", "*.pfx",
     "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", "pip.conf", ".npmrc", ".git-credentials",
     ".pgpass", ".aws/", ".ssh/", ".gnupg/", ".docker/", ".kube/", "credentials.json", "*.kdbx",
+    "*.jks", "*.keystore", "*.ppk", ".htpasswd", ".dockercfg", ".envrc", ".vault-token", ".terraformrc", "*.tfstate",
+    "*.tfstate.*", "kubeconfig", ".boto", ".s3cfg",
 )  # fmt: skip
+# A private key under any name, also in JSON (RFC 7468; OpenSSH's and OpenPGP's forms are alike).
+_PRIVATE_KEY: Final = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\r?\n|\\n)")
+# Keys are smaller; and code that has one in it is code.
+_LARGEST_KEY: Final = 1 << 16
+_CODE: Final = (".py", ".pyi", ".pyx", ".c", ".h", ".so")
+
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,8 @@ class _Rules:
     include: "GitIgnoreSpec"
     wanted: tuple[str, ...]
     exclude: "GitIgnoreSpec"
+    # Whether what holds a private key is left out.
+    keys: bool = True
 
 
 def collect(
@@ -61,14 +73,16 @@ def collect(
     exclude: tuple[str, ...] = (),
     trace: Trace | None = None,
     own: frozenset[str] = frozenset(),
+    note: Note = lambda text: None,
 ) -> tuple[ProjectFile, ...]:
     """The app's files, sorted by path, each hashed. Raises ConfigError for links out of the project.
 
-    ``own`` are paths that this run writes to; they are passed over, here and in the others, as if not there.
+    ``own`` are paths that this run writes to; they are passed over, here and in the others, as if not there. ``note``
+    says which files are left out because of what they hold.
     """
     from pathspec import GitIgnoreSpec
 
-    view = _View(directory, directory.resolve(), trace or Trace(), own)
+    view = _View(directory, directory.resolve(), trace or Trace(), own, note)
     rules = _Rules(
         fixed=GitIgnoreSpec.from_lines((*_LEFT_BEHIND, *_SECRETS)),
         docker=DockerIgnore(view.lines(".dockerignore")),
@@ -80,7 +94,10 @@ def collect(
 
 
 def build_tree(
-    directory: Path, trace: Trace | None = None, own: frozenset[str] = frozenset()
+    directory: Path,
+    trace: Trace | None = None,
+    own: frozenset[str] = frozenset(),
+    note: Note = lambda text: None,
 ) -> tuple[ProjectFile, ...]:
     """What a build backend gets to see: everything but what was left behind; its own rules choose among it."""
     from pathspec import GitIgnoreSpec
@@ -88,7 +105,7 @@ def build_tree(
     nothing = GitIgnoreSpec.from_lines(())
     kept = tuple(row for row in _LEFT_BEHIND if row not in (".gitignore", ".gitattributes"))
     rules = _Rules(GitIgnoreSpec.from_lines((*kept, *_SECRETS)), DockerIgnore(()), nothing, (), nothing)
-    found = _walk(_View(directory, directory.resolve(), trace or Trace(), own), "", None, rules)
+    found = _walk(_View(directory, directory.resolve(), trace or Trace(), own, note), "", None, rules)
     return tuple(sorted(found, key=lambda file: file.path))
 
 
@@ -101,7 +118,9 @@ def named(
     found: dict[str, ProjectFile] = {}
     view = _View(directory, directory.resolve(), trace or Trace(), own)
     nothing = GitIgnoreSpec.from_lines(())
-    rules = _Rules(GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing)
+    rules = _Rules(
+        GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing, keys=False
+    )
     for source in sources:
         path = PurePosixPath(source)
         if path.is_absolute() or ".." in path.parts:
@@ -130,6 +149,7 @@ class _View:
     root: Path
     trace: Trace
     own: frozenset[str]
+    note: Note = lambda text: None
 
     def lines(self, path: str) -> list[str]:
         """The lines of a text file; none where there is none."""
@@ -219,8 +239,29 @@ def _walk(view: "_View", folder: str, ignores: "_Stack | None", rules: _Rules) -
                 yield from _walk(view, path, ignores, rules)
         else:
             file = view.file(path, row.stat(follow_symlinks=False))
-            if file is not None:
-                yield file
+            if file is None:
+                continue
+            if rules.keys and _holds_key(file) and not _named(path, rules):
+                # A build backend's files are not chosen by include.
+                hint = "" if ignores is None else f'; include = ["{path}"] takes it in'
+                view.note(f"{path} is left out, because it holds a private key{hint}")
+                continue
+            yield file
+
+
+def _holds_key(file: ProjectFile) -> bool:
+    if file.open is None or file.size > _LARGEST_KEY or file.path.endswith(_CODE):
+        return False
+    with file.open() as content:
+        return _PRIVATE_KEY.search(content.read()) is not None
+
+
+def _named(path: str, rules: _Rules) -> bool:
+    """Whether an include pattern means this file, by more than ``*``."""
+    name = path.rpartition("/")[2]
+    segments = (segment for row in rules.wanted for segment in row.split("/"))
+    meant = any(segment.strip("*?") and fnmatch.fnmatchcase(name, segment) for segment in segments)
+    return meant and bool(rules.include.match_file(path))
 
 
 def _left_out(path: str, *, is_folder: bool, ignores: _Stack | None, rules: _Rules) -> bool:

@@ -112,7 +112,7 @@ class Surroundings:
         self._directory = directory
         kept = ("PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
         env = {name: self._env[name] for name in kept if name in self._env}
-        return DiskProject(directory, {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}, written)
+        return DiskProject(directory, {**env, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}, written, self.reporter.note)
 
     def write_json(self, path: Path, value: dict[str, Any]) -> None:
         """Write a JSON file at once. Raises OutputError."""

@@ -187,7 +187,8 @@ def test_include_reaches_into_ignored_folders(project: DiskProject, include: str
 SECRETS = [
     ".env", ".env.production", "sub/.env", "server.key", "certs/tls.pem", "x.p12", "x.pfx", "id_rsa", "deploy/id_ed25519",
     ".netrc", ".pypirc", ".npmrc", ".git-credentials", ".pgpass", ".aws/credentials", ".ssh/config", ".kube/config",
-    ".docker/config.json", "credentials.json", "x.kdbx",
+    ".docker/config.json", "credentials.json", "x.kdbx", "x.jks", "x.keystore", "x.ppk", ".htpasswd", ".envrc",
+    ".vault-token", ".terraformrc", "terraform.tfstate", "terraform.tfstate.backup", "deploy/kubeconfig",
 ]  # fmt: skip
 
 
@@ -204,6 +205,40 @@ def test_a_pattern_that_names_everything_names_no_secrets(project: DiskProject, 
     write(project, ".gitignore", "/config/\n")
     fill(project, "app.py", "config/app.toml", "config/.env", "config/tls.key", ".git/config", "x/__pycache__/y.pyc")
     assert taken(project, (pattern,)) == ["app.py", "config/app.toml"]
+
+
+BEGIN = "-----BEGIN "
+KEYS = {
+    "deploykey": f"{BEGIN}OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n",
+    "notes.txt": f"Bag Attributes\n    localKeyID: 01\n{BEGIN}PRIVATE KEY-----\r\nMIIE\r\n",
+    "conf/tls": f"{BEGIN}CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n{BEGIN}RSA PRIVATE KEY-----\nMIIE\n",
+    "service-account.json": '{"private_key": "' + BEGIN + 'PRIVATE KEY-----\\nMIIE\\n"}',
+    "release.asc": f"{BEGIN}PGP PRIVATE KEY BLOCK-----\n\nlQ\n",
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_private_key_stays_out_under_any_name_and_that_is_said(tmp_path: Path, name: str) -> None:
+    said: list[str] = []
+    (tmp_path / "project").mkdir()
+    project = DiskProject(tmp_path / "project", ENV, note=said.append)
+    fill(project, "app.py")
+    write(project, name, KEYS[name])
+    assert taken(project) == taken(project) == ["app.py"]
+    assert said == [f'{name} is left out, because it holds a private key; include = ["{name}"] takes it in']
+    assert [file.path for file in project.build_files()] == ["app.py"]
+    assert said[1:] == [f"{name} is left out, because it holds a private key"]
+    for pattern in ("*", "**", "conf", "conf/*"):
+        assert taken(project, (pattern,)) == ["app.py"]
+    assert taken(project, (name,)) == sorted(["app.py", name])
+    assert [file.path for file in project.named((name,))] == [name]
+
+
+def test_what_only_speaks_of_keys_stays_in(project: DiskProject) -> None:
+    write(project, "keys.py", KEYS["deploykey"])
+    write(project, "README.md", f"A key begins with {BEGIN}PRIVATE KEY-----, and is secret.\n")
+    write(project, "ca.txt", f"{BEGIN}CERTIFICATE-----\nMIIC\n{BEGIN}PUBLIC KEY-----\nMIIC\n")
+    assert taken(project) == ["README.md", "ca.txt", "keys.py"]
 
 
 def test_patterns_for_secrets_name_them(project: DiskProject) -> None:
