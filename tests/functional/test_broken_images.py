@@ -275,15 +275,18 @@ def test_files_that_facts_are_read_from(path: str, data: bytes, message: str, li
 # The other verbs
 
 
-@pytest.mark.parametrize("verb", ["build", "lock", "check"])
+@pytest.mark.parametrize("verb", ["build", "lock", "check", "sbom", "diff"])
 @pytest.mark.parametrize("kind", ["damaged", "hostile"])
 def test_every_verb_that_reads_an_image(verb: str, kind: str, bare: Bench) -> None:
     blob = GOOD[:-8] + bytes(8) if kind == "damaged" else gzip.compress(header("../x") + bytes(1024))
     reference = image(bare.tmp / "image", blob)
+    other = make_image(bare.tmp / "other", *debian(), config=CONFIG)
     words = {
         "build": ("build", bare.project, "-o", bare.output, "--base", reference),
         "lock": ("lock", bare.project, "--base", reference),
         "check": ("check", reference, "--platform", "linux/amd64"),
+        "sbom": ("sbom", reference, "--platform", "linux/amd64"),
+        "diff": ("diff", f"oci:{other.path}", reference, "--platform", "linux/amd64"),
     }[verb]
     done = bare.run(*words)
 
