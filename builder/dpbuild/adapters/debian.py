@@ -269,7 +269,13 @@ class DebianArchive:
         with self._pin_lock:
             key = (codename, architecture, names)
             if key not in self._rows:
-                self._rows[key] = self.rows(codename, architecture, names)
+                # What a closure has read already need not be read again.
+                index = self._packages.get((codename, architecture))
+                try:
+                    found = None if index is None else [row for name in sorted(names) for row in index.versions(name)]
+                except BadIndex as problem:
+                    raise BaseImageError(f"the index of {codename} cannot be used: {problem}") from None
+                self._rows[key] = self.rows(codename, architecture, names) if found is None else tuple(found)
             return self._rows[key]
 
     def _verified(self, url: str, sha256: str, size: int, name: str) -> bytes:
