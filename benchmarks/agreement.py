@@ -16,6 +16,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ GROUPS = {
     "arrow": "pyarrow polars duckdb netCDF4 shapely rasterio fiona pyproj",
     "ml": "tokenizers sentencepiece onnxruntime faiss-cpu",
     "loaders": "pyenchant wand cairosvg pysdl2 soundcard pylsl pyusb hidapi freetype-py rtree pygit2 pikepdf av",
+    "built": "mysqlclient pycairo",
     "clients": "oracledb pymssql confluent-kafka psutil pyyaml aiohttp pygame gmpy2 tables rawpy pyqt6",
 }
 PLATFORM = "linux/amd64"
@@ -167,24 +169,30 @@ def said(row: dict[str, str]) -> str:
 
 
 def table(results: dict[Case, dict[str, Any]]) -> str:
-    rows: dict[str, dict[Case, Row]] = {}
+    """What does not simply work, one line for each distribution and outcome; then everything else by name."""
+    rows: dict[tuple[str, str, str, str], list[Case]] = {}
+    quiet: dict[str, str] = {}
     for case, result in results.items():
         for row in compare(result):
-            rows.setdefault(row.distribution, {})[case] = row
-    out = ["| distribution | image | imports | `check` | verdict |", "|---|---|---|---|---|"]
-    quiet: dict[str, list[str]] = {}
-    for name, by_case in sorted(rows.items()):
-        for case, row in by_case.items():
             if row.verdict == "works, as said":
-                quiet.setdefault(name, []).append(case.suite + ("" if case.bare else " with recipes"))
+                quiet.setdefault(row.distribution.partition(" ")[0], row.distribution)
                 continue
             failed = "; ".join(f"`{module}`: {text}" for module, text in row.failed.items()) or "all work"
-            text = "; ".join(f"`{module}`: {why}" for module, why in row.predicted.items()) or "no error"
-            where = f"{case.suite}, {'no Debian packages' if case.bare else 'with recipes'}"
-            out.append(f"| {name} | {where} | {cell(failed)} | {cell(text)} | {row.verdict} |")
-    out += ["", "All top-level modules can be imported, and `check` has no error of ABI or LIB:", ""]
-    out += [f"- {name} ({', '.join(dict.fromkeys(where))})" for name, where in sorted(quiet.items())]
-    return "\n".join(out) + "\n"
+            why = "; ".join(text for text in row.predicted.values()) or "no error"
+            # Lines of sources, and what only one suite lacks, are in the finding itself.
+            why = re.sub(r" \(line \d+\)|; find_library asks [^;]*", "", why)
+            others = sorted({text for problem in row.failed.values() if (text := explained(problem))})
+            verdict = "; ".join([row.verdict, *(others if not row.predicted else [])])
+            rows.setdefault((row.distribution, failed[:160], why, verdict), []).append(case)
+    out = ["| distribution | images | what Python says | what `check` says | verdict |", "|---|---|---|---|---|"]
+    for (name, failed, why, verdict), cases in sorted(rows.items()):
+        where = ", ".join(f"{case.suite}{'' if case.bare else ' with recipes'}" for case in cases)
+        out.append(f"| {name} | {where} | {cell(failed)} | {cell(why)} | {verdict} |")
+    names = ", ".join(version for _, version in sorted(quiet.items()))
+    text = (
+        "In these all imports work, and `check` has no error of ABI or LIB; those of the table, too, in other images:"
+    )
+    return "\n".join([*out, "", *textwrap.wrap(text, 120), "", *textwrap.wrap(names, 120)]) + "\n"
 
 
 def cell(text: str) -> str:

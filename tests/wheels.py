@@ -26,7 +26,8 @@ def unpack(need: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
             _download(place, requirement, python, platform)
         (wheel,) = place.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            return {f"{site}/{row.filename}": File(archive.read(row)) for row in archive.infolist() if not row.is_dir()}
+            rows = [row for row in archive.infolist() if not row.is_dir() and ".data/" not in row.filename]
+            return {f"{site}/{row.filename}": File(archive.read(row)) for row in rows}
 
     return get
 

@@ -4,6 +4,7 @@ Most images have nothing that cannot be loaded, and then no source is read.
 """
 
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -17,16 +18,19 @@ from dpbuild.stages.proof.subject import Subject
 from dpbuild.stages.proof.tracing.finder import Finder
 from dpbuild.stages.proof.tracing.graph import Source, importers, relevant
 from dpbuild.stages.proof.tracing.libraries import Libraries, names_of
-from dpbuild.stages.proof.tracing.trace import Trace, Tracer
+from dpbuild.stages.proof.tracing.trace import Budget, Trace, Tracer
 from dpbuild.stages.proof.tracing.values import Cause
 
 _USES: Final[dict[str, Literal["find", "open"]]] = {"find_library": "find", "load_library": "open"}
+# Nothing but a test runner imports these.
+_TESTS: Final = re.compile(r"/(?:tests|testing|_examples)/")
 # Windows' own libraries, which sources name without an ending.
 _WINDOWS: Final = frozenset(
     {"advapi32", "dbghelp", "gdi32", "iphlpapi", "kernel32", "mpr", "msvcrt", "ntdll", "ole32", "psapi", "rpcrt4"}
     | {"secur32", "setupapi", "shell32", "shlwapi", "ucrtbase", "user32", "version", "winmm", "winspool", "ws2_32"}
 )
 
+_MOST_TEXT: Final = 128 << 20
 # How many modules that import something broken are tried.
 _MOST_PARTS: Final = 3
 
@@ -148,6 +152,8 @@ def _sources(subject: Subject, facts: Facts) -> Iterator[tuple[str, Use]]:
     """What sources outside of the standard library ask for by name, which may be computed."""
     for path, scan in subject.scanned.items():
         for use in scan.uses:
+            if _TESTS.search(path):
+                continue
             if use.kind in _USES and (not path.startswith(f"{facts.stdlib}/") or "-packages/" in path):
                 yield path, use
 
@@ -184,9 +190,11 @@ def _traces(
     misfits = frozenset(row.extension.path for row in bad if row.misfit is not None)
     broken = frozenset(row.extension.path for row in bad if row.extension.plain)
 
+    budget = Budget()
+
     def trace(name: str, followed: frozenset[str], *, whole: bool) -> Trace:
         libraries = Libraries(subject, facts, loader, misfits=misfits, broken=broken)
-        return Tracer(subject, facts, libraries, finder, followed).trace(name, whole=whole)
+        return Tracer(subject, facts, libraries, finder, followed, budget).trace(name, whole=whole)
 
     followed = relevant(texts, roots, targets) | frozenset(targets)
     whole = [trace(root, followed, whole=True) for root in roots]
@@ -195,7 +203,8 @@ def _traces(
     failing = {row.module for row in whole if row.fails}
     for target in sorted(parts):
         if _root(target, finder) not in failing:
-            for name in importers(texts, target)[:_MOST_PARTS]:
+            names = [name for name in importers(texts, target) if not _TESTS.search(f"/{name.replace('.', '/')}/")]
+            for name in names[:_MOST_PARTS]:
                 yield trace(name, relevant(texts, [name], [target]) | {name, target}, whole=False)
 
 
@@ -206,7 +215,7 @@ def _texts(subject: Subject, roots: list[str]) -> dict[str, Source]:
     files = {real[1:] for row in subject.sys_path for top in tops if (real := subject.real(f"{row}/{top}.py"))}
     prefixes = tuple(f"{row}/" for row in folders)
     paths = [path for path in subject.tree.paths() if path.endswith(".py")]
-    wanted = [path for path in paths if path in files or path.startswith(prefixes)]
+    wanted = list(_bounded(subject, (path for path in paths if path in files or path.startswith(prefixes))))
     subject.contents.prefetch(wanted)
     found: dict[str, Source] = {}
     for path in wanted:
@@ -215,6 +224,17 @@ def _texts(subject: Subject, roots: list[str]) -> dict[str, Source]:
             text = subject.contents.get(path) or b""
             found.setdefault(name, Source(text, path.endswith("/__init__.py")))
     return found
+
+
+def _bounded(subject: Subject, paths: Iterable[str]) -> Iterator[str]:
+    """As many as fit into memory; no honest package has more sources."""
+    left = _MOST_TEXT
+    for path in paths:
+        entry = subject.tree.follow(path)
+        left -= entry.size if entry is not None else 0
+        if left < 0:
+            return
+        yield path
 
 
 def _lookups(sources: Iterable[tuple[str, Use]]) -> Iterator[Lookup]:

@@ -139,7 +139,7 @@ def _call(node: ast.Call) -> Iterator[tuple[str, str]]:
             yield "import", first.partition(".")[0]
     elif name.lstrip("_") == "find_library":
         yield "find_library", first
-    elif name in _LOADERS and node.args:
+    elif name in _LOADERS and node.args and not _is_none(node.args[0]):
         yield "load_library", first
     elif name == "ZoneInfo" and first:
         yield "zone", first
@@ -154,6 +154,11 @@ def _call(node: ast.Call) -> Iterator[tuple[str, str]]:
             yield "shell", f"{of}.{name} with shell=True"
         elif program := first or _first(node):
             yield "program", program
+
+
+def _is_none(node: ast.AST) -> bool:
+    """Whether it is the program itself that is opened."""
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _first(node: ast.Call) -> str:

@@ -10,7 +10,7 @@ from dpbuild.stages.proof.loader import Loader
 from dpbuild.stages.proof.tracing.finder import Finder
 from dpbuild.stages.proof.tracing.graph import Source, relevant
 from dpbuild.stages.proof.tracing.libraries import Libraries
-from dpbuild.stages.proof.tracing.trace import Trace, Tracer
+from dpbuild.stages.proof.tracing.trace import Budget, Trace, Tracer
 
 BROKEN = make_elf(needed=("libnone.so.1",))
 FINE = make_elf(needed=("libc.so.6",))
@@ -25,9 +25,9 @@ def trace(files: dict[str, str | bytes], module: str = "pkg") -> Trace:
     names = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files}
     broken = frozenset(f"/{SITE}/{name}" for name, body in files.items() if body == BROKEN and name.endswith("lib.so"))
     libraries = Libraries(subject, subject.facts, Loader(subject, subject.facts), broken=broken)
-    return Tracer(subject, subject.facts, libraries, Finder(subject, subject.facts, every), frozenset(names)).trace(
-        module
-    )
+    return Tracer(
+        subject, subject.facts, libraries, Finder(subject, subject.facts, every), frozenset(names), Budget()
+    ).trace(module)
 
 
 def fails(source: str, **more: str | bytes) -> bool:
@@ -117,6 +117,30 @@ def test_imports_that_fail(name: str) -> None:
 @pytest.mark.parametrize("name", WORKING)
 def test_imports_that_work_or_may(name: str) -> None:
     assert not fails(WORKING[name], **MORE)
+
+
+HOSTILE = {
+    "doubling": "s = 'x'\nfor i in (1,) * 1 + tuple('a' for a in 'b'):\n    pass\n" + "s = s + s\n" * 200,
+    "doubling a list": "s = [1]\n" + "s.extend(s)\n" * 200 + "s = s + s\n" * 100,
+    "a width": "s = '%999999999d' % 1\nt = '{:999999999}'.format(1)\n",
+    "replacing": "s = 'a'\n" + "s = s.replace('a', 'aa')\n" * 100,
+    "joining": "s = 'a'\n" + "s = s.join((s, s, s))\n" * 100,
+    "deep calls": "def f(x):\n    return f(f(f(x)))\nf(1)\n",
+    "deep nesting": "x = " + "(" * 150 + "1" + ")" * 150 + "\n",
+    "a loop": "while True:\n    pass\n",
+    "loops in loops": "".join(f"{'  ' * i}for a{i} in {'(' + '1,' * 60 + ')'}:\n" for i in range(12))
+    + "  " * 12
+    + "pass\n",
+    "branches": "import os\n" + "".join(f"{' ' * i}if os.x:\n" for i in range(90)) + " " * 90 + "pass\n",
+    "division by zero": "x = 5 % 0\ny = '{0.real.foo}'.format(1)\nz = 'a'.split('')\n",
+    "comprehensions": "x = [[[1 for a in 'x'] for b in (1,) ] for c in [1, 2]]\n",
+    "a name of nothing": "x[0].y = 3\n(a, *b), c = 1, 2\ndel q\n*r, = 1\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_in_a_source_ends_or_stops_the_check(name: str) -> None:
+    assert not fails(HOSTILE[name])
 
 
 def test_the_causes_are_told_apart() -> None:

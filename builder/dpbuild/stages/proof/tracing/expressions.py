@@ -156,7 +156,7 @@ def _compare(node: ast.Compare, scope: Scope, machine: Machine) -> Value:
         elif known.is_plain(left) and known.is_plain(right):
             try:
                 one = _COMPARE[type(op)](left, right)
-            except TypeError:
+            except known.FAILURES:
                 one = UNKNOWN
         else:
             one = UNKNOWN
@@ -173,9 +173,11 @@ def _binary(node: ast.BinOp, scope: Scope, machine: Machine) -> Value:
     both = isinstance(left, list) and isinstance(right, list)
     if function is None or not (both or (known.is_plain(left) and known.is_plain(right))):
         return UNKNOWN
+    if not (known.is_small(left) and known.is_small(right)):
+        return UNKNOWN
     try:
         return function(left, right)
-    except (TypeError, ValueError):
+    except known.FAILURES:
         return UNKNOWN
 
 
@@ -254,7 +256,7 @@ def _call(node: ast.Call, scope: Scope, machine: Machine) -> Value:
         value = evaluate(node.func.value, scope, machine)
         try:
             return known.method(value, name, arguments, keywords)
-        except (TypeError, ValueError, LookupError):
+        except known.FAILURES:
             pass
     return _anything([*arguments, *keywords.values()])
 
@@ -292,7 +294,7 @@ def _known(
         return _anything([*arguments, *keywords.values()])
     try:
         return function(*arguments, **keywords)
-    except (TypeError, ValueError):
+    except known.FAILURES:
         return UNKNOWN
 
 

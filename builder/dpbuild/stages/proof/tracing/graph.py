@@ -5,15 +5,18 @@ that may fail is parsed and followed.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 _IMPORT: Final = re.compile(
-    rb"^[ \t]*(?:from[ \t]+(?P<base>[.\w]+)[ \t]+import[ \t]+(?P<names>\([^)]*\)|[^\n]*)|import[ \t]+(?P<plain>[^\n]*))"
+    rb"^[ \t]*(?:from[ \t]+(?P<base>[.\w]+)[ \t]+import[ \t]+(?P<names>\([^)]{0,20000}\)|[^\n]*)"
+    rb"|import[ \t]+(?P<plain>[^\n]*))"
     rb"|(?:import_module|__import__)\(\s*[\"'](?P<dynamic>[.\w]+)",
     re.MULTILINE,
 )
+# What decides by constants is small; large modules beside the way cost more than they tell.
+_LARGEST_BESIDE: Final = 16 << 10
 _NAME: Final = re.compile(rb"[.\w]+")
 
 
@@ -29,23 +32,30 @@ def relevant(sources: Mapping[str, Source], roots: Iterable[str], targets: Itera
     """The modules on the ways from ``roots`` to ``targets``, and what those import directly, by whose constants they
     decide. ``sources`` are the modules by name.
     """
-    imports = {name: frozenset(_imports(name, row, sources)) for name, row in sources.items()}
+    # Extension modules have no source; one that has its package's own name is reached by ways of the package's own.
+    ends = {name.rpartition(".")[0] if _is_namesake(name) else name for name in targets}
+    every = sources.keys() | ends
+    imports = {name: frozenset(_imports(name, row, every)) for name, row in sources.items()}
     forward = _closure(roots, imports)
     importers: dict[str, set[str]] = {}
     for name, rows in imports.items():
         for row in rows:
             importers.setdefault(row, set()).add(name)
-    # Extension modules have no source; the packages around one are imported before it.
-    ends = {name for target in targets for name in _with_parents(target)}
-    ways = forward & _closure(ends, importers)
-    return frozenset(ways | {row for name in ways for row in imports.get(name, ())})
+    ways = forward & _closure(ends & forward, importers)
+    beside = {row for name in ways for row in imports.get(name, ()) if row in sources}
+    return frozenset(ways | {row for row in beside if len(sources[row].text) <= _LARGEST_BESIDE})
+
+
+def _is_namesake(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) > 1 and parts[-1] == parts[-2]
 
 
 def importers(sources: Mapping[str, Source], target: str) -> list[str]:
     """The modules that import ``target`` before anything else, not under a condition; those with short names first."""
     found = []
     for name, row in sources.items():
-        if target.rpartition(".")[2].encode() in row.text and target in _imports(name, row, {target: None}, plain=True):
+        if target.rpartition(".")[2].encode() in row.text and target in _imports(name, row, {target}, plain=True):
             found.append(name)
     return sorted(found, key=lambda name: (len(name), name))
 
@@ -61,7 +71,7 @@ def _closure(starts: Iterable[str], following: Mapping[str, Iterable[str]]) -> s
     return found
 
 
-def _imports(name: str, source: Source, known: Mapping[str, object], *, plain: bool = False) -> Iterator[str]:
+def _imports(name: str, source: Source, known: Collection[str], *, plain: bool = False) -> Iterator[str]:
     around = name.split(".") if source.package else name.split(".")[:-1]
     for match in _IMPORT.finditer(source.text):
         if plain and match[0].startswith((b" ", b"\t")):

@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from dpbuild.model.facts import Facts
 from dpbuild.stages.proof.subject import Subject
@@ -16,7 +16,11 @@ _TEXT: Final = frozenset(
         *("rpartition", "rsplit", "rstrip", "split", "startswith", "strip", "title", "upper"),
     )
 )
-_LONGEST: Final = 1 << 16
+_LONGEST: Final = 1 << 12
+_MOST: Final = 1 << 10
+_WIDTH: Final = re.compile(r"[%{][^a-zA-Z]*[0-9]{4}")
+# What an operation on values of the wrong kind may raise.
+FAILURES: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def constants(facts: Facts) -> dict[str, Value]:
@@ -84,18 +88,30 @@ def functions(subject: Subject, facts: Facts) -> dict[str, Callable[..., Value]]
 
 
 def method(value: Value, name: str, arguments: list[Value], keywords: dict[str, Value]) -> Value:
-    """A method of a plain value; UNKNOWN where it is not known."""
+    """A method of a plain value; UNKNOWN where it is not known. Raises one of ``FAILURES``."""
+    every = (value, *arguments, *keywords.values())
     if isinstance(value, str) and name in _TEXT:
-        for row in (*arguments, *keywords.values()):
-            _plain(row)
-        result: Any = getattr(value, name)(*arguments, **keywords)
-        return result if not isinstance(result, str) or len(result) < _LONGEST else UNKNOWN
-    if isinstance(value, list) and name in ("append", "insert", "extend"):
-        if name == "extend" and not isinstance(arguments[0], list | tuple):
-            arguments = [[UNKNOWN]]
-        getattr(value, name)(*arguments)
-        return None
+        # A source is not trusted: nothing in it may make a text of gigabytes.
+        if all(is_small(_plain(row)) for row in every):
+            return getattr(value, name)(*arguments, **keywords)
+    elif isinstance(value, list) and name in ("append", "insert", "extend"):
+        if len(value) < _MOST and all(not isinstance(row, list) or len(row) < _MOST for row in arguments):
+            if name == "extend" and not isinstance(arguments[0], list | tuple):
+                arguments = [[UNKNOWN]]
+            getattr(value, name)(*arguments)
+            return None
+        value.clear()
+        value.append(UNKNOWN)
     return UNKNOWN
+
+
+def is_small(value: Value) -> bool:
+    """Whether nothing large can be made of a value by one operation: neither by its length nor by a width in it."""
+    if isinstance(value, list | tuple):
+        return len(value) < _MOST and all(is_small(row) for row in value)
+    if isinstance(value, str | bytes):
+        return len(value) < _LONGEST and not (isinstance(value, str) and _WIDTH.search(value))
+    return not isinstance(value, int) or abs(value) < 1 << 64
 
 
 def _text(value: Value) -> str:

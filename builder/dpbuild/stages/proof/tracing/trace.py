@@ -27,7 +27,9 @@ from dpbuild.stages.proof.tracing.values import (
     Value,
 )
 
-_MOST_STEPS: Final = 3_000_000
+# The largest packages take a quarter of this.
+_MOST_STEPS: Final = 600_000
+_MOST_STEPS_OF_ALL: Final = 4_000_000
 _DEEPEST: Final = 24
 _LARGEST: Final = 4 << 20
 
@@ -47,6 +49,13 @@ class Trace:
     loaded: frozenset[str]
 
 
+@dataclass(slots=True)
+class Budget:
+    """The steps that are left for all traces of an image: nothing honest needs them."""
+
+    left: int = _MOST_STEPS_OF_ALL
+
+
 class Tracer:
     """Follows imports in one process that starts with ``import module``; made anew for each.
 
@@ -54,7 +63,13 @@ class Tracer:
     """
 
     def __init__(
-        self, subject: Subject, facts: Facts, libraries: Libraries, finder: Finder, followed: frozenset[str]
+        self,
+        subject: Subject,
+        facts: Facts,
+        libraries: Libraries,
+        finder: Finder,
+        followed: frozenset[str],
+        budget: Budget,
     ) -> None:
         self.constants = known.constants(facts)
         self.functions = known.functions(subject, facts)
@@ -66,6 +81,7 @@ class Tracer:
         self._roots = frozenset(name.partition(".")[0] for name in followed)
         self._modules: dict[str, Module] = {}
         self._steps = 0
+        self._budget = budget
         self._depth = 0
 
     def trace(self, module: str, *, whole: bool = True) -> Trace:
@@ -87,7 +103,8 @@ class Tracer:
     def step(self) -> None:
         """As ``Machine``."""
         self._steps += 1
-        if self._steps > _MOST_STEPS:
+        self._budget.left -= 1
+        if self._steps > _MOST_STEPS or self._budget.left < 0:
             raise TooMuch
 
     def call(self, function: Function, arguments: list[Value], keywords: dict[str, Value]) -> Value:
