@@ -38,5 +38,8 @@ fmt: $(STAMP) ## Format
 rules: $(STAMP) ## Write docs/rules.md from the rules of check
 	$(BIN)/python -c 'from dpbuild.stages.proof.handbook import handbook; print(handbook(), end="")' > docs/rules.md
 
+bench: $(STAMP) ## Measure beside a Dockerfile (needs Docker and docker-registry)
+	$(BIN)/python benchmarks/compare.py --write $(ARGS)
+
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info examples/*/.dpbuild
