@@ -20,8 +20,18 @@ DPBUILD = [sys.executable, "-m", "dpbuild"]
 SETS = {
     "5 MB": ["click", "rich", "jinja2", "requests", "attrs"],
     "50 MB": ["numpy", "pillow", "lxml"],
-    "500 MB": ["numpy", "pandas", "scipy", "scikit-learn", "pyarrow", "lxml", "pillow", "matplotlib", "statsmodels"]
-    + ["fastapi", "sqlalchemy"],
+    "500 MB": [
+        "numpy",
+        "pandas",
+        "scipy",
+        "scikit-learn",
+        "pyarrow",
+        "lxml",
+        "pillow",
+        "matplotlib",
+        "statsmodels",
+        "fastapi",
+    ],
 }
 
 
@@ -82,7 +92,7 @@ def main() -> None:
         text = "\n".join(lines)
         (HERE / "check.md").write_text(
             f"# How long a check takes\n\n{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, medians of {given.runs}"
-            f" runs of the whole process; cold: an empty store. Made by `python benchmarks/check.py --write`.\n\n{text}\n"
+            f" runs of the whole process; cold: an empty store. Made by `python benchmarks/check.py`.\n\n{text}\n"
         )
 
 
