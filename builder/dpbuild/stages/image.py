@@ -21,6 +21,7 @@ from dpbuild.oci.reference import RegistryReference
 # OCI image spec, annotations.md.
 BASE_NAME: Final = "org.opencontainers.image.base.name"
 BASE_DIGEST: Final = "org.opencontainers.image.base.digest"
+SOURCE: Final = "org.opencontainers.image.source"
 CREATED: Final = "org.opencontainers.image.created"
 # Where a copied app lives.
 APP: Final = "/app"
@@ -82,6 +83,8 @@ def make_image(
     annotations = {BASE_DIGEST: str(base.descriptor.digest), CREATED: created, **dict(config.annotations)}
     if name:
         annotations[BASE_NAME] = name
+    if config.project.source:
+        annotations.setdefault(SOURCE, config.project.source)
     manifest = Manifest(
         media_type=mediatype.OCI_MANIFEST,
         config=Descriptor(media_type=mediatype.OCI_CONFIG, digest=Digest.of(config_bytes), size=len(config_bytes)),

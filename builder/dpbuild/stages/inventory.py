@@ -142,12 +142,15 @@ def _decode(data: bytes) -> Inventory:
         end = 4 + int(struct.unpack_from(">I", data)[0])
         numbers, lengths = json.loads(data[4:end])
         text = data[end : end + 32 * len(numbers)].hex()
-        rest = zlib.decompressobj().decompress(data[end + 32 * len(numbers) :], _MOST)
+        inflate = zlib.decompressobj()
+        rest = inflate.decompress(data[end + 32 * len(numbers) :], _MOST)
         contents: dict[int, bytes] = {}
         at = 0
         for number, length in lengths:
             contents[number] = rest[at : at + length]
             at += length
+        if not inflate.eof or at != len(rest):
+            raise ValueError("it ends early")
     except (ValueError, TypeError, struct.error, zlib.error) as problem:
         raise ValueError(f"not an inventory: {problem}") from None
     return Inventory({number: text[64 * i : 64 * i + 64] for i, number in enumerate(numbers)}, contents)

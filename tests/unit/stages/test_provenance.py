@@ -127,3 +127,10 @@ def test_where_the_sources_are(urls: str, source: str) -> None:
 )
 def test_package_urls(made: str, expected: str) -> None:
     assert made == expected
+
+
+def test_no_key_of_the_registry_or_index_is_told() -> None:
+    """What decides nothing is not told, so that the same image has the same provenance wherever it goes."""
+    one = load('[tool.dpbuild]\ntags = ["registry.example/a:1"]\nevidence = false\ncheck = {ignore = ["ALL"]}\n')
+    other = load('[tool.dpbuild]\ntags = ["other.example/b:2"]\ndebian = {mirror = "http://debian.example"}\n')
+    assert parameters(one) == parameters(other)
