@@ -19,6 +19,7 @@ from factories.image import make_image
 from factories.python_image import debian
 from factories.wheel import make_wheel
 from machinery import Ran
+from servers.proxy import stalling_relay
 from wholeness import archive_digest, check_clean, check_store, layout_digest
 
 pytestmark = [pytest.mark.registry, pytest.mark.skopeo]
@@ -243,3 +244,27 @@ def test_real_builds_side_by_side(real: Case) -> None:
         assert out.strip().endswith(digest)
     check_store(real.bench.cache, kept)
     check_clean(real.bench.cache)
+
+
+# on a slow line
+
+
+@pytest.mark.parametrize("what", ["base", "push"])
+def test_interrupted_while_nothing_comes(small: Case, what: str) -> None:
+    """Who has had enough of waiting does not have to wait until the line is given up."""
+    image = make_image(small.bench.tmp / "large", *debian(), {"opt/large": os.urandom(3_000_000)})
+    if what == "base":
+        target = f"docker://{small.registry}/{small.name}/large:1"
+        words = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{image.path}", target]
+        subprocess.run(words, check=True)
+    with stalling_relay(small.registry, 100_000 if what == "base" else 1) as (slow, stalled):
+        base = f"{slow}/{small.name}/large:1" if what == "base" else f"oci:{image.path}"
+        small.bench.configure(f'base = "{base}"', 'platforms = ["linux/amd64"]')
+        small.registry = slow
+        process = small.start("slow", KILLING_COUNT=os.devnull)
+        assert stalled.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, ""), err
+    assert err.rstrip().endswith("interrupted")
+    check_clean(small.bench.cache)

@@ -123,3 +123,33 @@ def slow_relay(target: str, delay: float) -> Iterator[str]:
 
     with _serving(Relay) as address:
         yield address
+
+
+@contextmanager
+def stalling_relay(target: str, after: int) -> Iterator[tuple[str, threading.Event]]:
+    """The server ``target`` at another address, which says no more after so many bytes; the event says that it is so."""
+    host, _, port = target.partition(":")
+    stalled, ended = threading.Event(), threading.Event()
+
+    class Relay(BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((host, int(port)), timeout=60) as up:
+                left = after
+                while not ended.is_set():
+                    for end in select.select([self.request, up], [], [], 0.1)[0]:
+                        data = end.recv(min(left, 65536) if end is up else 65536)
+                        if not data:
+                            return
+                        (up if end is self.request else self.request).sendall(data)
+                        if end is up:
+                            left -= len(data)
+                        if left <= 0:
+                            stalled.set()
+                            ended.wait()
+                            return
+
+    with _serving(Relay) as address:
+        try:
+            yield address, stalled
+        finally:
+            ended.set()

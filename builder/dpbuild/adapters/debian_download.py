@@ -1,12 +1,12 @@
 """Debian's mirrors: which ones, and fetching from them."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from dpbuild.adapters import interruption
 from dpbuild.adapters.registry.retry import Retrier
 from dpbuild.adapters.registry.transport import ConnectionFailed, Transport
 from dpbuild.debian.sources import Mirrors, find
@@ -25,7 +25,7 @@ class Download(Protocol):
 class HttpDownload:
     """``Download`` with dpbuild's own transport: proxies, CA bundle, retries, redirects."""
 
-    def __init__(self, transport: Transport, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, transport: Transport, sleep: Callable[[float], None] = interruption.sleep) -> None:
         self._retrier = Retrier(transport, sleep)
 
     def __call__(self, url: str) -> Iterator[bytes]:

@@ -1,13 +1,13 @@
 """Downloads of wheels and sdists into the store, verified as they stream."""
 
 import base64
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
+from dpbuild.adapters import interruption
 from dpbuild.adapters.registry.errors import bare
 from dpbuild.errors import ArtifactError, HashMismatch, RegistryError
 from dpbuild.model.lock import LockedFile
@@ -42,7 +42,7 @@ class HttpFetcher:
         logins: Callable[[str], Login | None] | Mapping[str, Login],
         *,
         offline: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = interruption.sleep,
     ) -> None:
         self._store = store
         self._transport = transport

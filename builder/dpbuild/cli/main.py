@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from dpbuild import __version__
+from dpbuild.adapters import interruption
 from dpbuild.errors import DpbuildError, UsageError
 
 # One line each, so that --help need not import every verb.
@@ -88,6 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns. Exit codes are those of ``errors.py``."""
     # A terminated dpbuild cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    interruption.begin()
     said: dict[str, bool] = {}
     try:
         status = cli.main(args=arguments, prog_name="dpbuild", standalone_mode=False, obj=said)
@@ -120,4 +124,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _interrupt(_number: int, _frame: object) -> None:
+    interruption.interrupt()
     raise KeyboardInterrupt

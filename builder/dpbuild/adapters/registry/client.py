@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from dpbuild.adapters import interruption
 from dpbuild.adapters.registry.credentials import CredentialProvider, NoCredentials
 from dpbuild.adapters.registry.hosts import Proxies
 from dpbuild.adapters.source.registry import RegistrySource
@@ -41,7 +42,7 @@ class RegistryClient:
         timeout: float = 30.0,
         connections: int = 8,
         user_agent: str = "dpbuild",
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = interruption.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._credentials = credentials or NoCredentials()

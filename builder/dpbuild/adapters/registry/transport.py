@@ -21,6 +21,8 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from dpbuild.adapters import interruption
+from dpbuild.adapters.registry.connections import watched
 from dpbuild.adapters.registry.errors import BODY_LIMIT, bare, printable
 from dpbuild.adapters.registry.hosts import Proxies
 from dpbuild.errors import RegistryError
@@ -153,6 +155,8 @@ class Transport:
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None) -> Answer:
         """One request, not redirected. Raises ConnectionFailed, or RegistryError where trying again is no use."""
+        if interruption.interrupted():
+            raise RegistryError("interrupted", where=bare(url))
         try:
             pool = self._pool(url)
             response = pool.request(
@@ -201,7 +205,9 @@ class Transport:
 
     def _make_pool(self, proxy: str) -> urllib3.PoolManager:
         if not proxy:
-            return urllib3.PoolManager(maxsize=self._connections, timeout=self._timeout, blocksize=CHUNK, num_pools=32)
+            return watched(
+                urllib3.PoolManager(maxsize=self._connections, timeout=self._timeout, blocksize=CHUNK, num_pools=32)
+            )
         parts = urlsplit(proxy)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError("the proxy is not an http:// or https:// address", where=bare(proxy))
@@ -209,7 +215,7 @@ class Transport:
         if parts.username:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers = urllib3.make_headers(proxy_basic_auth=login)
-        return urllib3.ProxyManager(
+        manager = urllib3.ProxyManager(
             bare(proxy),
             proxy_headers=headers,
             proxy_ssl_context=self._tls_context() if parts.scheme == "https" else None,
@@ -218,6 +224,7 @@ class Transport:
             blocksize=CHUNK,
             num_pools=32,
         )
+        return watched(manager)
 
     def _tls_context(self, folder: str = "") -> ssl.SSLContext:
         if folder not in self._contexts:
