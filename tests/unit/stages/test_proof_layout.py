@@ -180,6 +180,15 @@ def test_what_the_user_cannot_read(files: Files, path: str, severity: Severity |
     assert found(make_subject(files, cmd=("/priv/main.py",), user="0"), "LAY") == ()
 
 
+@pytest.mark.parametrize(
+    ("mode", "rules"), [(0o755, []), (0o744, ["LAY006"]), (0o711, ["LAY006"]), (0o700, ["LAY006"])]
+)
+def test_what_the_user_cannot_execute(mode: int, rules: list[str]) -> None:
+    """A script has to be executable for the kernel, and readable for the interpreter."""
+    files: Files = {"app/run": File(f"#!{PYTHON}\n".encode(), mode)}
+    assert ids(make_subject(files, entrypoint=("/app/run",))) == rules
+
+
 def test_metadata_that_is_missing() -> None:
     whole = dist(SITE) | {f"{SITE}/pkg/__init__.py": File(b"")}
     assert ids(make_subject(whole)) == []

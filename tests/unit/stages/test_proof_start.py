@@ -51,6 +51,7 @@ def test_flags() -> None:
         ("serve", ["/usr/local/bin/serve", PYTHON]),
         ("/usr/local/bin/env-serve", ["/usr/local/bin/env-serve", "/usr/bin/env", "/usr/bin/python3"]),
         ("/usr/local/bin/split", ["/usr/local/bin/split", "/usr/bin/env", "/usr/bin/python3"]),
+        ("/tini -p SIGTERM -- python3 -m api", ["/tini", "/usr/bin/python3"]),
         ("/tini -g -- python3 -m api", ["/tini", "/usr/bin/python3"]),
         ("/tini -- /opt/venv/bin/serve", ["/tini", "/opt/venv/bin/serve", "/opt/venv/bin/python"]),
     ],

@@ -103,9 +103,13 @@ def _unreadable(subject: Subject) -> Iterator[Found]:
     who = f"{user.name or 'the user'} ({user.uid}:{user.gid})"
     found: dict[str, Severity] = {}
     begun = subject.start
-    needed = [*begun.chain, begun.task.script and posixpath.join(subject.working_dir, begun.task.script)]
-    for path in (row for row in needed if row):
-        if place := blocked(subject.tree, user, path):
+    # What is executed needs the one right, what an interpreter opens the other.
+    needed = [(path, 1) for path in begun.chain]
+    needed += [(path, 4) for path in begun.chain if subject.scan(path).shebang]
+    if begun.task.script:
+        needed.append((posixpath.join(subject.working_dir, begun.task.script), 4))
+    for path, bit in needed:
+        if place := blocked(subject.tree, user, path, bit):
             found[place] = Severity.ERROR
     folders = {real for row in (*subject.sys_path, begun.first) if row and (real := subject.real(row))}
     for folder in folders:

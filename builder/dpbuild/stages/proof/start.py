@@ -114,9 +114,10 @@ def _wrapped(words: list[str]) -> list[str]:
     if rest and rest[0].startswith("-S"):
         # The kernel gives all that follows the interpreter in a shebang as one word, which env -S splits.
         rest[:1] = rest[0][2:].split()
+    if "--" in rest:
+        return rest[rest.index("--") + 1 :]
     while rest and (rest[0].startswith("-") or "=" in rest[0]):
-        if rest.pop(0) == "--":
-            break
+        rest.pop(0)
     return rest
 
 
