@@ -146,7 +146,7 @@ def test_homes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "severity"), [("/srv", NOTE), ("/etc/passwd", ERROR), ("/root", WARNING), ("/tmp", None)]
+    ("path", "severity"), [("/srv", NOTE), ("/etc/passwd", ERROR), ("/root", NOTE), ("/tmp", None)]
 )
 def test_working_directories(path: str, severity: Severity | None) -> None:
     rows = found(make_subject(working_dir=path), "STA")

@@ -135,7 +135,6 @@ def _working_dir(subject: Subject) -> Iterator[Found]:
         yield Found(
             path=path,
             evidence=f"WorkingDir: {place} is closed to the user {subject.user.name or subject.user.uid}",
-            severity=Severity.WARNING,
         )
 
 
@@ -239,9 +238,10 @@ RULES: Final = (
         id="STA012",
         severity=Severity.NOTE,
         title="the working directory is not what it should be",
-        symptom="chdir to cwd set in config.json failed: permission denied, or not a directory",
-        why="WorkingDir is missing (engines make it, for root), is no folder (an error), or is closed to the user of"
-        " the image (a warning).",
+        symptom="PermissionError or FileNotFoundError for files with relative names; chdir to cwd set in config.json"
+        " failed: not a directory",
+        why="WorkingDir is missing (engines make it, for root), is closed to the user of the image, or is no folder,"
+        " which is an error.",
         fix="copy the folder into the image, readable for its user",
         look=_working_dir,
     ),
