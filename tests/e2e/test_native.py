@@ -84,3 +84,19 @@ def test_docker_and_bubblewrap_give_the_same_image(
         made.append(done.out.partition("@")[2])
         folder = folder.rename(tmp_path / "elsewhere")
     assert made[0] == made[1]
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+def test_two_machines_in_one_command(
+    dpbuild: Callable[..., Ran], example: Callable[[str], Path], need: Callable[..., None], tmp_path: Path
+) -> None:
+    """The extension module is compiled for arm64 by arm64's own gcc, under qemu."""
+    need("bubblewrap")
+    output = tmp_path / "image"
+    done = dpbuild("build", example("native"), "-o", output, "--platform", "linux/amd64,linux/arm64")
+    tags = re.findall(r"native-1\.0\.0-cp313-cp313-manylinux_2_17_(\w+)\.whl", done.err)
+    assert tags == ["x86_64", "aarch64"]
+    for platform, machine in (("linux/amd64", "x86_64"), ("linux/arm64", "aarch64")):
+        ran = dpbuild("run", "--platform", platform, "--builder", "bubblewrap", f"oci:{output}", "Oslo")
+        assert ran.out == f"4 letters, counted on {machine} with glibc-2.41, Python 3.13.5\n"

@@ -2,7 +2,13 @@
 
 import io
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,13 +26,23 @@ BUILD_LOCK = "pylock.dpbuild-build.toml"
 
 @pytest.fixture
 def forge(bench: Bench, shared_cache: Path, need: Callable[..., None]) -> Bench:
-    """A bench whose builder is made once for all tests."""
+    """A bench whose builder is made, and its packages chosen, once for all tests."""
     need("bubblewrap")
-    trees = shared_cache.with_name("dpbuild-base-store") / "trees"
-    for name in ("builder", "rootfs"):
-        (trees / name).mkdir(parents=True, exist_ok=True)
+    primed = shared_cache.with_name("dpbuild-base-store")
+    for name in ("builder", "deb", "rootfs"):
+        (primed / "trees" / name).mkdir(parents=True, exist_ok=True)
         (bench.cache / "trees").mkdir(exist_ok=True, mode=0o700)
-        (bench.cache / "trees" / name).symlink_to(trees / name)
+        (bench.cache / "trees" / name).symlink_to(primed / "trees" / name)
+    lock = primed / BUILD_LOCK
+    if not lock.exists():
+        bench.index.add(make_sdist("first", "1.0", native_files("first")))
+        bench.configure(dependencies=("first",))
+        assert bench.build().status == 0
+        shutil.copy(bench.project / BUILD_LOCK, lock)
+        shutil.rmtree(bench.output)
+        shutil.rmtree(bench.cache / "maps/app")
+        (bench.project / "pylock.dpbuild.toml").unlink()
+    shutil.copy(lock, bench.project / BUILD_LOCK)
     return bench
 
 
@@ -72,7 +88,7 @@ def test_an_sdist_with_c_code(forge: Bench, sdist: Callable[..., None], dpbuild:
     assert (again.status, again.out) == (0, done.out)
     assert "building" not in again.err
     lock = (forge.project / BUILD_LOCK).read_text()
-    assert 'name = "sdist-fast-1-0"' in lock
+    assert re.findall(r'^name = "(sdist-.*)"$', lock, re.MULTILINE) == ["sdist-fast-1-0"]
     assert '\n    "gcc 4:' in lock
 
 
@@ -196,6 +212,49 @@ def test_a_fetch_step_that_fails(forge: Bench, sdist: Callable[..., None]) -> No
     sdist("late", '[tool.dpbuild.recipes.late.build]\nfetch = [["sh", "-c", "echo cannot; exit 3"]]')
     text = forge.fails(54, "late 1.0: it ended its fetch step sh -c echo cannot; exit 3 with status 3", lock=True)
     assert "  | cannot" in text
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap", pytest.param("docker", marks=(pytest.mark.docker, pytest.mark.slow))])
+def test_interrupting_leaves_nothing(kind: str, forge: Bench, sdist: Callable[..., None]) -> None:
+    name = f"sleepy{kind}"
+    sdist(name, before=f"import time; open('{name}-began', 'w'); time.sleep(600)")
+    forge.lock()
+    before = files(forge.project)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dpbuild", "build", forge.project, "-o", forge.output, "--builder", kind],
+        env={**os.environ, **forge.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(1200):
+        if under_way(forge, name, kind) or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b""), err
+    assert list(forge.cache.glob("tmp/*")) == []
+    assert files(forge.project) == before
+    assert not forge.output.exists()
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True, text=True).stdout
+    assert f"{name}-began" not in running
+    assert str(forge.cache) not in running
+    assert kind != "docker" or not containers()
+
+
+def under_way(bench: Bench, name: str, kind: str) -> bool:
+    """Whether the build has begun; in an engine its folder is not to be seen."""
+    if kind == "bubblewrap":
+        return any(bench.cache.glob(f"tmp/*/source/{name}-began"))
+    return bool(containers("running"))
+
+
+def containers(*states: str) -> set[str]:
+    """The containers of builds, by their commands."""
+    rows = [f"--filter=status={state}" for state in states]
+    command = ["docker", "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{json .Command}}", *rows]
+    lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+    return {line.split()[0] for line in lines if "/build/source" in line}
 
 
 MATCHING = {
