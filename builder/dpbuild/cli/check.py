@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,9 @@ from dpbuild.cli import options
 from dpbuild.errors import FindingsError, UsageError
 from dpbuild.model.finding import Finding, Severity
 from dpbuild.oci.platform import Platform
-from dpbuild.stages.proof.prove import Selection, chosen, selector
+
+if TYPE_CHECKING:
+    from dpbuild.stages.proof.prove import Selection
 
 
 def rules(name: str, text: str) -> Callable[[Any], Any]:
@@ -41,6 +43,7 @@ def command(reference: str, *, json_: bool, sarif: Path | None, **given: Any) ->
     """
     from dpbuild.checking import check
     from dpbuild.oci import reference as references
+    from dpbuild.stages.proof.prove import chosen
 
     world = options.world(**given)
     wanted = options.split(given["platform"])
@@ -74,7 +77,9 @@ def command(reference: str, *, json_: bool, sarif: Path | None, **given: Any) ->
         )
 
 
-def _selection(given: dict[str, Any]) -> Selection:
+def _selection(given: dict[str, Any]) -> "Selection":
+    from dpbuild.stages.proof.prove import Selection, selector
+
     try:
         return Selection(
             select=tuple(selector(word) for word in options.split(given["select"])),

@@ -1,19 +1,23 @@
 """``dpbuild explain``."""
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import click
 
 from dpbuild.errors import UsageError
-from dpbuild.stages.proof.prove import selector
-from dpbuild.stages.proof.rule import Rule
-from dpbuild.stages.proof.rules import ALL, GROUPS
+
+if TYPE_CHECKING:
+    from dpbuild.stages.proof.rule import Rule
 
 
 @click.command("explain")
 @click.argument("rule", required=False)
 def command(rule: str | None) -> None:
     """Say what RULE means, why it happens and how to mend it. Without RULE, or with a prefix, list rules."""
+    from dpbuild.stages.proof.prove import selector
+    from dpbuild.stages.proof.rules import ALL
+
     if rule is None:
         click.echo(listing(ALL))
         return
@@ -25,8 +29,10 @@ def command(rule: str | None) -> None:
     click.echo(page(rows[0]) if len(rows) == 1 and rows[0].id == word else listing(rows))
 
 
-def listing(rules: tuple[Rule, ...]) -> str:
+def listing(rules: "tuple[Rule, ...]") -> str:
     """One line each, under the name of the group."""
+    from dpbuild.stages.proof.rules import GROUPS
+
     lines: list[str] = []
     group = ""
     for row in rules:
@@ -37,7 +43,7 @@ def listing(rules: tuple[Rule, ...]) -> str:
     return "\n".join(lines).lstrip("\n")
 
 
-def page(rule: Rule) -> str:
+def page(rule: "Rule") -> str:
     """Everything about one rule."""
     parts = [f"{rule.id} ({_kind(rule)}): {rule.title}"]
     for title, text in (("What you see", rule.symptom), ("Why", rule.why), ("How to mend it", rule.fix)):
@@ -45,5 +51,5 @@ def page(rule: Rule) -> str:
     return "\n\n".join(parts)
 
 
-def _kind(rule: Rule) -> str:
+def _kind(rule: "Rule") -> str:
     return "explained" if rule.look is None else str(rule.severity)
