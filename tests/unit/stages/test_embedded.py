@@ -39,6 +39,21 @@ def test_cyclonedx() -> None:
     assert found.notes == (("dpbuild:sbom:merged", PATH),)
 
 
+def test_the_subject_is_not_its_own_part_and_refs_are_unique() -> None:
+    """As auditwheel writes it: the wheel is the subject and the first component; and one with a ref twice."""
+    found = cyclonedx(
+        {"type": "library", "bom-ref": "root", "name": "x"},
+        {"type": "library", "bom-ref": "a", "name": "libXau"},
+        {"type": "library", "bom-ref": "a", "name": "libXau again"},
+        {"type": "library", "name": "without"},
+        metadata={"component": {"bom-ref": "root", "name": "x", "type": "library"}},
+        dependencies=[{"ref": "root", "dependsOn": ["a"]}],
+    )
+    assert [row["name"] for row in found.components] == ["libXau", "libXau again", "without"]
+    assert len({row["bom-ref"] for row in found.components}) == 3
+    assert found.needs == ((OWNER, (found.components[1]["bom-ref"],)),)
+
+
 def test_spdx() -> None:
     found = parsed(
         {

@@ -4,6 +4,7 @@ What is taken over is what every version of these formats has, checked field by 
 ours invalid. One that cannot be read is noted with its path.
 """
 
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -62,7 +63,10 @@ def _cyclonedx(path: str, value: Json, owner: str) -> Embedded:
     rows = list(value.get("components") or [])
     if isinstance(root, dict):
         rows += root.get("components") or []
-    components = tuple(_component(row, f"{owner}#{path}", refs, 0) for row in rows if isinstance(row, dict))
+    # auditwheel lists the document's subject once more among the components.
+    own = set(refs)
+    found = _Found(f"{owner}#{path}", refs, own)
+    components = tuple(found.component(row, 0) for row in rows if found.counts(row))
     needs: dict[str, set[str]] = {}
     for row in value.get("dependencies") or []:
         source = refs.get(str(row["ref"]))
@@ -72,26 +76,40 @@ def _cyclonedx(path: str, value: Json, owner: str) -> Embedded:
     return Embedded(components, tuple((ref, tuple(sorted(rows))) for ref, rows in sorted(needs.items())))
 
 
-def _component(row: Json, prefix: str, refs: dict[str, str], depth: int) -> Json:
-    kind, name = row.get("type"), row.get("name")
-    out: Json = {"type": kind if kind in _TYPES else "library", "name": name if isinstance(name, str) else "unknown"}
-    for key in ("group", "version", "purl", "description"):
-        if isinstance(row.get(key), str) and row[key]:
-            out[key] = row[key]
-    ref = f"{prefix}:{len(refs)}"
-    refs[str(row.get("bom-ref", ref))] = ref
-    out["bom-ref"] = ref
-    if hashes := [found for each in row.get("hashes") or [] if (found := _hash(each))]:
-        out["hashes"] = hashes
-    if licenses := _licenses(row.get("licenses")):
-        out["licenses"] = licenses
-    if depth < _DEEPEST and (
-        inner := [
-            _component(each, prefix, refs, depth + 1) for each in row.get("components") or [] if isinstance(each, dict)
-        ]
-    ):
-        out["components"] = inner
-    return out
+class _Found:
+    """The components of one document; ``refs`` maps its own refs to ours, ``own`` are those of its subject."""
+
+    def __init__(self, prefix: str, refs: dict[str, str], own: set[str]) -> None:
+        self._prefix = prefix
+        self._refs = refs
+        self._own = own
+        self._number = itertools.count(1)
+
+    def counts(self, row: Any) -> bool:
+        """Whether it is a component, and not the document's subject."""
+        return isinstance(row, dict) and str(row.get("bom-ref", "")) not in self._own
+
+    def component(self, row: Json, depth: int) -> Json:
+        """One component with those inside it."""
+        kind, name = row.get("type"), row.get("name")
+        out: Json = {
+            "type": kind if kind in _TYPES else "library",
+            "name": name if isinstance(name, str) else "unknown",
+        }
+        for key in ("group", "version", "purl", "description"):
+            if isinstance(row.get(key), str) and row[key]:
+                out[key] = row[key]
+        ref = f"{self._prefix}:{next(self._number)}"
+        self._refs[str(row.get("bom-ref", ref))] = ref
+        out["bom-ref"] = ref
+        if hashes := [found for each in row.get("hashes") or [] if (found := _hash(each))]:
+            out["hashes"] = hashes
+        if licenses := _licenses(row.get("licenses")):
+            out["licenses"] = licenses
+        inner = [each for each in row.get("components") or [] if self.counts(each)] if depth < _DEEPEST else []
+        if inner:
+            out["components"] = [self.component(each, depth + 1) for each in inner]
+        return out
 
 
 def _hash(value: Any) -> Json | None:
@@ -124,10 +142,10 @@ def _spdx(path: str, value: Json, owner: str) -> Embedded:
             subject.add(str(row["relatedSpdxElement"]))
     refs |= dict.fromkeys(subject, owner)
     components = []
-    for row in value.get("packages") or []:
+    for number, row in enumerate(value.get("packages") or []):
         if str(row["SPDXID"]) in subject:
             continue
-        ref = refs[str(row["SPDXID"])] = f"{owner}#{path}:{len(refs)}"
+        ref = refs[str(row["SPDXID"])] = f"{owner}#{path}:{number}"
         out: Json = {"type": "library", "name": str(row["name"]), "bom-ref": ref}
         if row.get("versionInfo"):
             out["version"] = str(row["versionInfo"])

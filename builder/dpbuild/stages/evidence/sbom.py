@@ -24,7 +24,7 @@ from dpbuild.stages.inventory import InventoryContents
 Json = dict[str, Any]
 
 # Part of the key of what is kept: whoever changes the document changes this.
-FORMAT: Final = 1
+FORMAT: Final = 2
 SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 PREDICATE: Final = "https://cyclonedx.org/bom"
 _IMAGE: Final = "image"
