@@ -15,6 +15,7 @@ from dpbuild.stages.proof.subject import Subject
 
 _SHELLS: Final = ("/bin/sh", "/bin/bash", "/bin/dash", "/bin/busybox", "/bin/ash")
 _ZONES: Final = "/usr/share/zoneinfo"
+_EXTENDS: Final = (b"sys.path", b"addsitedir", b"meta_path")
 # glibc, "Choosing Locale": what needs no files, and what glibc has built in since 2.35.
 _ALWAYS: Final = frozenset({"", "c", "posix", "c.utf-8", "c.utf8"})
 # Distributions whose import looks for a program, and fails without it.
@@ -85,12 +86,18 @@ def _missing_in_app(subject: Subject) -> Iterator[Found]:
     app = _app(subject)
     files = set(app.files)
     reached = app.modules.reached([app.entry], files.__contains__) if app.entry else {}
+    # Where the app looks besides what Python does by itself, no file tells.
+    extends = any(word in (subject.contents.get(path) or b"") for path in app.files for word in _EXTENDS)
     for path, use in _of(subject, "import"):
         if use.guarded or not use.top or not app.modules.absent(use.name):
             continue
         if path in reached:
             via = f"; {reached[path]} imports it" if reached[path] else ""
-            yield Found(path=path, evidence=f"line {use.line}: import {use.name}{_why(subject, use.name)}{via}")
+            yield Found(
+                path=path,
+                evidence=f"line {use.line}: import {use.name}{_why(subject, use.name)}{via}",
+                severity=Severity.WARNING if extends and use.name not in sources.MODULES else None,
+            )
         elif use.name in sources.MODULES and path.rpartition("/")[2] != "setup.py":
             yield Found(
                 path=path,
@@ -193,7 +200,7 @@ RULES: Final = (
         why="Bases leave out parts of the standard library (tkinter, ensurepip, idlelib), newer Pythons removed others"
         " (distutils and imp in 3.12; cgi, crypt, telnetlib and more in 3.13), setuptools 82 removed pkg_resources,"
         " and nothing is installed that is not among the requirements. Found by following imports from what is"
-        " started; a warning where the module may not be imported at all.",
+        " started; a warning where the module may not be imported at all, or where the app extends sys.path itself.",
         fix="add the distribution that has it to the dependencies, or import something else",
         look=_missing_in_app,
     ),
