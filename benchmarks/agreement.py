@@ -40,6 +40,26 @@ GROUPS = {
     "built": "mysqlclient pycairo",
     "clients": "oracledb pymssql confluent-kafka psutil pyyaml aiohttp pygame gmpy2 tables rawpy pyqt6",
 }
+PAGE = """\
+# Does `check` say what happens?
+
+`python benchmarks/agreement.py FOLDER --table benchmarks/agreement.md` makes this page: images of {requested}
+widely used packages with native code (and what they depend on) on the composed bases of both suites, with the
+newest versions that the index has for each base's Python. `dpbuild check` reads them, and `dpbuild run
+--import-all` imports every top-level module of every distribution in Docker, one process each. Without "with
+recipes" nothing of Debian is on top of the base.
+
+A failure is *missed* if an import fails by native code and no error of `check` names it; an error is *false*
+if the module that it names can be imported.
+
+{summary}
+
+{table}
+Not in it: torch, whose wheel on the index is for CUDA and needs several gigabytes of other wheels; an own CPU
+wheel was not at hand. What submodules do when they are imported by themselves is not compared: `check` has
+warnings for some (`pyzbar.pyzbar`, `numba.np.ufunc.tbbpool`), the imports of this page are those of the top
+level.
+"""
 PLATFORM = "linux/amd64"
 # What a failure is that has nothing to do with native code, by what Python says.
 OTHERS = {
@@ -227,7 +247,8 @@ def main() -> None:
     )
     print(summary)
     if given.table:
-        given.table.write_text(f"{summary}\n\n{table(results)}")
+        requested = sum(len(names.split()) for names in GROUPS.values())
+        given.table.write_text(PAGE.format(requested=requested, summary=summary, table=table(results)))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ FAILING = {
     "dlopen of a file": "import ctypes, os\nctypes.CDLL(os.path.join(os.path.dirname(__file__), '_native.abi3.so'))",
     "find_library": "from ctypes.util import find_library as f\nif f('none') is None:\n    raise ImportError('none')",
     "find_library not": "import ctypes.util\nif not ctypes.util.find_library('none'):\n    raise ImportError('none')",
+    "a file that the image lacks": "import os\nif not os.path.exists('/usr/lib/none'):\n    from . import _native",
     "find_library in an assertion": "import ctypes.util\nassert ctypes.util.find_library('none')",
     "all of several": "import ctypes\ndef load():\n    for name in ('libnone.so.1', 'libnone.so.2'):\n        try:\n"
     "            return ctypes.CDLL(name)\n        except OSError:\n            pass\n    raise ImportError('none')\nload()",
@@ -102,6 +103,7 @@ WORKING = {
     "if not found:\n    from . import _native",
     "a list that an unknown function fills": "import json as other\nfound = []\nother.fill(found)\n"
     "if not found:\n    from . import _native",
+    "a file that the kernel has": "import os\nif not os.path.exists('/proc/cpuinfo'):\n    from . import _native",
     "a decorated function": "import json as other\n@other.lazy\ndef load():\n    from . import _native\nload()",
     "what is not there, but may be put there": "from . import made_later\nfrom .made import up",
     "a source that cannot be parsed": "from .odd import x",

@@ -16,6 +16,7 @@ _TEXT: Final = frozenset(
         *("rpartition", "rsplit", "rstrip", "split", "startswith", "strip", "title", "upper"),
     )
 )
+_OF_IMAGE: Final = ("/usr/", "/lib/", "/lib64/", "/opt/")
 _LONGEST: Final = 1 << 12
 _MOST: Final = 1 << 10
 _WIDTH: Final = re.compile(r"[%{][^a-zA-Z]*[0-9]{4}")
@@ -65,9 +66,9 @@ def functions(subject: Subject, facts: Facts) -> dict[str, Callable[..., Value]]
         "os.uname": lambda: UNKNOWN,
         "os.getenv": environment,
         "os.environ.get": environment,
-        "os.path.exists": lambda path: tree.resolve(_text(path)) is not None,
-        "os.path.isfile": lambda path: tree.is_file(_text(path)),
-        "os.path.isdir": lambda path: tree.is_directory(_text(path)),
+        "os.path.exists": lambda path: _there(path, found=tree.resolve(_text(path)) is not None),
+        "os.path.isfile": lambda path: _there(path, found=tree.is_file(_text(path))),
+        "os.path.isdir": lambda path: _there(path, found=tree.is_directory(_text(path))),
         "os.path.join": lambda *parts: posixpath.join(*map(_text, parts)),
         "os.path.dirname": lambda path: posixpath.dirname(_text(path)),
         "os.path.basename": lambda path: posixpath.basename(_text(path)),
@@ -112,6 +113,15 @@ def is_small(value: Value) -> bool:
     if isinstance(value, str | bytes):
         return len(value) < _LONGEST and not (isinstance(value, str) and _WIDTH.search(value))
     return not isinstance(value, int) or abs(value) < 1 << 64
+
+
+def is_of_image(path: str) -> bool:
+    """Whether only the image has what is there: elsewhere are mounts, and what the engine puts into a container."""
+    return path.startswith(_OF_IMAGE)
+
+
+def _there(path: str, *, found: bool) -> Value:
+    return found if found or is_of_image(path) else UNKNOWN
 
 
 def _text(value: Value) -> str:

@@ -10,6 +10,7 @@ from dpbuild.model.facts import Facts
 from dpbuild.stages.facts_interpreter import which
 from dpbuild.stages.proof.loader import Loaded, Loader, Outcome
 from dpbuild.stages.proof.subject import Subject
+from dpbuild.stages.proof.tracing.known import is_of_image
 from dpbuild.stages.proof.tracing.values import UNKNOWN, Cause, Value
 
 # What ctypes.util.find_library runs beside ldconfig.
@@ -78,7 +79,7 @@ class Libraries:
                 return frozenset()
             elf = self._subject.scan(name).elf
             if elf is None:
-                gone = not self._subject.tree.is_file(name)
+                gone = is_of_image(name) and not self._subject.tree.is_file(name)
                 return frozenset((Cause("open", name, path, line),)) if gone else frozenset()
             found: str | None = name
         else:
