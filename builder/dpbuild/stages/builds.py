@@ -217,8 +217,10 @@ class Builds:
     def write(self, project: ProjectFolder) -> str:
         """Write the second lock, if anything in it changed; its text, "" where nothing is built.
 
-        What was locked for other platforms than those of this run stays.
+        What was locked for other platforms than those of this run stays. With ``locked`` nothing is written.
         """
+        if self.locked:
+            return self.text if self.used else ""
         platforms = {platform for _, platform in self.used}
         units = {key: lock for key, lock in self.units.items() if key in self.used or key[1] not in platforms}
         if not units:
