@@ -7,7 +7,9 @@ and push together, by the wall clock; what is told is medians and their ratio.
 """
 
 import argparse
+import base64
 import contextlib
+import hashlib
 import http.server
 import json
 import os
@@ -301,28 +303,32 @@ def one(bench: Bench, rows: dict[str, Row], number: int, *projects: Path) -> Non
 def big_project(bench: Bench) -> Path:
     """A project whose only dependency is one wheel of real libraries and sources, some 190 MB of it."""
     name = "big_wheel-1.0-py3-none-any.whl"
-    listed = []
+    record = []
     size = 0
     with zipfile.ZipFile(bench.wheels / name, "w", zipfile.ZIP_DEFLATED) as out:
-        for round_ in range(4):
+
+        def put(path: str, data: bytes) -> None:
+            out.writestr(path, data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+            record.append(f"{path},sha256={digest},{len(data)}\n")
+
+        for copy in range(4):
             for wheel in sorted(bench.wheels.glob("*.whl")):
                 if wheel.name == name:
                     continue
                 with zipfile.ZipFile(wheel) as source:
                     for row in source.infolist():
                         if row.filename.endswith((".so", ".py")) and size < 700_000_000:
-                            path = f"big_wheel/{round_}/{wheel.stem}/{row.filename}"
                             # The copies of a file differ, so that nothing is found twice.
-                            out.writestr(path, source.read(row) + b"\n#" + str(round_).encode())
-                            listed.append(path)
+                            put(
+                                f"big_wheel/{copy}/{wheel.stem}/{row.filename}",
+                                source.read(row) + f"\n#{copy}".encode(),
+                            )
                             size += row.file_size
         info = "big_wheel-1.0.dist-info"
-        out.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: big-wheel\nVersion: 1.0\n")
-        out.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: benchmark\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        rows = [*listed, f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD"]
-        out.writestr(f"{info}/RECORD", "".join(f"{row},,\n" for row in rows))
+        put(f"{info}/METADATA", b"Metadata-Version: 2.1\nName: big-wheel\nVersion: 1.0\n")
+        put(f"{info}/WHEEL", b"Wheel-Version: 1.0\nGenerator: benchmark\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr(f"{info}/RECORD", "".join([*record, f"{info}/RECORD,,\n"]))
     return bench.project("big", ["big-wheel"], find_links=True)
 
 
