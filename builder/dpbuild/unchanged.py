@@ -70,7 +70,8 @@ def _key(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpti
 
 
 def _recall(project: ProjectFolder, key: str, world: World) -> dict[str, Any] | None:
-    data = world.store.get(_KIND, key)
+    # A store is made by who puts something into it, not by a project whose configuration may be wrong.
+    data = world.store.get(_KIND, key) if world.has_store else None
     if data is None:
         return None
     value: dict[str, Any] = json.loads(data)

@@ -423,8 +423,8 @@ def test_a_damaged_wheel_in_the_store_is_fetched_again(bench: Bench) -> None:
     (blob,) = [path for path in (bench.cache / "blobs/sha256").iterdir() if path.read_bytes() == DEMO[1]]
     blob.chmod(stat.S_IRUSR | stat.S_IWUSR)
     blob.write_bytes(DEMO[1][:-1] + b"x")
-    shutil.rmtree(bench.cache / "maps/layers")
-    shutil.rmtree(bench.cache / "maps/wheels")
+    for name in ("images", "layers", "wheels"):
+        shutil.rmtree(bench.cache / "maps" / name)
     shutil.rmtree(bench.tmp / "output")
     done = bench.build()
     assert done.status == 0, done.err
@@ -447,7 +447,7 @@ def test_a_damaged_wheel_that_cannot_be_had_again(bench: Bench) -> None:
     assert bench.build().status == 0
     (blob,) = [path for path in (bench.cache / "blobs/sha256").iterdir() if path.read_bytes() == DEMO[1]]
     blob.write_bytes(b"x")
-    for name in ("layers", "wheels"):
+    for name in ("images", "layers", "wheels"):
         shutil.rmtree(bench.cache / "maps" / name)
     shutil.rmtree(bench.tmp / "output")
     done = bench.build("--offline")

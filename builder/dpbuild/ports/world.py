@@ -29,6 +29,10 @@ class World(Protocol):
     """Ports, made when they are first asked for."""
 
     @property
+    def has_store(self) -> bool:
+        """Whether there is a store already."""
+
+    @property
     def store(self) -> Store:
         """The store."""
 

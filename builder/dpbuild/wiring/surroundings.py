@@ -83,6 +83,11 @@ class Surroundings:
         home = self._env.get("XDG_CACHE_HOME") or f"{self._home}/.cache"
         return Path(home) / "dpbuild"
 
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a store already."""
+        return self.cache.is_dir()
+
     @functools.cached_property
     def store(self) -> DiskStore:
         """The store."""
