@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from dpbuild.archive.overlay import FileTree
 from dpbuild.errors import BaseImageError
+from dpbuild.stages import syntax
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.facts_interpreter import Interpreter
 
@@ -60,7 +61,7 @@ def build_variables(tree: FileTree, contents: Contents, python: Interpreter) -> 
 def _variables(data: bytes, path: str) -> dict[str, Any]:
     """``build_time_vars`` of a ``_sysconfigdata`` module, which is one literal."""
     try:
-        for statement in ast.parse(data).body:
+        for statement in syntax.parse(data).body:
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
                 value = ast.literal_eval(statement.value)
                 if statement.targets[0].id == "build_time_vars" and isinstance(value, dict):

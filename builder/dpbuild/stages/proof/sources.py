@@ -6,10 +6,11 @@ comes before parsing.
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from dpbuild.stages import syntax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +75,7 @@ def uses(data: bytes) -> tuple[Use, ...]:
 def parse(data: bytes) -> ast.Module | None:
     """The syntax tree; None where this Python cannot parse it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(data)
+        return syntax.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
