@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
+from typing import Any
 
 from dpbuild.errors import SandboxError
 from dpbuild.ports.sandbox import Outcome, TimedOut
@@ -39,20 +40,29 @@ def captured(
     Whatever ends the wait (``timeout`` seconds, an interrupt) kills the whole session's process group first.
     Raises SandboxError when the program cannot be started or takes too long; ``name`` says in whose words.
     """
-    try:
-        process = subprocess.Popen(
-            argv,
-            env=dict(env),
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as problem:
-        raise cannot_start(problem, argv, name) from None
+    with _held() as release:
+        try:
+            process = subprocess.Popen(
+                argv,
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as problem:
+            raise cannot_start(problem, argv, name) from None
+        return _captured(process, release, stdin, timeout, name)
+
+
+def _captured(
+    process: subprocess.Popen[bytes], release: Callable[[], None], stdin: bytes, timeout: float | None, name: str
+) -> Outcome:
     with process:
         try:
+            # From here on an interrupt ends the program, too.
+            release()
             stdout, stderr = process.communicate(stdin, timeout)
         except subprocess.TimeoutExpired as late:
             _kill_group(process)
@@ -63,6 +73,31 @@ def captured(
         # What the program left running in the background goes with it.
         _kill_group(process)
     return Outcome(status=status_of(process.returncode), stdout=stdout, stderr=stderr)
+
+
+@contextlib.contextmanager
+def _held() -> Iterator[Callable[[], None]]:
+    """Interrupts wait until the program that is being started is known; gives what lets them in."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    noted: list[int] = []
+    before: dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(signal.getsignal(number)):
+            before[number] = signal.signal(number, lambda number, _: noted.append(number))
+
+    def release() -> None:
+        while before:
+            number, handler = before.popitem()
+            signal.signal(number, handler)
+        while noted:
+            signal.raise_signal(noted.pop())
+
+    try:
+        yield release
+    finally:
+        release()
 
 
 def cannot_start(problem: OSError, argv: Sequence[str], name: str) -> SandboxError:

@@ -1,11 +1,12 @@
 """An OCI layout folder (OCI image spec, image-layout.md)."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -58,9 +59,17 @@ class LayoutSink:
     def write(self, images: Images) -> Written:
         """Write all of it. Raises OutputError (80), StoreError (110) when the disk is full."""
         self.check()
+        blobs = self._path / "blobs" / "sha256"
+        folders = [path for path in (blobs, *blobs.parents) if not path.exists()]
+        try:
+            with _alone(self._path):
+                return self._write(images, folders)
+        except OSError as problem:
+            fail(problem, self._path, "folder")
+
+    def _write(self, images: Images, folders: list[Path]) -> Written:
         root = self._path
         blobs = root / "blobs" / "sha256"
-        folders = [path for path in (blobs, *blobs.parents) if not path.exists()]
         # What would be left of a write that fails; what was there before stays as it was.
         fresh: list[Path] = []
         wanted: set[str] = set()
@@ -147,6 +156,31 @@ def _documents(images: Images, referrers: tuple[Referrer, ...]) -> list[tuple[De
 
 def _image_documents(image: Image) -> list[tuple[Descriptor, bytes]]:
     return [(image.manifest.config, image.config_bytes), (image.descriptor, image.manifest_bytes)]
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Wait for other runs that write the same folder: each would take the other's files under way for leftovers."""
+    while True:
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # Where a file system has no locks, everybody is alone.
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is(handle, root):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def _is(handle: int, path: Path) -> bool:
+    """Whether the folder that is open is still the one with this name; a run that failed may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _put(path: Path, data: bytes) -> None:
