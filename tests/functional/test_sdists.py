@@ -129,7 +129,11 @@ def test_metadata_that_only_a_build_knows(forge: Bench, dpbuild: Callable[..., R
 
 WRONG = {
     "fails": (54, "raise SystemExit('the reason')", "the reason"),
-    "network": (54, "import socket; said(lambda: socket.create_connection(('pypi.org', 443)))", "wants the network"),
+    "network": (
+        54,
+        "import socket; said(lambda: socket.create_connection(('index.example', 443)))",
+        "wants the network",
+    ),
     "outside": (54, "said(lambda: open('/usr/lib/mine', 'w'))", "writes outside of its folder, to /usr/lib/mine"),
     "nothing": (54, "globals()['compiled'] = lambda: sys.exit('no wheel today')", "no wheel today"),
     "full": (110, "raise SystemExit('No space left on device')", "the disk is full"),
