@@ -16,7 +16,7 @@ from dpbuild.oci.reference import Reference
 from dpbuild.ports.libraries import LibraryIndex
 from dpbuild.ports.store import Store
 from dpbuild.ports.world import World
-from dpbuild.stages.base import fetch_layers
+from dpbuild.stages.base import fetcher
 from dpbuild.stages.contents import LayerContents, opened
 from dpbuild.stages.facts import read_facts
 from dpbuild.stages.open_image import OpenImage, open_image
@@ -41,9 +41,10 @@ def check(reference: Reference, platform: Platform, world: World) -> tuple[OpenI
             image.config,
             platform,
             world.store,
-            lambda layer: fetch_layers(source, (layer,), world.store, world.reporter),
+            fetcher(source, world.store, world.reporter),
             annotations=image.manifest.annotations,
             libraries=(names := Names(world.libraries)),
+            take_inventory=False,
         )
         with world.reporter.step("checking") as step:
             found = prove(subject)
@@ -139,9 +140,10 @@ def open_subject(
     annotations: Pairs = (),
     facts: Facts | None = None,
     libraries: Names | None = None,
+    take_inventory: bool = True,
 ) -> Subject:
     """The image for the rules; ``facts`` where they are known already. Raises BaseImageError."""
-    scans = scan_layers(layers, config.diff_ids, store, fetch)
+    scans = scan_layers(layers, config.diff_ids, store, fetch, take_inventory=take_inventory)
     tree = tree_of(scans)
     contents = LayerContents(tree, layers, store, fetch)
     trouble = ""

@@ -1,17 +1,16 @@
 """``dpbuild diff``: two images, read and compared."""
 
-from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
+from dpbuild.ports.source import ImageSource
 from dpbuild.ports.world import World
 from dpbuild.stages import facts_packages
-from dpbuild.stages.base import fetch_layers
+from dpbuild.stages.base import fetcher
 from dpbuild.stages.compare import Comparison, Snapshot, compare
 from dpbuild.stages.inventory import InventoryContents, inventories
 from dpbuild.stages.open_image import OpenImage, open_image
 from dpbuild.stages.proof.owners import Owners, distributions
-from dpbuild.stages.proof.scan import EMPTY, FileScan
-from dpbuild.stages.proof.scans import scan_layers, tree_of
+from dpbuild.stages.proof.scans import file_scan, scan_layers, tree_of
 
 
 def diff(a: Reference, b: Reference, platform: Platform, world: World) -> tuple[OpenImage, OpenImage, Comparison]:
@@ -22,30 +21,18 @@ def diff(a: Reference, b: Reference, platform: Platform, world: World) -> tuple[
     return one[0], other[0], compare(_snapshot(*one, world), _snapshot(*other, world))
 
 
-def _open(reference: Reference, platform: Platform, world: World) -> tuple[OpenImage, Reference, Platform]:
+def _open(reference: Reference, platform: Platform, world: World) -> tuple[OpenImage, ImageSource]:
     source = world.source(reference, (platform,))
-    return open_image(reference, source, platform, world.store), reference, platform
+    return open_image(reference, source, platform, world.store), source
 
 
-def _snapshot(image: OpenImage, reference: Reference, platform: Platform, world: World) -> Snapshot:
-    source = world.source(reference, (platform,))
+def _snapshot(image: OpenImage, source: ImageSource, world: World) -> Snapshot:
     layers = image.manifest.layers
-
-    def fetch(layer: Descriptor) -> None:
-        fetch_layers(source, (layer,), world.store, world.reporter)
-
+    fetch = fetcher(source, world.store, world.reporter)
     scans = scan_layers(layers, image.config.diff_ids, world.store, fetch)
     tree = tree_of(scans)
     contents = InventoryContents(tree, inventories(layers, world.store, fetch))
-
-    def scan(path: str) -> FileScan:
-        try:
-            layer, number = tree.origin(path)
-        except KeyError:
-            return EMPTY
-        return scans[layer].files.get(number, EMPTY)
-
-    owners = Owners(tree, contents, lambda path: scan(path).text)
+    owners = Owners(tree, contents, lambda path: file_scan(tree, scans, path).text)
     packages = {("python", row.name): row.version for row in distributions(tree)}
     packages |= {("system", row.name): row.version for row in facts_packages.packages(tree, contents)[0]}
 
@@ -62,5 +49,5 @@ def _snapshot(image: OpenImage, reference: Reference, platform: Platform, world:
         packages=packages,
         owner=owner,
         sha256=contents.sha256,
-        elf=lambda path: scan(path).elf,
+        elf=lambda path: file_scan(tree, scans, path).elf,
     )

@@ -12,7 +12,7 @@ from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
 from dpbuild.ports.store import Store
 from dpbuild.ports.world import World
-from dpbuild.stages.base import fetch_layers
+from dpbuild.stages.base import fetcher
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.sbom import FORMAT, sbom
 from dpbuild.stages.facts import read_facts
@@ -28,11 +28,7 @@ def read_sbom(reference: Reference, platform: Platform, world: World) -> bytes:
     """The SBOM of one platform's image, whoever made it. Raises BaseImageError and what the source raises."""
     source = world.source(reference, (platform,))
     image = open_image(reference, source, platform, world.store)
-
-    def fetch(layer: Descriptor) -> None:
-        fetch_layers(source, (layer,), world.store, world.reporter)
-
-    return describe(image, platform, world.store, fetch)
+    return describe(image, platform, world.store, fetcher(source, world.store, world.reporter))
 
 
 def describe(

@@ -40,7 +40,13 @@ def import_all(reference: Reference, platform: Platform, kind: str, world: World
     layers = image.manifest.layers
     fetch_layers(source, layers, store, world.reporter)
     subject = open_subject(
-        layers, image.config, platform, store, lambda row: None, annotations=image.manifest.annotations
+        layers,
+        image.config,
+        platform,
+        store,
+        lambda row: None,
+        annotations=image.manifest.annotations,
+        take_inventory=False,
     )
     if subject.facts is None:
         raise BaseImageError(subject.trouble, where=str(reference))
@@ -74,7 +80,7 @@ def _run(
         Job(
             rootfs=rootfs,
             argv=(interpreter, "-c", program),
-            env=tuple((key, value) for key, _, value in (row.partition("=") for row in config.env)),
+            env=config.environment,
             working_dir=config.working_dir or "/",
             user=config.user,
             stdin=json.dumps(task).encode(),

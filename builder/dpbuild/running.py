@@ -47,7 +47,7 @@ def run(reference: Reference, platform: Platform, arguments: tuple[str, ...], ki
         Job(
             rootfs=world.unpacked(image.manifest.layers, blob),
             argv=_argv(image, arguments),
-            env=tuple((key, value) for key, _, value in (row.partition("=") for row in config.env)),
+            env=config.environment,
             working_dir=config.working_dir or "/",
             user=config.user,
             network=True,

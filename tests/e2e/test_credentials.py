@@ -188,7 +188,7 @@ def test_everybody_may_read_what_is_public(
 def test_tokens_that_end_in_the_middle_are_renewed(
     build: Callable[..., Ran], guarded: str, tokens: TokenService, account: Account, says: int | None
 ) -> None:
-    """They live for a second at most, and the push takes more than two."""
+    """They live for one to two seconds, and the push takes more than five."""
     tokens.lives, tokens.says = 1, says
     with slow_relay(guarded, 0.1) as slow:
         account.login(slow, "ann", PASSWORD)

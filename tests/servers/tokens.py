@@ -5,6 +5,7 @@ It signs with a key of its own, whose certificate the registry is told to trust.
 
 import base64
 import json
+import math
 import secrets
 import subprocess
 import threading
@@ -58,7 +59,8 @@ class TokenService:
             own = bool(user) and name.startswith(f"{user}/")
             may = {"pull", "push"} if own else ({"pull"} if name.startswith("public/") else set())
             access.append({"type": kind, "name": name, "actions": sorted(may & set(wanted.split(",")))})
-        now = int(time.time())
+        # Claims are whole seconds; rounding down would end a token that lives for one at once, now and then.
+        now = math.ceil(time.time())
         claims = {
             "iss": ISSUER, "sub": user, "aud": SERVICE, "jti": secrets.token_hex(8), "access": access,
             "exp": now + self.lives - LEEWAY, "nbf": now - 3600, "iat": now - 3600,

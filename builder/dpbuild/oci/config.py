@@ -51,11 +51,11 @@ class ImageConfig:
     healthcheck: Healthcheck | None = None
     shell: tuple[str, ...] = ()
 
+    @property
+    def environment(self) -> Pairs:
+        """The variables as name and value, in their order."""
+        return tuple((name, value) for name, _, value in (row.partition("=") for row in self.env))
+
     def variable(self, name: str) -> str | None:
         """The value of an environment variable; the last one counts, as in engines."""
-        value = None
-        for row in self.env:
-            key, _, text = row.partition("=")
-            if key == name:
-                value = text
-        return value
+        return dict(self.environment).get(name)

@@ -12,10 +12,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
 from dpbuild.archive.budget import Budget
-from dpbuild.archive.decompress import ReadError, limit_of
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree, OverlayError
-from dpbuild.archive.read import entries, open_layer
 from dpbuild.errors import BaseImageError, HashMismatch
 from dpbuild.model.base import Base
 from dpbuild.model.facts import Facts
@@ -28,7 +26,7 @@ from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import Store
 from dpbuild.stages import facts_codec
-from dpbuild.stages.contents import LayerContents, opened
+from dpbuild.stages.contents import LayerContents, read_layer
 from dpbuild.stages.facts import read_facts
 from dpbuild.stages.open_image import open_image
 
@@ -98,6 +96,11 @@ def fetch_layers(source: ImageSource, layers: tuple[Descriptor, ...], store: Sto
     return total
 
 
+def fetcher(source: ImageSource, store: Store, reporter: Reporter) -> Callable[[Descriptor], object]:
+    """What brings one layer of the source's image into the store, if it is not there."""
+    return lambda layer: fetch_layers(source, (layer,), store, reporter)
+
+
 def _present(store: Store, digest: Digest) -> bool:
     """Whether the blob is here and whole; a damaged one is discarded and fetched again."""
     try:
@@ -159,18 +162,7 @@ def read_tree(layers: tuple[Descriptor, ...], config: ImageConfig, store: Store)
 
 
 def _entries(layer: Descriptor, diff_id: Digest, store: Store, budget: Budget) -> list[Entry]:
-    with opened(store, layer) as stream:
-        try:
-            tar, raw = open_layer(stream, limit=limit_of(layer.size))
-            rows = [entry for entry, _ in budget.counted(entries(tar), raw)]
-        except ReadError as problem:
-            raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
-    if raw.digest() != diff_id.hex:
-        raise BaseImageError(
-            f"a layer unpacks to sha256:{raw.digest()}, but the config's diffID is {diff_id}",
-            where=str(layer.digest),
-        )
-    return rows
+    return read_layer(layer, store, lambda rows: [entry for entry, _ in rows], diff_id=diff_id, budget=budget)
 
 
 def _key(digest: Digest) -> str:

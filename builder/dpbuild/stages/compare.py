@@ -204,15 +204,11 @@ def _config(a: ImageConfig, b: ImageConfig) -> Iterator[ValueChange]:
         if row.name not in _DERIVED:
             one, other = getattr(a, row.name), getattr(b, row.name)
             if row.name == "env":
-                yield from _values(_pairs(one, "Env "), _pairs(other, "Env "))
+                yield from _values(_named(a.environment, "Env "), _named(b.environment, "Env "))
             elif row.name == "labels":
                 yield from _values(_named(one, "Labels "), _named(other, "Labels "))
             elif one != other:
                 yield ValueChange(name=row.name, before=_shown(one), after=_shown(other))
-
-
-def _pairs(rows: tuple[str, ...], prefix: str) -> dict[str, str]:
-    return {f"{prefix}{key}": value for key, _, value in (row.partition("=") for row in rows)}
 
 
 def _named(rows: tuple[tuple[str, str], ...], prefix: str) -> dict[str, str]:

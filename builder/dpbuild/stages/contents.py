@@ -1,14 +1,19 @@
 """The contents of files in layers that are in the store, without unpacking the image."""
 
-from collections.abc import Callable, Iterable
-from typing import BinaryIO, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Protocol, TypeVar
 
+from dpbuild.archive.budget import Budget
 from dpbuild.archive.decompress import limit_of
+from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree
 from dpbuild.archive.read import ReadError, entries, open_layer
 from dpbuild.errors import BaseImageError
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import Store
+
+T = TypeVar("T")
 
 LARGEST = 256 << 20
 _KEPT = 256 << 20
@@ -102,6 +107,33 @@ def opened(store: Store, descriptor: Descriptor) -> BinaryIO:
         raise BaseImageError(
             "a layer of the base is missing in the store", where=str(descriptor.digest), hint="run it again"
         ) from None
+
+
+def read_layer(
+    layer: Descriptor,
+    store: Store,
+    take: Callable[[Iterator[tuple[Entry, BinaryIO | None]]], T],
+    *,
+    diff_id: Digest | None = None,
+    budget: Budget | None = None,
+) -> T:
+    """What ``take`` makes of all entries of a layer that is in the store.
+
+    Raises BaseImageError for a layer that cannot be read, that takes more than is left of the image's ``budget``, or
+    that is not what ``diff_id`` says.
+    """
+    with opened(store, layer) as stream:
+        try:
+            tar, raw = open_layer(stream, limit=limit_of(layer.size))
+            rows = entries(tar)
+            found = take(rows if budget is None else budget.counted(rows, raw))
+        except ReadError as problem:
+            raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
+    if diff_id is not None and raw.digest() != diff_id.hex:
+        raise BaseImageError(
+            f"a layer unpacks to sha256:{raw.digest()}, but the config's diffID is {diff_id}", where=str(layer.digest)
+        )
+    return found
 
 
 class MappedContents:

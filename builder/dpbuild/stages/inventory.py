@@ -13,15 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, cast
 
-from dpbuild.archive.decompress import ReadError, limit_of
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree
-from dpbuild.archive.read import entries, open_layer
 from dpbuild.errors import BaseImageError
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.ports.store import Store
 from dpbuild.stages import facts_packages
-from dpbuild.stages.contents import opened
+from dpbuild.stages.contents import read_layer
 
 # Part of the key of what is kept: whoever changes what is taken from a layer changes this.
 FORMAT: Final = 1
@@ -117,13 +115,12 @@ def _make(layer: Descriptor, store: Store, fetch: Callable[[Descriptor], object]
     if not store.has(layer.digest):
         fetch(layer)
     watch = Watch()
-    with opened(store, layer) as stream:
-        try:
-            tar, _ = open_layer(stream, limit=limit_of(layer.size))
-            for _ in watch.over(entries(tar)):
-                pass
-        except ReadError as problem:
-            raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
+
+    def take(rows: Iterator[tuple[Entry, BinaryIO | None]]) -> None:
+        for _ in watch.over(rows):
+            pass
+
+    read_layer(layer, store, take)
     keep(store, layer, watch.inventory)
     return watch.inventory
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from dpbuild.archive import gzip, read
+from dpbuild.archive import read
 from dpbuild.archive.entry import Entry, Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.debian import deb, files, ldcache
@@ -19,6 +19,7 @@ from dpbuild.oci.codec import canonical
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import Store
+from dpbuild.stages.layers.plain import write_items
 
 # Part of every key: to be raised whenever the same packages give other bytes.
 FORMAT: Final = 1
@@ -127,26 +128,10 @@ class Layers:
                 yield entry, content.read() if content is not None else None
 
     def _write(self, key: str, items: Iterable[files.Item]) -> Made:
-        plain = hashlib.sha256()
-        unpacked = 0
-
-        def counted() -> Iterator[bytes]:
-            nonlocal unpacked
-            for chunk in files.archive(items):
-                plain.update(chunk)
-                unpacked += len(chunk)
-                yield chunk
-
-        with self._store.writer() as blob:
-            for chunk in gzip.compress(counted()):
-                blob.write(chunk)
-            digest, size = blob.commit()
-        made = Made(
-            descriptor=Descriptor(media_type=mediatype.OCI_LAYER_GZIP, digest=digest, size=size),
-            diff_id=Digest(plain.hexdigest()),
-            size=unpacked,
-        )
-        row = {"digest": str(digest), "size": size, "diff_id": str(made.diff_id), "unpacked": unpacked}
+        layer = write_items(self._store, items, "")
+        made = Made(descriptor=layer.descriptor, diff_id=layer.diff_id, size=layer.size)
+        digest, size = made.descriptor.digest, made.descriptor.size
+        row = {"digest": str(digest), "size": size, "diff_id": str(made.diff_id), "unpacked": made.size}
         self._store.put("layers", key, canonical(row))
         return made
 

@@ -5,16 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from dpbuild.archive.budget import Budget
-from dpbuild.archive.decompress import ReadError, limit_of
 from dpbuild.archive.overlay import FileTree, OverlayError
-from dpbuild.archive.read import entries, open_layer
 from dpbuild.errors import BaseImageError
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import Store
 from dpbuild.stages import inventory
-from dpbuild.stages.contents import opened
-from dpbuild.stages.proof.scan import FORMAT, LayerScan, scan
+from dpbuild.stages.contents import read_layer
+from dpbuild.stages.proof.scan import EMPTY, FORMAT, FileScan, LayerScan, scan
 from dpbuild.stages.proof.scan_codec import decode, encode
 
 _THREADS: Final = 4
@@ -25,16 +23,19 @@ def scan_layers(
     diff_ids: tuple[Digest, ...],
     store: Store,
     fetch: Callable[[Descriptor], object],
+    *,
+    take_inventory: bool = True,
 ) -> tuple[LayerScan, ...]:
     """What is in each layer, lowest first; ``fetch`` brings a layer into the store that is not there.
 
-    Raises BaseImageError for a layer that cannot be read or is not what the config's diffID says.
+    With ``take_inventory`` a layer that has to be read gives its inventory, too, so that evidence need not read it
+    again; that takes hashing every file. Raises BaseImageError for a layer that cannot be read or is not what the
+    config's diffID says.
     """
-
     budget = Budget(sum(layer.size for layer in layers))
 
     def one(pair: tuple[Descriptor, Digest]) -> LayerScan:
-        return _kept(store, pair[0]) or _made(store, *pair, fetch, budget)
+        return _kept(store, pair[0]) or _made(store, *pair, fetch, budget, take_inventory=take_inventory)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return tuple(pool.map(one, zip(layers, diff_ids, strict=True)))
@@ -46,6 +47,15 @@ def tree_of(scans: tuple[LayerScan, ...]) -> FileTree:
         return FileTree.of(row.entries for row in scans)
     except OverlayError as problem:
         raise BaseImageError(f"the layers do not fit on each other: {problem}") from None
+
+
+def file_scan(tree: FileTree, scans: tuple[LayerScan, ...], path: str) -> FileScan:
+    """What is known of the content of the file that ``path`` leads to; empty where it is no file."""
+    try:
+        layer, number = tree.origin(path)
+    except KeyError:
+        return EMPTY
+    return scans[layer].files.get(number, EMPTY)
 
 
 def _key(layer: Descriptor) -> str:
@@ -63,22 +73,21 @@ def _kept(store: Store, layer: Descriptor) -> LayerScan | None:
 
 
 def _made(
-    store: Store, layer: Descriptor, diff_id: Digest, fetch: Callable[[Descriptor], object], budget: Budget
+    store: Store,
+    layer: Descriptor,
+    diff_id: Digest,
+    fetch: Callable[[Descriptor], object],
+    budget: Budget,
+    *,
+    take_inventory: bool,
 ) -> LayerScan:
     if not store.has(layer.digest):
         fetch(layer)
-    watch = inventory.Watch()
-    with opened(store, layer) as stream:
-        try:
-            tar, raw = open_layer(stream, limit=limit_of(layer.size))
-            found = scan(watch.over(budget.counted(entries(tar), raw)))
-        except ReadError as problem:
-            raise BaseImageError(f"a layer cannot be read: {problem}", where=str(layer.digest)) from None
-    if raw.digest() != diff_id.hex:
-        raise BaseImageError(
-            f"a layer unpacks to sha256:{raw.digest()}, but the config's diffID is {diff_id}", where=str(layer.digest)
-        )
+    if not take_inventory:
+        found = read_layer(layer, store, scan, diff_id=diff_id, budget=budget)
+    else:
+        watch = inventory.Watch()
+        found = read_layer(layer, store, lambda rows: scan(watch.over(rows)), diff_id=diff_id, budget=budget)
+        inventory.keep(store, layer, watch.inventory)
     store.put("facts", _key(layer), encode(found))
-    # Evidence asks for it next, and the layer is not read again for that.
-    inventory.keep(store, layer, watch.inventory)
     return found

@@ -17,6 +17,7 @@ from dpbuild.stages.proof.accounts import Account, account
 from dpbuild.stages.proof.owners import Distribution, Owners, distributions
 from dpbuild.stages.proof.paths import sys_path
 from dpbuild.stages.proof.scan import EMPTY, FileScan, LayerScan
+from dpbuild.stages.proof.scans import file_scan
 from dpbuild.stages.proof.start import Start, start
 
 
@@ -55,11 +56,7 @@ class Subject:
 
     def scan(self, path: str) -> FileScan:
         """What is known of the content of the file that ``path`` leads to; empty where it is no file."""
-        try:
-            layer, ordinal = self.tree.origin(path)
-        except KeyError:
-            return EMPTY
-        return self.scans[layer].files.get(ordinal, EMPTY)
+        return file_scan(self.tree, self.scans, path)
 
     @functools.cached_property
     def scanned(self) -> Mapping[str, FileScan]:

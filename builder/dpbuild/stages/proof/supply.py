@@ -71,8 +71,7 @@ def _files(subject: Subject) -> Iterator[Found]:
 
 
 def _env(subject: Subject) -> Iterator[Found]:
-    for row in subject.config.env:
-        name, _, value = row.partition("=")
+    for name, value in subject.config.environment:
         if form := _form(value):
             yield Found(path="Env", evidence=f"{name} holds {form}")
         elif value and _NAME.fullmatch(name) and not value.startswith(("/", "$", "<")):
