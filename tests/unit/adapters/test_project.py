@@ -66,6 +66,7 @@ def test_what_tools_leave_behind_is_left_out(project: DiskProject) -> None:
         ".dpbuild/image/index.json",
         "pylock.dpbuild.toml",
         "pylock.dpbuild-build.toml",
+        "dpbuild.toml",
         "__pycache__/app.cpython-313.pyc",
         "sub/__pycache__/x.pyc",
         "sub/left.pyc",
