@@ -138,17 +138,18 @@ class Upkeep:
     def _entries(self) -> Iterator[Entry]:
         documents, named = self._documents()
         rows = list(_files(self.path / "maps"))
-        made = {digest for path in rows if path.parent.name == "layers" and (digest := _layer(path))} - named
+        kinds = {path: _MAPPINGS.get(path.parent.name, "facts") for path in rows}
+        layers = {path: made for path, kind in kinds.items() if kind == "layers" and (made := _layer(path))}
+        kinds |= {path: "bases" for path, made in layers.items() if made.composed}
+        # A manifest that names them may be that of an image made here, which was looked at since.
+        ours = {made.digest for made in layers.values() if not made.composed}
         for path in _files(self.path / "blobs"):
-            if path.name in documents or path.name in named:
-                kind = "bases"
+            if path.name in ours:
+                kind = "layers"
             else:
-                kind = "layers" if path.name in made else "wheels"
+                kind = "bases" if path.name in documents or path.name in named else "wheels"
             yield from _entry(kind, path)
-        for path in rows:
-            kind = _MAPPINGS.get(path.parent.name, "facts")
-            if kind == "layers" and _layer(path) in named:
-                kind = "bases"
+        for path, kind in kinds.items():
             yield from _entry(kind, path)
         for folder in _children(self.path / "trees"):
             for path in _children(folder):
@@ -194,16 +195,25 @@ class Upkeep:
         """Mappings to layers that are gone say nothing."""
         blobs = self.path / "blobs" / "sha256"
         for path in _children(self.path / "maps" / "layers"):
-            digest = _layer(path)
-            if digest is not None and not (blobs / digest).is_file():
+            made = _layer(path)
+            if made is not None and not (blobs / made.digest).is_file():
                 path.unlink(missing_ok=True)
 
 
-def _layer(path: Path) -> str | None:
-    """The hex digits of the layer that a mapping leads to; None where it says something else."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A layer by its hex digits. Those of composed bases are kept in an object, the others in an array."""
+
+    digest: str
+    composed: bool
+
+
+def _layer(path: Path) -> _Made | None:
+    """The layer that a mapping leads to; None where it says something else."""
     try:
         value = json.loads(path.read_bytes()[_HASH:])
-        return Digest.parse(value["digest"] if isinstance(value, dict) else f"sha256:{value[0]}").hex
+        composed = isinstance(value, dict)
+        return _Made(Digest.parse(value["digest"] if composed else f"sha256:{value[0]}").hex, composed)
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return None
 

@@ -37,10 +37,11 @@ class Filled:
         store = DiskStore(path)
         self.base = put(store, gzip.compress(b"base layer"))
         self.config = put(store, json.dumps({"rootfs": {}}).encode())
-        rows = {"layers": [{"digest": str(self.base)}], "config": {"digest": str(self.config)}}
-        self.manifest = put(store, json.dumps(rows).encode())
         self.wheel = put(store, b"PK\x03\x04 a wheel")
         self.layer = put(store, gzip.compress(b"made layer"))
+        # The image that was made was also looked at, so that its manifest names both layers.
+        layers = [{"digest": str(row)} for row in (self.base, self.layer)]
+        self.manifest = put(store, json.dumps({"layers": layers, "config": {"digest": str(self.config)}}).encode())
         store.put("layers", "made", json.dumps([self.layer.hex, 1, "0" * 64, 1, "type"]).encode())
         store.put("layers", "composed", json.dumps({"digest": str(self.base)}).encode())
         store.put("facts", "base", b"facts")
