@@ -16,7 +16,7 @@ from dpbuild.stages.proof.loader import Loader, Outcome
 from dpbuild.stages.proof.sources import Use
 from dpbuild.stages.proof.subject import Subject
 from dpbuild.stages.proof.tracing.finder import Finder
-from dpbuild.stages.proof.tracing.graph import Source, importers, relevant
+from dpbuild.stages.proof.tracing.graph import Graph, Source
 from dpbuild.stages.proof.tracing.libraries import Libraries, names_of
 from dpbuild.stages.proof.tracing.trace import Budget, Trace, Tracer
 from dpbuild.stages.proof.tracing.values import Cause
@@ -196,16 +196,17 @@ def _traces(
         libraries = Libraries(subject, facts, loader, misfits=misfits, broken=broken)
         return Tracer(subject, facts, libraries, finder, followed, budget).trace(name, whole=whole)
 
-    followed = relevant(texts, roots, targets) | frozenset(targets)
+    graph = Graph(texts)
+    followed = graph.relevant(roots, targets) | frozenset(targets)
     whole = [trace(root, followed, whole=True) for root in roots]
     yield from whole
     # What importing the package does not come to, importing a part of it may.
     failing = {row.module for row in whole if row.fails}
     for target in sorted(parts):
         if _root(target, finder) not in failing:
-            names = [name for name in importers(texts, target) if not _TESTS.search(f"/{name.replace('.', '/')}/")]
+            names = [name for name in graph.importers(target) if not _TESTS.search(f"/{name.replace('.', '/')}/")]
             for name in names[:_MOST_PARTS]:
-                yield trace(name, relevant(texts, [name], [target]) | {name, target}, whole=False)
+                yield trace(name, graph.relevant([name], [target]) | {name, target}, whole=False)
 
 
 def _texts(subject: Subject, roots: list[str]) -> dict[str, Source]:

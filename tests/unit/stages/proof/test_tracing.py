@@ -8,7 +8,7 @@ from factories.subject import SITE, make_subject
 from dpbuild.stages.proof.extensions import modules
 from dpbuild.stages.proof.loader import Loader
 from dpbuild.stages.proof.tracing.finder import Finder
-from dpbuild.stages.proof.tracing.graph import Source, relevant
+from dpbuild.stages.proof.tracing.graph import Graph, Source
 from dpbuild.stages.proof.tracing.libraries import Libraries
 from dpbuild.stages.proof.tracing.trace import Budget, Trace, Tracer
 
@@ -206,4 +206,4 @@ def test_the_graph_has_the_ways_to_a_target_alone() -> None:
         "a.far": Source(b"import a.target\n", package=False),
         "a.target": Source(b"", package=False),
     }
-    assert relevant(sources, ["a"], ["a.target"]) == {"a", "a.b", "a.c", "a.d", "a.target"}
+    assert Graph(sources).relevant(["a"], ["a.target"]) == {"a", "a.b", "a.c", "a.d", "a.target"}

@@ -5,16 +5,16 @@ that may fail is parsed and followed.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 _IMPORT: Final = re.compile(
     rb"^[ \t]*(?:from[ \t]+(?P<base>[.\w]+)[ \t]+import[ \t]+(?P<names>\([^)]{0,20000}\)|[^\n]*)"
-    rb"|import[ \t]+(?P<plain>[^\n]*))"
-    rb"|(?:import_module|__import__)\(\s*[\"'](?P<dynamic>[.\w]+)",
+    rb"|import[ \t]+(?P<plain>[^\n]*))",
     re.MULTILINE,
 )
+_DYNAMIC: Final = re.compile(rb"(?:import_module|__import__)\(\s*[\"'](?P<name>[.\w]+)")
 # What decides by constants is small; large modules beside the way cost more than they tell.
 _LARGEST_BESIDE: Final = 16 << 10
 _NAME: Final = re.compile(rb"[.\w]+")
@@ -28,22 +28,48 @@ class Source:
     package: bool
 
 
-def relevant(sources: Mapping[str, Source], roots: Iterable[str], targets: Iterable[str]) -> frozenset[str]:
-    """The modules on the ways from ``roots`` to ``targets``, and what those import directly, by whose constants they
-    decide. ``sources`` are the modules by name.
-    """
-    # Extension modules have no source; one that has its package's own name is reached by ways of the package's own.
-    ends = {name.rpartition(".")[0] if _is_namesake(name) else name for name in targets}
-    every = sources.keys() | ends
-    imports = {name: frozenset(_imports(name, row, every)) for name, row in sources.items()}
-    forward = _closure(roots, imports)
-    importers: dict[str, set[str]] = {}
-    for name, rows in imports.items():
-        for row in rows:
-            importers.setdefault(row, set()).add(name)
-    ways = forward & _closure(ends & forward, importers)
-    beside = {row for name in ways for row in imports.get(name, ()) if row in sources}
-    return frozenset(ways | {row for row in beside if len(sources[row].text) <= _LARGEST_BESIDE})
+class Graph:
+    """Which module of ``sources``, by name, may import which; each is searched when something asks for it, once."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+        self._imports: dict[str, frozenset[str]] = {}
+
+    def relevant(self, roots: Iterable[str], targets: Iterable[str]) -> frozenset[str]:
+        """The modules on the ways from ``roots`` to ``targets``, and what those import directly, by whose constants
+        they decide.
+        """
+        # Extension modules have no source; one that has its package's own name is reached by ways of the package's own.
+        ends = {name.rpartition(".")[0] if _is_namesake(name) else name for name in targets}
+        sources = self._sources
+        forward = _closure(roots, lambda name: [row for row in self.imports(name) if row in sources or row in ends])
+        importing: dict[str, list[str]] = {}
+        for name in forward:
+            for row in self.imports(name) & forward:
+                importing.setdefault(row, []).append(name)
+        ways = forward & _closure(ends & forward, lambda name: importing.get(name, ()))
+        beside = {row for name in ways for row in self.imports(name) if row in sources}
+        return frozenset(ways | {row for row in beside if len(sources[row].text) <= _LARGEST_BESIDE})
+
+    def imports(self, name: str) -> frozenset[str]:
+        """Whatever a module may import, and the packages around that; nothing for a module without a source."""
+        found = self._imports.get(name)
+        if found is None:
+            source = self._sources.get(name)
+            found = self._imports[name] = frozenset(_imports(name, source)) if source is not None else frozenset()
+        return found
+
+    def importers(self, target: str) -> list[str]:
+        """The modules that import ``target`` before anything else, not under a condition; those with short names
+        first.
+        """
+        word = target.rpartition(".")[2].encode()
+        found = [
+            name
+            for name, row in self._sources.items()
+            if word in row.text and target in _imports(name, row, plain=True)
+        ]
+        return sorted(found, key=lambda name: (len(name), name))
 
 
 def _is_namesake(name: str) -> bool:
@@ -51,35 +77,28 @@ def _is_namesake(name: str) -> bool:
     return len(parts) > 1 and parts[-1] == parts[-2]
 
 
-def importers(sources: Mapping[str, Source], target: str) -> list[str]:
-    """The modules that import ``target`` before anything else, not under a condition; those with short names first."""
-    found = []
-    for name, row in sources.items():
-        if target.rpartition(".")[2].encode() in row.text and target in _imports(name, row, {target}, plain=True):
-            found.append(name)
-    return sorted(found, key=lambda name: (len(name), name))
-
-
-def _closure(starts: Iterable[str], following: Mapping[str, Iterable[str]]) -> set[str]:
+def _closure(starts: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
     found: set[str] = set()
     pending = list(starts)
     while pending:
         name = pending.pop()
         if name not in found:
             found.add(name)
-            pending += following.get(name, ())
+            pending += following(name)
     return found
 
 
-def _imports(name: str, source: Source, known: Collection[str], *, plain: bool = False) -> Iterator[str]:
+def _imports(name: str, source: Source, *, plain: bool = False) -> Iterator[str]:
     around = name.split(".") if source.package else name.split(".")[:-1]
+    # The packages around a module are there before it, whatever it says.
+    there = {name, *_with_parents(name)}
     for match in _IMPORT.finditer(source.text):
-        if plain and match[0].startswith((b" ", b"\t")):
-            continue
-        for row in _named(match, around):
-            # The packages around a module are there before it, whatever it says.
-            if row in known and not f"{name}.".startswith(f"{row}."):
-                yield row
+        if not (plain and match[0].startswith((b" ", b"\t"))):
+            yield from (row for row in _named(match, around) if row not in there)
+    if b"import_module" in source.text or b"__import__" in source.text:
+        for match in _DYNAMIC.finditer(source.text):
+            dynamic = _absolute(match["name"].decode("utf-8", "replace"), around)
+            yield from (row for row in _with_parents(dynamic) if row not in there)
 
 
 def _named(match: re.Match[bytes], around: list[str]) -> Iterator[str]:
@@ -88,13 +107,11 @@ def _named(match: re.Match[bytes], around: list[str]) -> Iterator[str]:
         yield from _with_parents(base)
         for row in _NAME.findall(match["names"]):
             yield f"{base}.{row.decode('utf-8', 'replace')}"
-    elif match["plain"]:
+    else:
         for part in match["plain"].split(b","):
             words = _NAME.findall(part)
             if words:
                 yield from _with_parents(words[0].decode("utf-8", "replace"))
-    elif match["dynamic"]:
-        yield from _with_parents(_absolute(match["dynamic"].decode("utf-8", "replace"), around))
 
 
 def _absolute(name: str, around: list[str]) -> str:
