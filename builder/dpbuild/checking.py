@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from dpbuild import __version__
@@ -119,15 +119,22 @@ def refuse(findings: tuple[Finding, ...], platform: Platform) -> tuple[str, ...]
     """The warnings, one line each; an error among the findings ends the build. Raises FindingsError."""
     errors = [row for row in findings if row.severity is Severity.ERROR]
     if errors:
-        rows = "".join(
-            f"\n  {row.rule} {row.path}{f' ({row.owner})' if row.owner else ''}: {row.evidence}\n      fix: {row.fix}"
-            for row in errors
-        )
+        rows = "".join(f"\n  {line}\n      fix: {row.fix}" for line, row in _gathered(errors))
         raise FindingsError(
             f"the image for {platform} would not work, so nothing was written:{rows}",
             hint="dpbuild explain RULE tells more; ignore in [tool.dpbuild.check] leaves a rule out",
         )
-    return tuple(f"{row.rule} {row.path}: {row.evidence}" for row in findings if row.severity is Severity.WARNING)
+    return tuple(line for line, _ in _gathered(row for row in findings if row.severity is Severity.WARNING))
+
+
+def _gathered(findings: Iterable[Finding]) -> Iterator[tuple[str, Finding]]:
+    """A line for each finding; files of one package with the same thing wrong share a line."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for row in findings:
+        groups.setdefault((row.rule, row.owner, row.evidence), []).append(row)
+    for (rule, owner, evidence), rows in groups.items():
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        yield f"{rule} {rows[0].path}{more}{f' ({owner})' if owner else ''}: {evidence}", rows[0]
 
 
 def open_subject(

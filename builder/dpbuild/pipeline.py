@@ -204,16 +204,17 @@ def _image(
 
 def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[str, ...]:
     """Refuse an image that cannot work, before anybody can see it; the warnings. Raises FindingsError."""
-    findings = proof(
-        image.manifest.layers,
-        image.manifest.config,
-        decode_config(image.config_bytes),
-        image.platform,
-        bases.get(image.platform).facts,
-        world.store,
-        bases.fetch,
-        lambda facts: world.libraries(facts, config),
-    )
+    with world.reporter.step("checking the image"):
+        findings = proof(
+            image.manifest.layers,
+            image.manifest.config,
+            decode_config(image.config_bytes),
+            image.platform,
+            bases.get(image.platform).facts,
+            world.store,
+            bases.fetch,
+            lambda facts: world.libraries(facts, config),
+        )
     selection = Selection(select=config.check_select, ignore=config.check_ignore)
     notes = refuse(chosen(findings, selection), image.platform)
     for note in notes:
@@ -224,4 +225,5 @@ def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[st
 def _sbom(made: Made, bases: Bases, world: World) -> bytes:
     image, config = made.image, decode_config(made.image.config_bytes)
     opened = OpenImage(root=image.descriptor, descriptor=image.descriptor, manifest=image.manifest, config=config)
-    return describe(opened, image.platform, world.store, bases.fetch, made.base.facts)
+    with world.reporter.step("listing what is in the image"):
+        return describe(opened, image.platform, world.store, bases.fetch, made.base.facts)

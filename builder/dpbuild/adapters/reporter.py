@@ -28,6 +28,7 @@ class StreamReporter:
         step = StreamStep(self, title, total, self._clock())
         if self._mode == "json":
             self._json({"event": "start", "step": title, "total": total})
+        self._live(f"{title} …")
         try:
             yield step
         finally:
@@ -59,18 +60,20 @@ class StreamReporter:
         if self._mode != "live":
             return
         now = self._clock()
-        with self._lock:
-            if now - step.started < _NOTABLE or now - step.shown < _REFRESH:
-                return
-            step.shown = now
-            amount = f" {step.amount / 1e6:.1f}" + (f" of {step.total / 1e6:.1f}" if step.total else "") + " MB"
-            self._stream.write(f"\r\x1b[K{step.title} …{amount}")
-            self._stream.flush()
+        if now - step.started < _NOTABLE or now - step.shown < _REFRESH:
+            return
+        step.shown = now
+        amount = f"{step.amount / 1e6:.1f}" + (f" of {step.total / 1e6:.1f}" if step.total else "")
+        self._live(f"{step.title} … {amount} MB")
 
     def _clear(self) -> None:
+        self._live("")
+
+    def _live(self, text: str) -> None:
+        """The line that stands until something else is to be said."""
         if self._mode == "live":
             with self._lock:
-                self._stream.write("\r\x1b[K")
+                self._stream.write(f"\r\x1b[K{text}")
                 self._stream.flush()
 
     def _line(self, text: str) -> None:
