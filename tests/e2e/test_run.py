@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from e2e_tools import answer
+from machinery import free_port
 
 pytestmark = [pytest.mark.network]
 
@@ -142,6 +144,57 @@ def test_a_terminal_is_the_programs_terminal(waiting: str, way: str, shared_cach
     assert os.waitstatus_to_exitcode(status) == 40 + signal.SIGINT, seen
     assert seen.count("got SIGINT") == 1
     assert "Traceback" not in seen
+
+
+SERVER = """
+import http.server, json, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps([os.environ["SAYS"], os.environ["LANG"], "SSL_CERT_FILE" in os.environ]).encode())
+http.server.HTTPServer(("", int(os.environ["PORT"])), Handler).handle_request()
+"""
+
+
+def test_a_port_and_variables(dpbuild: Callable, example: Callable, way: str, shared_cache: Path) -> None:
+    """An engine lets this machine's port lead to the image's; elsewhere the two are one."""
+    project = example("hello")
+    (project / "hello/__main__.py").write_text(SERVER)
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('expose = [8000]\nenv = {SAYS = "nothing", PORT = "8000"}\n')
+    image = str(dpbuild("build", project).out.strip())
+    here = free_port()
+    inner = 8000 if way == "docker" else here
+    words = ["-p", f"{here}:{inner}", "-e", "SAYS=a=b c", "-e", f"PORT={inner}", image]
+    with subprocess.Popen(
+        [sys.executable, "-m", "dpbuild", "run", "--builder", way, *words],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DPBUILD_CACHE_DIR": str(shared_cache)},
+    ) as process:
+        assert answer(f"http://127.0.0.1:{here}/") == ["a=b c", "C.UTF-8", True]
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert WAYS[way] in said
+    assert "published" not in said
+
+
+@pytest.mark.docker
+def test_an_engine_tells_of_a_port_that_is_not_published(dpbuild: Callable, example: Callable) -> None:
+    project = example("hello")
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('expose = ["53/udp", 8000]\n')
+    done = dpbuild("run", "--builder", "docker", dpbuild("build", project).out.strip())
+    assert "note: nothing is published of port 8000 of the image: -p 8000 before REF does that\n" in done.err
+
+
+@pytest.mark.parametrize("way", ["bubblewrap", "none"], indirect=True)
+def test_without_an_engine_a_port_cannot_lead_to_another(dpbuild: Callable, image: str, way: str) -> None:
+    done = dpbuild("run", "--builder", way, "-p", "8080:8000", image, check=False)
+    assert done.status == 2
+    assert "error: port 8080 cannot lead to port 8000: " in done.err
 
 
 @pytest.mark.bubblewrap

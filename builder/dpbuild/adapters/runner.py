@@ -11,6 +11,7 @@ from dpbuild.model.image import Images
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.reporter import Reporter
+from dpbuild.ports.runner import Start
 
 
 class EngineRunner:
@@ -24,15 +25,15 @@ class EngineRunner:
         self._host = host
         self._reporter = reporter
 
-    def run(self, image: str, arguments: tuple[str, ...]) -> int:
+    def run(self, image: str, start: Start) -> int:
         """Run an image that the engine has."""
         client = self._connect()
         try:
-            return run_image(client, image, arguments).status
+            return run_image(client, image, start).status
         finally:
             client.close()
 
-    def load_and_run(self, images: Images, blob: Callable[[Descriptor], BinaryIO], arguments: tuple[str, ...]) -> int:
+    def load_and_run(self, images: Images, blob: Callable[[Descriptor], BinaryIO], start: Start) -> int:
         """Load an image, run it, and remove it if it was not there before."""
         import docker.errors
 
@@ -40,7 +41,7 @@ class EngineRunner:
         written = sink.write(images)
         name = written.reference.partition(":")[2]
         try:
-            return self.run(name, arguments)
+            return self.run(name, start)
         finally:
             if written.sent:
                 client = self._connect()

@@ -1,5 +1,6 @@
 """``dpbuild run``."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ from dpbuild.cli import options
 from dpbuild.errors import FindingsError, UsageError
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
+from dpbuild.ports.runner import Published, Start
 from dpbuild.wiring import World
 
 
@@ -28,6 +30,24 @@ from dpbuild.wiring import World
     envvar="DPBUILD_IMPORT_ALL",
     help="Instead, import every top-level module of every distribution in it, and end with 70 if one fails.",
 )
+@click.option(
+    "-p",
+    "--publish",
+    "publish",
+    multiple=True,
+    envvar="DPBUILD_PUBLISH",
+    metavar="[[ADDRESS:]HOST:]PORT",
+    help="Let this machine answer for the image's port, at 127.0.0.1 and the same port unless said otherwise; repeat.",
+)
+@click.option(
+    "-e",
+    "--env",
+    "env",
+    multiple=True,
+    envvar="DPBUILD_ENV",
+    metavar="NAME=VALUE",
+    help="Set a variable over the image's own; repeat.",
+)
 @options.platforms
 @options.common
 @click.pass_context
@@ -40,6 +60,7 @@ def command(context: click.Context, /, ref: str, arguments: tuple[str, ...], *, 
     from dpbuild.oci.reference import parse
     from dpbuild.running import run
 
+    ports, env = tuple(map(_published, given["publish"])), tuple(map(_variable, given["env"]))
     world = options.world(**given)
     try:
         reference = parse(ref)
@@ -55,11 +76,30 @@ def command(context: click.Context, /, ref: str, arguments: tuple[str, ...], *, 
     # What stands before REF ends dpbuild's own options; what separates REF from its arguments is not one of them.
     words = arguments[1:] if arguments[:1] == ("--",) else arguments
     if import_all:
-        if words:
-            raise UsageError("--import-all runs nothing else, so it takes no arguments")
+        if words or ports or env:
+            raise UsageError("--import-all runs nothing else, so it takes no arguments, ports or variables")
         _import_all(reference, platform, given["builder"], world)
         return
-    context.exit(run(reference, platform, words, given["builder"], world))
+    context.exit(run(reference, platform, Start(arguments=words, env=env, ports=ports), given["builder"], world))
+
+
+def _published(text: str) -> Published:
+    """``[[ADDRESS:]HOST:]PORT``. Raises UsageError."""
+    rest, _, port = text.removesuffix("/tcp").rpartition(":")
+    address, _, host = rest.rpartition(":")
+    numbers = (port, host or port)
+    if not all(row.isascii() and row.isdigit() and 0 < int(row) < 1 << 16 for row in numbers):
+        raise UsageError(f"-p takes PORT, HOST:PORT or ADDRESS:HOST:PORT, not {text!r}")
+    found = Published(port=int(port), host=int(host or port))
+    return replace(found, address=address.strip("[]")) if address else found
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """``NAME=VALUE``. Raises UsageError."""
+    name, joint, value = text.partition("=")
+    if not name or not joint:
+        raise UsageError(f"-e takes NAME=VALUE, not {text!r}")
+    return name, value
 
 
 def _import_all(reference: Reference, platform: Platform, kind: str, world: World) -> None:

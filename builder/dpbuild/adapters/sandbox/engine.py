@@ -13,6 +13,7 @@ from dpbuild.adapters.sandbox.terminal import in_terminal, raw_terminal
 from dpbuild.adapters.sandbox.users import resolve_user
 from dpbuild.archive import tar
 from dpbuild.errors import SandboxError
+from dpbuild.ports.runner import Start
 from dpbuild.ports.sandbox import Job, Outcome, TimedOut
 
 _CHUNK: Final = 1 << 16
@@ -67,15 +68,28 @@ class EngineSandbox:
         return outcome
 
 
-def run_image(client: Any, image: str, arguments: tuple[str, ...]) -> Outcome:
-    """Run an image that the engine has, with its own entrypoint, user and environment; ``arguments`` replace Cmd.
+def run_image(client: Any, image: str, start: Start) -> Outcome:
+    """Run an image that the engine has, with its own entrypoint, user and environment.
 
     stdin, stdout and stderr are dpbuild's own, signals are passed on, and the container is removed however it
     ends. ``client`` is a ``docker.APIClient``. Raises SandboxError.
     """
-    container = _created(client, image, command=list(arguments) or None, stdin_open=True, tty=in_terminal())
-    with _problems(), container as name:
-        return _attached(client, name, None)
+    bindings: dict[int, list[tuple[str, int]]] = {}
+    for row in start.ports:
+        bindings.setdefault(row.port, []).append((row.address, row.host))
+    with _problems():
+        container = _created(
+            client,
+            image,
+            command=list(start.arguments) or None,
+            environment=[f"{key}={value}" for key, value in start.env],
+            ports=list(bindings),
+            host_config=client.create_host_config(port_bindings=bindings),
+            stdin_open=True,
+            tty=in_terminal(),
+        )
+        with container as name:
+            return _attached(client, name, None)
 
 
 @contextlib.contextmanager
