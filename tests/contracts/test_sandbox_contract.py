@@ -271,6 +271,22 @@ def test_the_user_is_the_one_that_was_asked_for(isolated: Callable[..., Outcome]
         isolated(program, user="nobody-knows")
 
 
+def test_mounts_can_be_read_whatever_the_umask_was(isolated: Callable[..., Outcome], tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir(mode=0o700)
+    (folder / "data").write_text("content")
+    (folder / "data").chmod(0o600)
+    (folder / "program").write_text("")
+    (folder / "program").chmod(0o700)
+    done = isolated(
+        "import os, sys; print(open(sys.argv[1] + '/data').read(), os.access(sys.argv[1] + '/program', os.X_OK))",
+        "/srv/in",
+        user="65532",
+        mounts=(Mount(source=str(folder), target="/srv/in"),),
+    )
+    assert done.stdout == b"content True\n"
+
+
 def test_nothing_of_the_host_is_there(isolated: Callable[..., Outcome], base: ComposedBase, tmp_path: Path) -> None:
     done = isolated(
         "import os, sys; print([os.path.exists(p) for p in sys.argv[1:]], len([p for p in os.listdir('/proc') if p.isdigit()]) < 4)",

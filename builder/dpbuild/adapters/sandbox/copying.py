@@ -14,22 +14,25 @@ from dpbuild.archive.entry import Entry, Kind
 _CHUNK: Final = 1 << 20
 
 
-def packed(source: str, target: str, owner: tuple[int, int] = (0, 0)) -> Iterator[bytes]:
+def packed(source: str, target: str, owner: tuple[int, int] = (0, 0), *, readable: bool = False) -> Iterator[bytes]:
     """A tar with ``source`` (a folder with everything in it, or a file) at the absolute path ``target``.
 
-    Everything belongs to ``owner``, uid and gid; folders above ``target`` belong to root.
+    Everything belongs to ``owner``, uid and gid; folders above ``target`` belong to root. With ``readable`` everybody
+    may read it, whatever this machine's umask left of that.
     """
     parts = [part for part in target.split("/") if part]
     for count in range(1, len(parts)):
         yield tar.header(Entry(path="/".join(parts[:count]), kind=Kind.DIRECTORY, mode=0o755))
-    yield from _tree(source, "/".join(parts), owner)
+    yield from _tree(source, "/".join(parts), owner, readable=readable)
     yield tar.END
 
 
-def _tree(host: str, path: str, owner: tuple[int, int]) -> Iterator[bytes]:
+def _tree(host: str, path: str, owner: tuple[int, int], *, readable: bool) -> Iterator[bytes]:
     about = os.lstat(host)
     uid, gid = owner
     mode, mtime = stat.S_IMODE(about.st_mode), int(about.st_mtime)
+    if readable:
+        mode |= 0o555 if mode & 0o111 else 0o444
 
     def head(kind: Kind, size: int = 0, target: str = "") -> bytes:
         return tar.header(
@@ -42,7 +45,7 @@ def _tree(host: str, path: str, owner: tuple[int, int]) -> Iterator[bytes]:
         if path:
             yield head(Kind.DIRECTORY)
         for child in sorted(os.scandir(host), key=lambda row: row.name):
-            yield from _tree(child.path, f"{path}/{child.name}".lstrip("/"), owner)
+            yield from _tree(child.path, f"{path}/{child.name}".lstrip("/"), owner, readable=readable)
     elif stat.S_ISREG(about.st_mode):
         yield head(Kind.FILE, about.st_size)
         with Path(host).open("rb") as file:

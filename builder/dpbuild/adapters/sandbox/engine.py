@@ -60,7 +60,9 @@ class EngineSandbox:
     def _run(self, client: Any, container: str, job: Job, owner: tuple[int, int]) -> Outcome:
         client.put_archive(container, "/", packed(job.rootfs, ""))
         for mount in job.mounts:
-            client.put_archive(container, "/", packed(mount.source, mount.target, owner if mount.writable else (0, 0)))
+            holder = owner if mount.writable else (0, 0)
+            content = packed(mount.source, mount.target, holder, readable=not mount.writable)
+            client.put_archive(container, "/", content)
         outcome = _attached(client, container, job)
         for mount in job.mounts:
             if mount.writable:

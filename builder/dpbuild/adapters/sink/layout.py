@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -42,7 +43,9 @@ class LayoutSink:
         """Refuse a folder that is not ours to replace, or that cannot be written. Raises OutputError."""
         path = self._path
         try:
-            if path.is_dir():
+            # One look: another run may be making it just now.
+            kind = _kind(path)
+            if kind == stat.S_IFDIR:
                 strange = any(not row.name.startswith(_NEW) for row in path.iterdir())
                 if strange and not (path / "oci-layout").is_file():
                     raise OutputError(
@@ -50,7 +53,7 @@ class LayoutSink:
                         where=str(path),
                         hint="choose another folder, or empty this one",
                     )
-            elif path.exists() or path.is_symlink():
+            elif kind:
                 raise OutputError("the output is there and is no folder", where=str(path), hint="choose another path")
             probe(path)
         except OSError as problem:
@@ -143,6 +146,14 @@ class LayoutSink:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _kind(path: Path) -> int:
+    """The type of what a path leads to (inode(7)), that of the link itself if it leads nowhere; 0 for nothing."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        return stat.S_IFLNK if path.is_symlink() else 0
 
 
 def _documents(images: Images, referrers: tuple[Referrer, ...]) -> list[tuple[Descriptor, bytes]]:
