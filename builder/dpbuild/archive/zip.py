@@ -188,7 +188,7 @@ def _rows(data: bytes, count: int) -> list[_Row]:
 
 
 def _supported(name: str, flags: int, method: int) -> None:
-    for bit in range(16):
+    for bit in range(16) if flags & ~_HARMLESS else ():
         if flags >> bit & 1 and not _HARMLESS >> bit & 1:
             raise ZipError(f"{name!r} has the flag for {_FLAG_NAMES.get(bit, f'bit {bit}')}")
     if method not in (STORED, DEFLATED):
@@ -207,7 +207,7 @@ def _name(raw: bytes, flags: int) -> str:
     for part in parts:
         if part in ("", ".", ".."):
             raise ZipError(f"the name {name!r} leaves its folder or has an empty component")
-        if len(part.encode()) > _LARGEST_NAME:
+        if len(part) > _LARGEST_NAME or (not part.isascii() and len(part.encode()) > _LARGEST_NAME):
             raise ZipError(f"the name {name[:60]!r}… has a component of over {_LARGEST_NAME} bytes")
         if part.startswith(".wh."):
             raise ZipError(f"the name {name!r} would delete files in an image")

@@ -40,6 +40,8 @@ def zip64(
     Raises ZipError.
     """
     rest = fields.get(ZIP64, b"")
+    if not rest and MASK32 not in (size, compressed, header) and disk != MASK16:
+        return size, compressed, header, disk
     values = []
     masked: list[bool] = []
     plain: list[bytes] = []

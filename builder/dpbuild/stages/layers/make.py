@@ -21,7 +21,7 @@ from dpbuild.stages.layers.content import Data
 from dpbuild.stages.layers.group import group
 from dpbuild.stages.layers.kept import find, keep
 from dpbuild.stages.layers.site import Site
-from dpbuild.stages.layers.wheels import Planned, complete, open_wheel, plan
+from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,15 @@ class _Listed:
     mode: int
     identity: str
     script: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A wheel's files as they will be installed, and what reads their contents."""
+
+    reader: Reader
+    dist_info: str
+    files: list[Planned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,8 @@ class _Maker:
         self._local = threading.local()
         self._placement = write.Placement(site.base.tree, site.owners)
         self._gone = site.gone
+        # What was read of wheels to list them, until they are written.
+        self._listed: dict[Artifact, _Plan] = {}
 
     def _splicer(self) -> Splicer:
         splicer = getattr(self._local, "splicer", None)
@@ -101,14 +112,17 @@ class _Maker:
         if kept is not None:
             return tuple(_Listed(*row) for row in json.loads(kept))
         with self._store.open(artifact.digest) as file:
-            opened = open_wheel(artifact, file, self._splicer())
-            planned = plan(opened, self._site.facts, self._splicer())
+            found = self._listed[artifact] = self._plan(artifact, Reader(file))
         rows = tuple(
             _Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script)
-            for each in planned
+            for each in found.files
         )
         self._store.put("wheels", key, canonical([[row.path, row.mode, row.identity, row.script] for row in rows]))
         return rows
+
+    def _plan(self, artifact: Artifact, reader: Reader) -> "_Plan":
+        opened = open_wheel(artifact, reader, self._splicer())
+        return _Plan(reader, opened.wheel.dist_info, plan(opened, self._site.facts, self._splicer()))
 
     # conflicts
 
@@ -170,10 +184,11 @@ class _Maker:
         with ExitStack() as stack:
             files: list[tuple[str, Planned]] = []
             for member in members:
-                opened = open_wheel(member, stack.enter_context(self._store.open(member.digest)), splicer)
-                planned = plan(opened, self._site.facts, splicer)
-                compiled = self._compile(planned, member)
-                planned = complete(planned, compiled, opened.wheel.dist_info, self._site.facts)
+                file = stack.enter_context(self._store.open(member.digest))
+                found = self._listed.pop(member, None) or self._plan(member, Reader(file))
+                found.reader.file = file
+                compiled = self._compile(found.files, member)
+                planned = complete(found.files, compiled, found.dist_info, self._site.facts)
                 files.extend((self._placement.place(each, self._gone), each) for each in planned)
             merged = write.merge(files)
             removed = self._removed(members) - merged.keys()

@@ -2,7 +2,6 @@
 
 import hashlib
 import posixpath
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -53,12 +52,28 @@ class OpenWheel:
         return b"" if found is None else found.data(splicer)
 
 
-def open_wheel(artifact: Artifact, file: BinaryIO, splicer: Splicer) -> OpenWheel:
+class Reader:
+    """A wheel's bytes at an offset; one thread at a time.
+
+    ``file`` may be closed and another one of the same wheel be put in its place between two uses, so that a wheel that
+    is listed first and written later need not be open, nor be read as a zip again, meanwhile.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def __call__(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes. Raises ValueError if the file is closed."""
+        self.file.seek(offset)
+        return self.file.read(size)
+
+
+def open_wheel(artifact: Artifact, file: BinaryIO | Reader, splicer: Splicer) -> OpenWheel:
     """Read a wheel's directory and metadata. ``file`` stays open as long as the result is used.
 
     Raises UnsafeWheel (53) for everything that readers could see differently or that the spec forbids.
     """
-    read = reader(file)
+    read = file if isinstance(file, Reader) else Reader(file)
     label = artifact.filename
     try:
         entries = {entry.name: entry for entry in strict_zip.members(read, artifact.size)}
@@ -83,16 +98,6 @@ def open_wheel(artifact: Artifact, file: BinaryIO, splicer: Splicer) -> OpenWhee
     }
     modes = {name: entry.mode for name, entry in entries.items()}
     return OpenWheel(artifact, wheel, contents, modes)
-
-
-def reader(file: BinaryIO) -> Callable[[int, int], bytes]:
-    """Read at an offset; one thread at a time."""
-
-    def read(offset: int, size: int) -> bytes:
-        file.seek(offset)
-        return file.read(size)
-
-    return read
 
 
 def plan(opened: OpenWheel, facts: Facts, splicer: Splicer) -> list[Planned]:
@@ -155,16 +160,21 @@ def complete(
     for path, data in compiled:
         _put_data(by_path, path, data, owner)
     path = posixpath.join(facts.purelib, dist_info, "RECORD")
+    site = facts.purelib.strip("/") + "/"
+
+    def relative(path: str) -> str:
+        return path[len(site) :] if path.startswith(site) else posixpath.relpath("/" + path, facts.purelib)
+
     rows = [
         record.Row(
-            path=posixpath.relpath("/" + each.path, facts.purelib),
+            path=relative(each.path),
             algorithm=each.identity[0],
             digest=each.identity[1],
             size=each.content.size,
         )
         for each in by_path.values()
     ]
-    rows.append(record.Row(path=posixpath.relpath(path, facts.purelib)))
+    rows.append(record.Row(path=relative(path.lstrip("/"))))
     _put_data(by_path, path, record.render(rows), owner)
     return [by_path[key] for key in sorted(by_path)]
 
