@@ -38,7 +38,7 @@ fmt: $(STAMP) ## Format
 rules: $(STAMP) ## Write docs/rules.md from the rules of check
 	$(BIN)/python -c 'from dpbuild.stages.proof.handbook import handbook; print(handbook(), end="")' > docs/rules.md
 
-bench: $(STAMP) ## Measure beside a Dockerfile (needs Docker and docker-registry)
+bench: $(STAMP) ## Measure beside a Dockerfile (needs Docker and docker-registry; ARGS="--minutes 28", --quick)
 	$(BIN)/python benchmarks/compare.py --write $(ARGS)
 
 clean: ## Remove what the targets made
