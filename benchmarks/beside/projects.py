@@ -112,10 +112,16 @@ class Maker:
 
 
 def gather(
-    tmp: Path, sets: dict[str, tuple[str, ...]], base: str, index: Index, clock: Clock, note: Callable[[str], None]
+    tmp: Path,
+    sets: dict[str, tuple[str, ...]],
+    base: str,
+    index: Index,
+    clock: Clock,
+    note: Callable[[str], None],
+    links: tuple[str, ...] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Lock the sets at the package index that is configured, and put their wheels into ``index``; the sets that
-    worked, without packages that have no wheel for this base.
+    worked, without packages that have no wheel for this base. ``links`` are folders with more wheels.
     """
     env = {**os.environ, "DPBUILD_CACHE_DIR": str(tmp / "gathered")}
     done: dict[str, tuple[str, ...]] = {}
@@ -124,7 +130,7 @@ def gather(
         wanted = tuple(row for row in packages if row not in bad)
         try:
             try:
-                _fetch(tmp / "gather" / name, wanted, base, env, clock, index)
+                _fetch(tmp / "gather" / name, wanted, base, env, clock, index, links)
             except Failed:
                 if done or len(wanted) == 1:
                     raise
@@ -132,7 +138,7 @@ def gather(
                 fine = []
                 for row in wanted:
                     try:
-                        _fetch(tmp / "gather" / f"{name}-{len(fine)}-{row}", (row,), base, env, clock, index)
+                        _fetch(tmp / "gather" / f"{name}-{len(fine)}-{row}", (row,), base, env, clock, index, links)
                         fine.append(row)
                     except Failed as problem:
                         bad.add(row)
@@ -140,20 +146,30 @@ def gather(
                 if not fine:
                     raise
                 wanted = tuple(fine)
-                _fetch(tmp / "gather" / f"{name}-rest", wanted, base, env, clock, index)
+                _fetch(tmp / "gather" / f"{name}-rest", wanted, base, env, clock, index, links)
             done[name] = wanted
         except Failed as problem:
             note(f"the packages of {name!r} cannot be had: {problem}")
     return done
 
 
-def _fetch(folder: Path, packages: tuple[str, ...], base: str, env: dict[str, str], clock: Clock, index: Index) -> None:
+def _fetch(
+    folder: Path,
+    packages: tuple[str, ...],
+    base: str,
+    env: dict[str, str],
+    clock: Clock,
+    index: Index,
+    links: tuple[str, ...],
+) -> None:
     """dpbuild itself downloads them, from wherever and with whatever logins it is configured for."""
     folder.mkdir(parents=True)
     rows = ", ".join(f'"{row}"' for row in packages)
+    found = ", ".join(f'"{row}"' for row in links)
     (folder / "pyproject.toml").write_text(
         f'[project]\nname = "gather"\nversion = "1"\ndependencies = [{rows}]\n{_TABLE}base = "{base}"\n'
         'platforms = ["linux/amd64"]\nbytecode = false\nevidence = false\napp = "none"\n'
+        f"find-links = [{found}]\n"
         '[tool.dpbuild.check]\nignore = ["ALL"]\n'
     )
     words = [*DPBUILD, "build", folder, "-q", "-o", folder / "image"]

@@ -146,7 +146,8 @@ class Setting:
                 self.say("composing debian12, whose Python is that of torch's wheel")
                 self._compose(env, "debian12", base, self._builder12)
             version = path.name.split("-")[1]
-            self._sets |= gather(self.tmp, {"torch": (f"torch=={version}",)}, base, self.index, self.clock, self.note)
+            wanted, links = {"torch": (f"torch=={version}",)}, (str(path.parent.absolute()),)
+            self._sets |= gather(self.tmp, wanted, base, self.index, self.clock, self.note, links)
             self._bases["torch"] = base
         except Failed as problem:
             self._reasons["torch"] = str(problem)
