@@ -1,1 +1,1 @@
-"""The registry client: the OCI distribution spec over urllib3, and nothing about what images mean."""
+"""The registry client: the OCI distribution spec over sockets and urllib3, and nothing about what images mean."""

@@ -1,4 +1,4 @@
-"""The Registry port over HTTP. urllib3 is imported with the first request, not before."""
+"""The Registry port over HTTP. urllib3 is imported when a few plain requests are not enough."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""urllib3's connections, ended by an interrupt. Imported with urllib3, when the first request is made."""
+"""urllib3's connections, ended by an interrupt. Imported with urllib3."""
 
 import socket
 

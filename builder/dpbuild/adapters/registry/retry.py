@@ -1,7 +1,6 @@
 """Trying again: which failures may pass, how often, and how long to wait."""
 
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 
 from dpbuild.adapters.registry.transport import Answer, Body, ConnectionFailed, Transport
 
@@ -65,6 +64,10 @@ def retry_after(value: str, date: str) -> float | None:
     """Seconds of a Retry-After header; an instant is taken relative to the answer's own ``Date``."""
     if value.strip().isdigit():
         return float(value)
+    if not value.strip():
+        return None
+    from email.utils import parsedate_to_datetime
+
     try:
         pause = parsedate_to_datetime(value) - parsedate_to_datetime(date)
     except (ValueError, TypeError):
