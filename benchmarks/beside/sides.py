@@ -17,7 +17,9 @@ DPBUILD = (sys.executable, "-m", "dpbuild")
 
 def plain_environment(store: Path, index: str) -> dict[str, str]:
     """What dpbuild sees: its own store, and the benchmark's index in place of what this machine is configured for."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_", "DPBUILD_"))}
+    # An installed dpbuild has its bytecode; one that runs from a checkout is to write it.
+    other = ("UV_", "PIP_", "DPBUILD_", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(other)}
     own = {"DPBUILD_CACHE_DIR": str(store), "UV_DEFAULT_INDEX": index, "PIP_CONFIG_FILE": os.devnull}
     mirrors = {name: value for name, value in os.environ.items() if name.startswith("DPBUILD_DEBIAN_")}
     local = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1")))
