@@ -14,9 +14,11 @@ from dpbuild.ports.store import Store
 from dpbuild.ports.world import World
 from dpbuild.stages.base import fetcher
 from dpbuild.stages.contents import LayerContents
+from dpbuild.stages.evidence.alike import Noting, again, pack
+from dpbuild.stages.evidence.alike import key as key_of
 from dpbuild.stages.evidence.sbom import FORMAT, sbom
 from dpbuild.stages.facts import read_facts
-from dpbuild.stages.inventory import InventoryContents, inventories
+from dpbuild.stages.inventory import inventories
 from dpbuild.stages.open_image import OpenImage, open_image
 from dpbuild.stages.proof.scans import scan_layers, tree_of
 from dpbuild.stages.target import target
@@ -38,7 +40,7 @@ def describe(
     fetch: Callable[[Descriptor], object],
     facts: Facts | None = None,
 ) -> bytes:
-    """The SBOM, made once for each manifest.
+    """The SBOM, made once for each manifest, and once for all whose uppermost layers say the same of packages.
 
     ``fetch`` brings a layer into the store that is not there; ``facts`` are the image's where they are known.
     """
@@ -47,6 +49,14 @@ def describe(
     if kept is not None:
         return kept
     layers = image.manifest.layers
+    alike = ""
+    if facts is not None and layers:
+        top = scan_layers(layers[-1:], image.config.diff_ids[-1:], store, fetch)[0]
+        alike = key_of(image, platform, facts, top, __version__)
+        packed = store.get(_KIND, alike)
+        found = again(packed, image, inventories(layers[-1:], store, fetch)[0]) if packed is not None else None
+        if found is not None:
+            return found
     tree = tree_of(scan_layers(layers, image.config.diff_ids, store, fetch))
     if facts is None:
         with contextlib.suppress(BaseImageError):
@@ -57,7 +67,10 @@ def describe(
     if facts is not None:
         with contextlib.suppress(TargetError):
             environment = target(facts, platform).markers
-    contents = InventoryContents(tree, inventories(layers, store, fetch))
+    taken = inventories(layers, store, fetch)
+    contents = Noting(tree, taken)
     made = sbom(image.descriptor, platform, image.config, tree, contents, environment)
     store.put(_KIND, key, made)
+    if alike and (packed := pack(made, image, contents.asked, taken[-1])) is not None:
+        store.put(_KIND, alike, packed)
     return made

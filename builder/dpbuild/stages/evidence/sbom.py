@@ -86,10 +86,10 @@ def _document(subject: Json, components: list[Json], needs: dict[str, list[str]]
         "components": components,
         "dependencies": [{"ref": ref} | ({"dependsOn": rows} if rows else {}) for ref, rows in sorted(needs.items())],
     }
-    return canonical(value | {"serialNumber": _serial(canonical(value))})
+    return canonical(value | {"serialNumber": serial(canonical(value))})
 
 
-def _serial(data: bytes) -> str:
+def serial(data: bytes) -> str:
     """A UUID of the content: version 8 (RFC 9562, 5.8), which is for hashes of one's own choice."""
     raw = bytearray(hashlib.sha256(data).digest()[:16])
     raw[6] = raw[6] & 0x0F | 0x80

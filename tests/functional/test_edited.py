@@ -1,0 +1,72 @@
+"""One line of the app changes: what that takes, and that nothing stale is told of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from bench import Bench
+
+from dpbuild import describing
+from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import parse
+from dpbuild.wiring import Settings, World
+
+
+def sbom(layout: Path) -> bytes:
+    """What is attached to the image."""
+    for row in json.loads((layout / "index.json").read_text())["manifests"]:
+        if row.get("artifactType") == "application/vnd.cyclonedx+json":
+            manifest = json.loads((layout / "blobs/sha256" / row["digest"].removeprefix("sha256:")).read_bytes())
+            return (layout / "blobs/sha256" / manifest["layers"][0]["digest"].removeprefix("sha256:")).read_bytes()
+    pytest.fail("there is no SBOM")
+
+
+def anew(bench: Bench) -> bytes:
+    """The same by a store that has seen none of it."""
+    world = World(Settings(cache_dir=bench.tmp / "other", progress="none"))
+    try:
+        return describing.read_sbom(parse(f"oci:{bench.output}"), Platform.parse("linux/amd64"), world)
+    finally:
+        world.close()
+
+
+def test_the_sbom_of_an_edited_app_is_no_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.build(check=True)
+    first = sbom(bench.output)
+
+    def never(*_: object) -> None:
+        pytest.fail("the merged tree of all layers was made")
+
+    (bench.project / "main.py").write_text("print('edited')\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(describing, "tree_of", never)
+        bench.build(check=True)
+    second = sbom(bench.output)
+    assert second != first
+    assert second == anew(bench)
+
+
+def test_a_file_of_a_package_in_the_app_is_no_mere_line(bench: Bench) -> None:
+    info = bench.project / "vendor" / "thing-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+    (info / "RECORD").write_text("thing.py,,\nthing-1.0.dist-info/METADATA,,\nthing-1.0.dist-info/RECORD,,\n")
+    source = bench.project / "vendor" / "thing.py"
+    for text in ("x = 1\n", "x = 2\n"):
+        source.write_text(text)
+        bench.build(check=True)
+        assert sbom(bench.output) == anew(bench)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1.1\n")
+    bench.build(check=True)
+    assert sbom(bench.output) == anew(bench)
+    assert b"pkg:pypi/thing@1.1" in sbom(bench.output)
+
+
+def test_a_new_file_is_no_mere_line(bench: Bench) -> None:
+    bench.build(check=True)
+    info = bench.project / "thing-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+    bench.build(check=True)
+    assert b"pkg:pypi/thing@1.0" in sbom(bench.output)
+    assert sbom(bench.output) == anew(bench)
