@@ -1,5 +1,6 @@
 """What was built before is recognised, by content; and whatever has changed is noticed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from bench import BASE, Bench
+from factories.wheel import make_wheel
 from fakes.registry import fake_registry
+from servers.tls import make_ca, make_certificate, server_context
 
 SAME = "nothing has changed since the last build"
 
@@ -188,33 +191,95 @@ def test_one_request_finds_that_the_tag_is_right(bench: Bench) -> None:
     assert "manifests/1" in str(asked[0])
 
 
-def test_what_is_imported(bench: Bench) -> None:
-    """Counted, since time is not: neither the stages nor what they need."""
-    settled(bench)
-    code = "import sys; from dpbuild.cli.main import main\ntry: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+HEAVY = {
+    "click",
+    "docker",
+    "dpbuild.pipeline",
+    "dpbuild.stages",
+    "email",
+    "http.client",
+    "packaging",
+    "pathspec",
+    "requests",
+    "subprocess",
+    "tomlkit",
+    "urllib3",
+}
+
+
+def imported(bench: Bench, *arguments: object, env: dict[str, str] | None = None) -> set[str]:
+    """The modules of a run that finds nothing changed."""
+    code = (
+        "import sys; from dpbuild.cli.main import main\n"
+        "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code, "build", bench.project, "-o", bench.output],
-        env={**os.environ, **bench.environment},
+        [sys.executable, "-c", code, "build", bench.project, *arguments],
+        env={**os.environ, **bench.environment, **(env or {})},
         capture_output=True,
         text=True,
         check=True,
     )
     assert SAME in done.stderr
-    modules = set(done.stderr.splitlines()[-1].split())
-    heavy = {
-        "dpbuild.pipeline",
-        "dpbuild.stages",
-        "packaging",
-        "pathspec",
-        "urllib3",
-        "docker",
-        "tomlkit",
-        "subprocess",
-    }
-    assert modules & heavy == set()
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_what_is_imported(bench: Bench) -> None:
+    """Counted, since time is not: neither the stages nor what they need."""
+    settled(bench)
+    modules = imported(bench, "-o", bench.output)
+    assert modules & HEAVY == set()
     own = [name for name in modules if name.startswith("dpbuild")]
     assert len(own) <= 45, sorted(own)
-    assert len(modules) <= 200
+    assert len(modules) <= 172
+
+
+@pytest.mark.parametrize("auth", ["none", "basic", "token"])
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "TLS"])
+def test_what_a_push_imports_and_asks(bench: Bench, tmp_path: Path, auth: str, secure: bool) -> None:
+    """The same for every registry, and what a login needs besides: requests, no libraries."""
+    ca = make_ca(tmp_path, "ca") if secure else None
+    context = server_context(*make_certificate(ca, "server", "127.0.0.1")) if ca else None
+    with fake_registry(tls=context, auth=auth, users={"ann": "secret"}) as registry:
+        login = {"auths": {registry.host: {"username": "ann", "password": "secret"}}}
+        (tmp_path / "config.json").write_text(json.dumps(login))
+        env = {"DOCKER_CONFIG": str(tmp_path), **({"SSL_CERT_FILE": str(ca)} if ca else {})}
+        arguments = ("--push", "-t", f"{registry.host}/acme/app:1")
+        bench.run("build", bench.project, *arguments, check=True, env=env)
+        before = len(registry.requests)
+        modules = imported(bench, *arguments, env=env)
+        asked = registry.requests[before:]
+    assert modules & HEAVY == set()
+    own = [name for name in modules if name.startswith("dpbuild")]
+    assert len(own) <= 65, sorted(own)
+    assert len(modules) <= 215
+    # On loopback, whether a registry speaks TLS is asked for once.
+    found_out = ["GET /v2/"] if secure else []
+    refused = ["HEAD /v2/acme/app/manifests/1"] if auth != "none" else []
+    token = ["GET /token"] if auth == "token" else []
+    assert [row.partition("?")[0] for row in asked] == [*found_out, *refused, *token, "HEAD /v2/acme/app/manifests/1"]
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_the_number_of_dependencies_does_not_count(bench: Bench, count: int) -> None:
+    """What is read of the project is what is compared: its own files, by their contents."""
+    for number in range(count):
+        bench.index.add(make_wheel(f"part{number}", "1.0", files={f"part{number}.py": "x = 1\n"}))
+    bench.configure(dependencies=tuple(f"part{number}" for number in range(count)))
+    settled(bench)
+    reads: list[str] = []
+    real = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        reads.append(str(path))
+        return real(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read)
+        assert SAME in bench.build(check=True).err
+    below = [path for path in reads if path.startswith(str(bench.cache))]
+    # The record of the build; layers and wheels are not opened.
+    assert len(below) <= 2, below
 
 
 def test_the_trace_is_of_this_project(bench: Bench, tmp_path: Path) -> None:

@@ -1,13 +1,21 @@
 """Options that several verbs share. Every one has its ``DPBUILD_…`` twin in the environment."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from dpbuild.errors import UsageError
-from dpbuild.wiring import Settings, World
+from dpbuild.cli.values import directory, opened, paths, split
+
+if TYPE_CHECKING:
+    from dpbuild.wiring import World
+
+__all__ = [
+    "base", "builder", "cache", "common", "directory", "loudness", "outputs", "paths", "platforms", "split", "world",
+]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -104,40 +112,12 @@ def outputs(function: F) -> F:
     )(function)
 
 
-def paths(values: tuple[str, ...]) -> tuple[str, ...]:
-    """What ``-o`` names. Raises UsageError for what would be a folder with the name of an archive."""
-    rows = tuple(part for value in values for part in value.split("\n") if part)
-    for output in rows:
-        if output.endswith((".tar.gz", ".tgz", ".tar.zst")):
-            raise UsageError(f"an archive is not compressed as a whole: {output}", hint="name it *.tar")
-    return rows
-
-
-def split(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Repeated values and values with commas, as one list without repetitions."""
-    return tuple(dict.fromkeys(part.strip() for value in values for part in value.split(",") if part.strip()))
-
-
 def world(**options: Any) -> World:
     """The world, as the common options want it; what else they say is noted for ``main``."""
     context = click.get_current_context(silent=True)
     if context is not None and isinstance(context.obj, dict):
         context.obj["verbose"] = options["verbose"]
-    made = World(
-        Settings(
-            cache_dir=options.get("cache_dir"),
-            offline=options.get("offline", False),
-            plain_http=options.get("plain_http", False),
-            progress="none" if options["quiet"] else options.get("progress", "auto"),
-        )
-    )
+    made = opened(options)
     if context is not None:
         context.call_on_close(made.close)
     return made
-
-
-def directory(path: Path) -> Path:
-    """The project's folder, absolute. Raises UsageError."""
-    if not path.is_dir():
-        raise UsageError("there is no such folder", where=str(path), hint="name the project's folder")
-    return path.resolve()

@@ -9,8 +9,6 @@ import base64
 import binascii
 import json
 import re
-import shutil
-import subprocess
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -134,6 +132,9 @@ class CredentialFiles:
         return self._files[path]
 
     def _ask(self, name: str, path: str, registry: str) -> Credential | None:
+        import shutil
+        import subprocess
+
         program = f"docker-credential-{name}"
         command = shutil.which(program, path=self._env.get("PATH", "")) if _HELPER.fullmatch(name) else None
         if command is None:
