@@ -1,9 +1,14 @@
-"""``dpbuild check`` and the proof of every build: an image, its files, and the rules."""
+"""``dpbuild check`` and the proof of every build: an image, its files, and the rules.
+
+The rules are imported when an image has to be looked at, which is seldom after an edit.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dpbuild import __version__
 from dpbuild.errors import BaseImageError, FindingsError
@@ -18,12 +23,12 @@ from dpbuild.ports.store import Store
 from dpbuild.ports.world import World
 from dpbuild.stages.base import fetcher
 from dpbuild.stages.contents import LayerContents, opened
-from dpbuild.stages.facts import read_facts
 from dpbuild.stages.open_image import OpenImage, open_image
 from dpbuild.stages.proof.likeness import likeness
-from dpbuild.stages.proof.prove import prove
 from dpbuild.stages.proof.scans import scan_layers, tree_of
-from dpbuild.stages.proof.subject import Subject
+
+if TYPE_CHECKING:
+    from dpbuild.stages.proof.subject import Subject
 
 # Part of the key of what is kept: whoever changes a rule changes this.
 FORMAT: Final = 10
@@ -47,6 +52,8 @@ def check(reference: Reference, platform: Platform, world: World) -> tuple[OpenI
             take_inventory=False,
         )
         with world.reporter.step("checking") as step:
+            from dpbuild.stages.proof.prove import prove
+
             found = prove(subject)
             step.done(f"{len(found)} findings")
         if names.told:
@@ -73,6 +80,8 @@ def proof(
     found = _kept(store, alike) if alike else None
     if found is None:
         names = Names(libraries)
+        from dpbuild.stages.proof.prove import prove
+
         found = prove(open_subject(layers, config, platform, store, fetch, facts=facts, libraries=names))
         if not names.told:
             return found
@@ -156,6 +165,8 @@ def open_subject(
     trouble = ""
     if facts is None:
         try:
+            from dpbuild.stages.facts import read_facts
+
             facts = read_facts(tree, contents, config, platform, annotations)
         except BaseImageError as problem:
             # What is wrong with the interpreter is a finding here, not the end.
@@ -164,6 +175,8 @@ def open_subject(
 
     def providers(names: frozenset[str]) -> dict[str, str]:
         return libraries.find(known, names) if libraries is not None and known is not None else {}
+
+    from dpbuild.stages.proof.subject import Subject
 
     return Subject(
         platform=platform,

@@ -17,11 +17,9 @@ from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.alike import Noting, again, pack
 from dpbuild.stages.evidence.alike import key as key_of
 from dpbuild.stages.evidence.sbom import FORMAT, sbom
-from dpbuild.stages.facts import read_facts
 from dpbuild.stages.inventory import inventories
 from dpbuild.stages.open_image import OpenImage, open_image
 from dpbuild.stages.proof.scans import scan_layers, tree_of
-from dpbuild.stages.target import target
 
 _KIND: Final = "facts"
 
@@ -60,12 +58,16 @@ def describe(
     tree = tree_of(scan_layers(layers, image.config.diff_ids, store, fetch))
     if facts is None:
         with contextlib.suppress(BaseImageError):
+            from dpbuild.stages.facts import read_facts
+
             # An image without a Python that is understood still has packages.
             files = LayerContents(tree, layers, store, fetch)
             facts = read_facts(tree, files, image.config, platform, image.manifest.annotations)
     environment = None
     if facts is not None:
         with contextlib.suppress(TargetError):
+            from dpbuild.stages.target import target
+
             environment = target(facts, platform).markers
     taken = inventories(layers, store, fetch)
     contents = Noting(tree, taken)

@@ -47,7 +47,7 @@ from dpbuild.stages.layers.make import make_layers
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.open_image import OpenImage
-from dpbuild.stages.proof.prove import Selection, chosen
+from dpbuild.stages.proof.selection import Selection, chosen
 from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
 

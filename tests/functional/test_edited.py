@@ -1,6 +1,9 @@
 """One line of the app changes: what that takes, and that nothing stale is told of it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from bench import Bench
 from dpbuild import describing
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import parse
+from dpbuild.stages.layers import make
 from dpbuild.wiring import Settings, World
 
 
@@ -70,3 +74,42 @@ def test_a_new_file_is_no_mere_line(bench: Bench) -> None:
     bench.build(check=True)
     assert b"pkg:pypi/thing@1.0" in sbom(bench.output)
     assert sbom(bench.output) == anew(bench)
+
+
+def test_wheels_that_were_seen_together_are_not_listed_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.build(check=True)
+    (bench.project / "main.py").write_text("print('edited')\n")
+
+    def never(*_: object) -> None:
+        pytest.fail("wheels were compared again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(make._Maker, "make", never)
+        bench.build(check=True)
+    # A layer that is gone is made again, and conflicts are looked for with it.
+    for path in bench.cache.glob("maps/layers/*"):
+        if b'"scripts"' not in path.read_bytes():
+            path.unlink()
+    (bench.project / "main.py").write_text("print('once more')\n")
+    bench.build(check=True)
+
+
+def test_what_an_edit_imports(bench: Bench) -> None:
+    """Neither rules nor what reads a base's facts or resolves."""
+    bench.build(check=True)
+    (bench.project / "main.py").write_text("print('edited')\n")
+    code = (
+        "import sys; from dpbuild.cli.main import main\n"
+        "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "build", bench.project, "-o", bench.output, "-q"],
+        env={**os.environ, **bench.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = set(done.stderr.splitlines()[-1].split())
+    heavy = {"click", "docker", "requests", "urllib3", "dpbuild.stages.facts", "dpbuild.stages.proof.rules"}
+    assert modules & heavy == set()
+    assert "dpbuild.pipeline" in modules

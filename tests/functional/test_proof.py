@@ -5,14 +5,14 @@ from unittest import mock
 import pytest
 from bench import Bench
 
-import dpbuild.checking
+from dpbuild.stages.proof import prove as module
 from dpbuild.stages.proof.prove import prove
 
 
 def proofs(bench: Bench, text: str, *, status: int = 0) -> tuple[int, str]:
     """How often all rules ran for a build with this app, and what it said."""
     (bench.project / "main.py").write_text(text)
-    with mock.patch.object(dpbuild.checking, "prove", side_effect=prove) as called:
+    with mock.patch.object(module, "prove", side_effect=prove) as called:
         done = bench.build()
     assert done.status == status, done.err
     return called.call_count, done.err

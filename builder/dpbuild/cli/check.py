@@ -13,7 +13,7 @@ from dpbuild.model.finding import Finding, Severity
 from dpbuild.oci.platform import Platform
 
 if TYPE_CHECKING:
-    from dpbuild.stages.proof.prove import Selection
+    from dpbuild.stages.proof.selection import Selection
 
 
 def rules(name: str, text: str) -> Callable[[Any], Any]:
@@ -43,7 +43,7 @@ def command(reference: str, *, json_: bool, sarif: Path | None, **given: Any) ->
     """
     from dpbuild.checking import check
     from dpbuild.oci import reference as references
-    from dpbuild.stages.proof.prove import chosen
+    from dpbuild.stages.proof.selection import chosen
 
     world = options.world(**given)
     wanted = options.split(given["platform"])
@@ -78,7 +78,8 @@ def command(reference: str, *, json_: bool, sarif: Path | None, **given: Any) ->
 
 
 def _selection(given: dict[str, Any]) -> "Selection":
-    from dpbuild.stages.proof.prove import Selection, selector
+    from dpbuild.stages.proof.prove import selector
+    from dpbuild.stages.proof.selection import Selection
 
     try:
         return Selection(

@@ -1,26 +1,30 @@
 """Everything that the pipeline asks of the world, in one place."""
 
-from collections.abc import Callable, Sequence
-from typing import BinaryIO, Literal, Protocol
+from __future__ import annotations
 
-from dpbuild.model.base import Base
-from dpbuild.model.config import Config
-from dpbuild.model.facts import Facts
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
 from dpbuild.oci.descriptor import Descriptor
-from dpbuild.oci.platform import Platform
-from dpbuild.oci.reference import Reference, RegistryReference
-from dpbuild.ports.backend import Builders
-from dpbuild.ports.debian import DebianPackages
-from dpbuild.ports.fetcher import Fetcher
-from dpbuild.ports.libraries import LibraryIndex
-from dpbuild.ports.reporter import Reporter
-from dpbuild.ports.resolver import Resolver
-from dpbuild.ports.runner import Runner
-from dpbuild.ports.sandbox import Sandbox
-from dpbuild.ports.signer import Signer, Verifier
-from dpbuild.ports.sink import ImageSink
-from dpbuild.ports.source import ImageSource
-from dpbuild.ports.store import Store
+
+if TYPE_CHECKING:
+    from dpbuild.model.base import Base
+    from dpbuild.model.config import Config
+    from dpbuild.model.facts import Facts
+    from dpbuild.oci.platform import Platform
+    from dpbuild.oci.reference import Reference, RegistryReference
+    from dpbuild.ports.backend import Builders
+    from dpbuild.ports.debian import DebianPackages
+    from dpbuild.ports.fetcher import Fetcher
+    from dpbuild.ports.libraries import LibraryIndex
+    from dpbuild.ports.reporter import Reporter
+    from dpbuild.ports.resolver import Resolver
+    from dpbuild.ports.runner import Runner
+    from dpbuild.ports.sandbox import Sandbox
+    from dpbuild.ports.signer import Signer, Verifier
+    from dpbuild.ports.sink import ImageSink
+    from dpbuild.ports.source import ImageSource
+    from dpbuild.ports.store import Store
 
 Blob = Callable[[Descriptor], BinaryIO]
 

@@ -27,7 +27,6 @@ from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import Store
 from dpbuild.stages import facts_codec
 from dpbuild.stages.contents import LayerContents, read_layer
-from dpbuild.stages.facts import read_facts
 from dpbuild.stages.open_image import open_image
 
 # Part of the key of what is kept: whoever changes what is made from a base changes this.
@@ -46,6 +45,8 @@ def read_base(reference: Reference, source: ImageSource, platform: Platform, sto
     image = open_image(reference, source, platform, store)
     kept = _kept(store, image.descriptor.digest)
     if kept is None:
+        from dpbuild.stages.facts import read_facts
+
         layers = image.manifest.layers
         with _at(str(reference)):
             fetch_layers(source, layers, store, reporter)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from dpbuild import __version__
 from dpbuild.archive.deflate import Splicer
 from dpbuild.errors import PathConflict
 from dpbuild.model.artifact import Artifact
@@ -64,19 +65,58 @@ def make_layers(
 
     ``taken`` counts the image's other layers. Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
     """
-    maker = _Maker(site, store, taken, threads)
-    return maker.make(tuple(artifacts), reporter)
+    wheels = tuple(artifacts)
+    groups = group(wheels, taken)
+    key = _together(groups, site)
+    known = _recall(store, key, groups) if key else None
+    if known is not None:
+        return known
+    maker = _Maker(site, store, threads)
+    made = maker.make(wheels, groups, reporter)
+    if key:
+        store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
+    return made
+
+
+def _together(groups: tuple[tuple[Artifact, ...], ...], site: Site) -> str:
+    """The key of what was found out of these wheels on this base; "" where it cannot be told in a few words."""
+    if site.owners:
+        return ""
+    wheels = [_named(members) for members in groups]
+    gone = [[name, sorted(paths)] for name, paths in site.replaced]
+    value = [__version__, *site.key(), str(site.base.descriptor.digest), wheels, gone]
+    return f"together-{hashlib.sha256(canonical(value)).hexdigest()}"
+
+
+def _named(members: Iterable[Artifact]) -> list[list[object]]:
+    return [[each.name, each.version, each.filename, each.digest.hex, each.locked] for each in members]
+
+
+def _recall(store: Store, key: str, groups: Iterable[tuple[Artifact, ...]]) -> WheelLayers | None:
+    """The layers of all groups, whose wheels were seen not to conflict; None unless all are there."""
+    kept = store.get("layers", key)
+    if kept is None:
+        return None
+    value = json.loads(kept)
+    layers = []
+    for members, each in zip(groups, value["keys"], strict=True):
+        layer = find(store, each, _comment(members))
+        if layer is None:
+            return None
+        layers.append(layer)
+    return WheelLayers(tuple(layers), frozenset(value["scripts"]))
 
 
 class _Maker:
-    def __init__(self, site: Site, store: Store, taken: int, threads: int) -> None:
+    def __init__(self, site: Site, store: Store, threads: int) -> None:
         self._site = site
         self._store = store
-        self._taken = taken
         self._threads = threads
         self._local = threading.local()
         self._placement = write.Placement(site.base.tree, site.owners)
         self._gone = site.gone
+        # Those of the layers, in their order in the image.
+        self.keys: list[str] = []
         # What was read of wheels to list them, until they are written.
         self._listed: dict[Artifact, _Plan] = {}
 
@@ -86,12 +126,14 @@ class _Maker:
             splicer = self._local.splicer = Splicer()
         return splicer
 
-    def make(self, artifacts: tuple[Artifact, ...], reporter: Reporter) -> WheelLayers:
-        groups = group(artifacts, self._taken)
+    def make(
+        self, artifacts: tuple[Artifact, ...], groups: tuple[tuple[Artifact, ...], ...], reporter: Reporter
+    ) -> WheelLayers:
         with ThreadPoolExecutor(self._threads) as pool:
             listings = dict(zip(artifacts, pool.map(self._listing, artifacts), strict=True))
             self._check(listings)
             keys = {members: self._key(members, listings) for members in groups}
+            self.keys = [keys[members] for members in groups]
             found = {members: find(self._store, keys[members], _comment(members)) for members in groups}
             missing = [members for members in groups if found[members] is None]
             if missing:
@@ -173,8 +215,7 @@ class _Maker:
 
     def _key(self, members: tuple[Artifact, ...], listings: dict[Artifact, tuple[_Listed, ...]]) -> str:
         surroundings = self._placement.surroundings(row.path for member in members for row in listings[member])
-        wheels = [[each.name, each.version, each.filename, each.digest.hex, each.locked] for each in members]
-        value = [*self._site.key(), wheels, surroundings, sorted(self._removed(members))]
+        value = [*self._site.key(), _named(members), surroundings, sorted(self._removed(members))]
         return hashlib.sha256(canonical(value)).hexdigest()
 
     # making
