@@ -1,13 +1,11 @@
 """The builders of one run: which root and which sandbox a build backend gets."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dpbuild.adapters.backend import Environment, Outside, SandboxBackend
-from dpbuild.adapters.builder import DebianBuilders
-from dpbuild.adapters.builder_image import ImageBuilder
-from dpbuild.adapters.store import DiskStore
 from dpbuild.debian.suites import SUITES
 from dpbuild.errors import SandboxError, TargetError
 from dpbuild.model.artifact import Artifact
@@ -18,6 +16,13 @@ from dpbuild.model.recipe import Build
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.sandbox import Sandbox
 from dpbuild.stages import builder as stage
+
+if TYPE_CHECKING:
+    # A build of wheels alone makes no builder.
+    from dpbuild.adapters.backend import Outside, SandboxBackend
+    from dpbuild.adapters.builder import DebianBuilders
+    from dpbuild.adapters.builder_image import ImageBuilder
+    from dpbuild.adapters.store import DiskStore
 
 _INSTALL: Final = "install bubblewrap (and allow user namespaces), Docker or Podman; --builder chooses one of them"
 
@@ -37,7 +42,7 @@ class SandboxBuilders:
         config: BuilderConfig,
         reporter: Reporter,
         indexes: Callable[[], Mapping[str, str]],
-        outside: Outside = Outside(),  # noqa: B008 - it is frozen
+        outside: Callable[[], Outside],
     ) -> None:
         self._debian = debian
         self._image = image
@@ -83,7 +88,7 @@ class SandboxBuilders:
             wheels,
             dict(files),
             arguments,
-            outside=self._outside,
+            outside=self._outside(),
             index=pip_environment(self._indexes()),
             timeout=self._config.timeout,
         )
@@ -96,6 +101,8 @@ class SandboxBuilders:
         """What builds in it."""
         config = self._config
         identity = "base" if plan is None else stage.digest(plan, [str(row.digest) for row in base.manifest.layers])
+        from dpbuild.adapters.backend import Environment, SandboxBackend
+
         return SandboxBackend(
             base.facts,
             self._reading(base, plan).facts.interpreter,
@@ -111,7 +118,7 @@ class SandboxBuilders:
                 network=config.network,
                 compiler=plan is not None,
                 fetch=build.fetch,
-                outside=self._outside,
+                outside=self._outside(),
             ),
         )
 

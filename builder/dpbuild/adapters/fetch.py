@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import url2pathname
 
 from dpbuild.adapters import interruption
 from dpbuild.adapters.registry.errors import bare
@@ -111,7 +110,7 @@ class HttpFetcher:
         raise ArtifactError(f"cannot download {file.name}: too many redirects")
 
     def _copy(self, file: LockedFile, directory: str) -> int:
-        local = Path(unquote(url2pathname(urlsplit(file.url).path)))
+        local = Path(unquote(urlsplit(file.url).path))
         path = Path(directory) / file.path if file.path else local
         try:
             with path.open("rb") as source, self._store.writer() as writer:

@@ -11,6 +11,8 @@ from dpbuild.errors import SandboxError
 from dpbuild.wiring.images import Images
 
 if TYPE_CHECKING:
+    from dpbuild.adapters.backend import Outside
+    from dpbuild.adapters.builder import DebianBuilders
     from dpbuild.adapters.builders import SandboxBuilders
     from dpbuild.adapters.runner import EngineRunner
     from dpbuild.adapters.signing import PrivateKey, PublicKey
@@ -41,8 +43,6 @@ class World(Images):
 
     def builders(self, config: Config, blob: Blob, kind: str) -> SandboxBuilders:
         """What builds wheels with the base's interpreter: isolated where that works."""
-        from dpbuild.adapters.backend import Outside
-        from dpbuild.adapters.builder import DebianBuilders
         from dpbuild.adapters.builders import SandboxBuilders
 
         def base_folder(base: Base) -> str:
@@ -50,8 +50,18 @@ class World(Images):
 
         @functools.cache
         def debian() -> DebianBuilders:
+            from dpbuild.adapters.builder import DebianBuilders
+
             archive = None if self._settings.offline else self.debian(config)
             return DebianBuilders(archive, self.store, self.reporter, base_folder)
+
+        def outside() -> Outside:
+            from dpbuild.adapters.backend import Outside
+
+            return Outside(
+                env=tuple((name, self._env[name]) for name in _PROXIES if name in self._env),
+                ca_bundle=self._env.get("SSL_CERT_FILE", ""),
+            )
 
         image = None
         if config.builder.image:
@@ -74,10 +84,7 @@ class World(Images):
             config=config.builder,
             reporter=self.reporter,
             indexes=lambda: self._indexes.environment,
-            outside=Outside(
-                env=tuple((name, self._env[name]) for name in _PROXIES if name in self._env),
-                ca_bundle=self._env.get("SSL_CERT_FILE", ""),
-            ),
+            outside=outside,
         )
 
     def signer(self, path: str) -> PrivateKey:

@@ -4,10 +4,12 @@ It is a function of the image alone: whoever reads the image, at any time and by
 same version of dpbuild.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild import __version__
 from dpbuild.archive.overlay import FileTree
@@ -15,11 +17,11 @@ from dpbuild.oci.codec import canonical, decode_object
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
-from dpbuild.pypa.markers import Environment
-from dpbuild.stages.evidence.component import Component
-from dpbuild.stages.evidence.distributions import distributions
-from dpbuild.stages.evidence.system import packages
 from dpbuild.stages.inventory import InventoryContents
+
+if TYPE_CHECKING:
+    from dpbuild.pypa.markers import Environment
+    from dpbuild.stages.evidence.component import Component
 
 Json = dict[str, Any]
 
@@ -41,6 +43,10 @@ def sbom(
     environment: Environment | None,
 ) -> bytes:
     """The document for one platform's image; ``environment`` is that of its Python, if it has one."""
+    # Imported here, because the document of an edited app is made of the one before (``alike``).
+    from dpbuild.stages.evidence.distributions import distributions
+    from dpbuild.stages.evidence.system import packages
+
     found = (*packages(tree, contents), *distributions(tree, contents, environment))
     needs: dict[str, list[str]] = {row.ref: sorted(row.needs) for row in found}
     for row in found:
