@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
+from fakes.registry import fake_registry
 
 from dpbuild import describing
 from dpbuild.oci.platform import Platform
@@ -95,15 +96,21 @@ def test_wheels_that_were_seen_together_are_not_listed_again(bench: Bench, monke
 
 
 def test_what_an_edit_imports(bench: Bench) -> None:
-    """Neither rules nor what reads a base's facts or resolves."""
-    bench.build(check=True)
+    """Neither rules nor what reads a base's facts or resolves; and no library to push what is small."""
+    with fake_registry() as registry:
+        arguments = ("--push", "-t", f"{registry.host}/acme/app:1")
+        bench.build(*arguments, check=True)
+        _edit_imports_little(bench, *arguments)
+
+
+def _edit_imports_little(bench: Bench, *arguments: str) -> None:
     (bench.project / "main.py").write_text("print('edited')\n")
     code = (
         "import sys; from dpbuild.cli.main import main\n"
         "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "build", bench.project, "-o", bench.output, "-q"],
+        [sys.executable, "-c", code, "build", bench.project, "-o", bench.output, "-q", *arguments],
         env={**os.environ, **bench.environment},
         capture_output=True,
         text=True,

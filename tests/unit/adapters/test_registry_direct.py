@@ -105,6 +105,52 @@ def test_a_connection_that_was_closed_meanwhile_is_made_again(serve: Serve, dire
     assert body(direct.send("GET", url, {})) == b"content"
 
 
+def test_a_body_that_is_refused_before_it_was_sent(direct: Direct) -> None:
+    """The answer counts, and not that the rest of the body could not be sent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(1000)
+                line.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig")
+                line.shutdown(socket.SHUT_WR)
+                # Unread bytes would make the kernel reset the connection, answer and all.
+                while line.recv(1 << 20):
+                    pass
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        data = b"x" * (3 << 20)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v2/"
+        reply = direct.send("PUT", url, {"Content-Length": str(len(data))}, data)
+        assert (reply.status, reply.read(9)) == (413, b"big")
+        thread.join(5)
+
+
+def test_what_changes_something_is_not_sent_twice(direct: Direct) -> None:
+    """A connection that ends after a request was taken: whoever asked decides whether to ask again."""
+    seen = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(1000)
+                line.sendall(BODIES["a length"])
+                seen.append(line.recv(1000))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v2/"
+        assert body(direct.send("GET", url, {})) == b"content"
+        with pytest.raises(ConnectionFailed) as caught:
+            direct.send("POST", url, {"Content-Length": "0"})
+        assert caught.value.connected
+        thread.join(5)
+    assert [row.partition(b" ")[0] for row in seen] == [b"POST"]
+
+
 BROKEN = {
     "nothing": b"\r\n",
     "another protocol": b"SSH-2.0-OpenSSH\r\n\r\n",

@@ -1,10 +1,12 @@
-"""A request or two without a body, over a socket (RFC 9112): what a push of an unchanged image is.
+"""Some requests with small bodies, over a socket (RFC 9112): what a push after an edit is, or of what has not changed.
 
-urllib3 takes as long to import as the rest of such a run. Whatever is not plain here (a proxy, a body, an address
-with odd characters, more than a few requests) goes its way; see ``transport.py``.
+urllib3 takes as long to import as much of such a run. Whatever is not plain here (a proxy, a large body, an address
+with odd characters, more than some requests) goes its way; see ``transport.py``.
 """
 
+import contextlib
 import re
+import select
 import socket
 import threading
 import weakref
@@ -46,6 +48,12 @@ class _Line:
     def close(self) -> None:
         self.file.close()
         self.sock.close()
+
+    def ended(self) -> bool:
+        """Whether the other side has closed it; nothing else can have come when nothing was asked."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 class Reply:
@@ -143,29 +151,39 @@ class Direct:
         self._timeout = timeout
         self._user_agent = user_agent
         self._context = context
-        self._idle: dict[str, _Line] = {}
+        self._idle: dict[str, list[_Line]] = {}
         self._lock = threading.Lock()
         # Whoever lets go of this lets go of its connections.
         weakref.finalize(self, _close, self._idle)
 
-    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Reply:
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
         """One request. Raises ConnectionFailed, RegistryError."""
         parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        with self._lock:
-            line = self._idle.pop(origin, None)
+        line = self._waiting(f"{parts.scheme}://{parts.netloc}")
         if line is not None:
             try:
-                return self._ask(line, method, url, headers)
-            except OSError:
-                # It was closed meanwhile, which nobody can know before asking.
+                return self._ask(line, method, url, headers, body)
+            except OSError as problem:
                 line.close()
+                if method not in ("HEAD", "GET"):
+                    raise ConnectionFailed(broke(url, problem)) from None
+                # It was closed meanwhile, which nobody can know before asking; and asking again does no harm.
         line = self._connect(url)
         try:
-            return self._ask(line, method, url, headers)
+            return self._ask(line, method, url, headers, body)
         except OSError as problem:
             line.close()
             raise ConnectionFailed(broke(url, problem)) from None
+
+    def _waiting(self, origin: str) -> _Line | None:
+        """A connection that can be used again."""
+        while True:
+            with self._lock:
+                lines = self._idle.get(origin)
+                line = lines.pop() if lines else None
+            if line is None or not line.ended():
+                return line
+            line.close()
 
     def close(self) -> None:
         """Close the connections that are idle."""
@@ -198,12 +216,14 @@ class Direct:
             raise
         return _Line(sock)
 
-    def _ask(self, line: _Line, method: str, url: str, headers: Mapping[str, str]) -> Reply:
+    def _ask(self, line: _Line, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         parts = urlsplit(url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         rows = {"Host": parts.netloc, "User-Agent": self._user_agent, "Accept-Encoding": "identity", **headers}
         text = "".join(f"{name}: {value}\r\n" for name, value in rows.items())
-        line.sock.sendall(f"{method} {target} HTTP/1.1\r\n{text}\r\n".encode("ascii"))
+        # Who refuses a body may answer and close before all of it was sent.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            line.sock.sendall(f"{method} {target} HTTP/1.1\r\n{text}\r\n".encode("ascii") + body)
         while True:
             first = line.file.readline(_LINE)
             if not first:
@@ -220,10 +240,7 @@ class Direct:
 
         def done() -> None:
             with self._lock:
-                if origin in self._idle:
-                    line.close()
-                else:
-                    self._idle[origin] = line
+                self._idle.setdefault(origin, []).append(line)
 
         return Reply(line, method, status, match[1].decode(), found, done)
 
@@ -237,9 +254,10 @@ def _secure(context: "ssl.SSLContext", sock: socket.socket, url: str, name: byte
         raise untrusted(url, problem) from None
 
 
-def _close(idle: dict[str, _Line]) -> None:
-    for line in idle.values():
-        line.close()
+def _close(idle: dict[str, list[_Line]]) -> None:
+    for lines in idle.values():
+        for line in lines:
+            line.close()
     idle.clear()
 
 
