@@ -3,7 +3,6 @@
 Whether a ``Release`` is signed is not decided here; what it says of time and of other files is.
 """
 
-import email.utils
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -115,6 +114,8 @@ def parse_release(data: bytes) -> Release:
 
 
 def _date(text: str) -> datetime:
+    import email.utils
+
     try:
         found = email.utils.parsedate_to_datetime(text)
     except ValueError:

@@ -1,7 +1,5 @@
 """Core metadata (PyPA specs), as far as resolving needs them."""
 
-import email.parser
-import email.policy
 from dataclasses import dataclass
 
 
@@ -18,6 +16,9 @@ class Metadata:
 
 def parse(text: str) -> Metadata:
     """Read METADATA. Raises ValueError without a name or version."""
+    import email.parser
+    import email.policy
+
     fields = email.parser.Parser(policy=email.policy.compat32).parsestr(text, headersonly=True)
     name, version = str(fields.get("Name", "")).strip(), str(fields.get("Version", "")).strip()
     if not name or not version:

@@ -1,6 +1,5 @@
 """Console scripts, as in the PyPA specs "Entry points" and "Binary distribution format"."""
 
-import configparser
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +19,8 @@ class Script:
 
 def entry_points(text: str) -> tuple[Script, ...]:
     """The console and GUI scripts in an ``entry_points.txt``, sorted. Raises ValueError."""
+    import configparser
+
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
     try:

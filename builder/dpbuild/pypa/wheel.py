@@ -1,7 +1,5 @@
 """Wheels, as in the PyPA spec "Binary distribution format": what a wheel's files are and where they belong."""
 
-import email.parser
-import email.policy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -154,6 +152,9 @@ def _files(
 
 
 def _headers(data: bytes, what: str) -> dict[str, list[str]]:
+    import email.parser
+    import email.policy
+
     try:
         message = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(data, headersonly=True)
         found: dict[str, list[str]] = {}

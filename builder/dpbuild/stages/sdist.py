@@ -1,7 +1,5 @@
 """What an sdist says of itself before anything of it is run (PyPA specs, "Source distribution format"). Pure."""
 
-import email.parser
-import email.policy
 import posixpath
 import re
 import tomllib
@@ -82,6 +80,9 @@ def compiles(names: Iterable[str], requirements: Iterable[str]) -> bool:
 
 def static_metadata(text: str) -> str:
     """``text`` if it is METADATA that a build cannot change (PEP 643), else ""."""
+    import email.parser
+    import email.policy
+
     fields = email.parser.Parser(policy=email.policy.compat32).parsestr(text, headersonly=True)
     version = tuple(int(part) for part in re.findall(r"\d+", str(fields.get("Metadata-Version", "")))[:2])
     dynamic = {str(row).strip().lower() for row in fields.get_all("Dynamic", [])}
