@@ -45,24 +45,29 @@ class Bench:
             for number in range(self._given.runs):
                 self._say(f"round {number + 1} of {self._given.runs}")
                 this = Round(self._setting, number)
-                for case in self._cases:
+                for case in sorted(self._cases, key=lambda row: row.extra):
                     if case.key not in self._broken and self._fits(case, number):
+                        self._one(case, this)
+            missing = [case for case in self._cases if not self.results[case.key] and case.key not in self._broken]
+            if missing:
+                # What made room for the others, if there is room after all.
+                this = Round(self._setting, 0)
+                for case in missing:
+                    if self._clock.left() > self._cost[case.key]:
                         self._one(case, this)
         except OutOfTime:
             self._setting.note(f"the {self._given.minutes:g} minutes that were given ended before all rounds did")
+        for case in self._cases:
+            if not self.results[case.key] and case.key not in self._broken:
+                self._setting.note(f"{case.title}: there was no time for it")
 
     def _fits(self, case: Case, number: int) -> bool:
-        """Whether there is time for it; cases of which more runs are only welcome leave theirs to the others."""
+        """Whether there is time for it; an extra one leaves enough for another round of the others."""
         needed = self._cost[case.key]
-        if case.extra and number:
-            later = self._cases[self._cases.index(case) + 1 :]
-            needed += sum(self._cost[row.key] for row in later if not row.extra)
-            more = sum(self._cost[row.key] for row in self._cases if not row.extra)
-            needed += more * (self._given.runs - number - 1)
+        if case.extra and number < self._given.runs - 1:
+            needed += sum(self._cost[row.key] for row in self._cases if not row.extra) * (1.0 if not number else 2.0)
         if self._clock.left() < needed:
             self._say(f"{case.key}: no time for it in round {number + 1}")
-            if not self.results[case.key]:
-                self._setting.note(f"{case.title}: there was no time for it")
             return False
         return True
 

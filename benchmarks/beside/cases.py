@@ -261,7 +261,8 @@ def _empty(engine: Engine) -> None:
 class Case:
     """``goal`` is how many times faster; ``seconds`` what both sides take together on two cores, as a first guess.
 
-    ``extra`` cases are repeated only where the others leave time; ``inner`` pairs are measured in each round.
+    ``extra`` cases wait for the others, and leave them the time for a second round; ``inner`` pairs are measured in
+    each round.
     """
 
     key: str
@@ -283,7 +284,7 @@ CASES = (
     Case("pull", "pull by Docker, with unpigz", Round.pull_pigz, 40, 1 / 1.15),
     Case("pull-plain", "pull by Docker, without unpigz", Round.pull_plain, 45, 1 / 1.15),
     Case("bytecode", "cold, bytecode on both sides", Round.bytecode, 120, 3),
-    Case("bare", "cold, without proof and evidence", Round.bare, 20, extra=True),
+    Case("bare", "cold, without proof and evidence", Round.bare, 20),
     Case("big", "one wheel of 700 MB unpacked", Round.big, 120, 10),
     Case("pure", "cold, 300 pure-Python packages", Round.pure, 40, extra=True),
     Case("few-http", "nothing changed, 3 dependencies, http", Round.few_http, 10, 2.5, inner=3),
