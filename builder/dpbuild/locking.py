@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError
+from dpbuild.errors import BaseImageError, DpbuildError, LockError, LockStale, NotFound, SandboxError
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedRuntime
 from dpbuild.oci.platform import Platform
@@ -96,9 +96,10 @@ def lock_for_build(
         assert text is not None  # noqa: S101 - refused above
         found = lockfile.loads(text)
         reason = None if frozen else lock_stage.stale(found, config, platforms)
-        if reason is not None:
-            raise LockStale(f"the lock is stale: {reason}", where=LOCK, hint="run dpbuild lock")
         bases = Bases(world, config, found)
+        if reason is not None:
+            python = "" if found.base_reference == str(config.base) else _moved(found, platforms, bases)
+            raise LockStale(f"the lock is stale: {reason}{python}", where=LOCK, hint="run dpbuild lock")
         return found, text, bases, begin(project, config, world, bases.blob, builder, locked=True)
     previous = _previous(text, world)
     reason = "there is no lock" if previous is None else lock_stage.stale(previous, config, platforms)
@@ -115,6 +116,15 @@ def lock_for_build(
     if not project.write(LOCK, text):
         world.reporter.note("the project is read-only, so the lock was not kept")
     return new, text, bases, builds
+
+
+def _moved(lock: Lock, platforms: Sequence[Platform], bases: Bases) -> str:
+    """What another base means for Python; "" where it is the same, or the base cannot be read."""
+    try:
+        found = [lock_stage.moved(lock, row, bases.get(row).facts.version) for row in platforms[:1]]
+    except DpbuildError:
+        return ""
+    return "".join(f" ({row})" for row in found if row)
 
 
 def _previous(text: str | None, world: World) -> Lock | None:

@@ -14,6 +14,7 @@ from dpbuild.errors import (
     ArtifactError,
     BaseImageError,
     DigestDrift,
+    LockStale,
     RegistryError,
     StoreError,
     UsageError,
@@ -40,6 +41,7 @@ from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
 from dpbuild.stages.evidence.sign import sign
 from dpbuild.stages.home import find_home
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
+from dpbuild.stages.inputs import moved
 from dpbuild.stages.layers import compression
 from dpbuild.stages.layers.bytecode import standard_library
 from dpbuild.stages.layers.debian import debian_layers
@@ -163,6 +165,12 @@ def _image(
 ) -> tuple[Made, tuple[Layer, ...]]:
     base, store = bases.get(platform), world.store
     contents = LayerContents(base.tree, base.manifest.layers, store, bases.fetch)
+    if change := moved(locked, platform, base.facts.version):
+        raise LockStale(
+            f"the lock is for another Python than the base has: {change}",
+            where=LOCK,
+            hint="run dpbuild lock, or build on the base that it was made for",
+        )
     goal = target(base.facts, platform)
     chosen = select(locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=LOCK)
     artifacts = builds.wheels(base, fetch_all(chosen, project.directory, store, world.fetcher, world.reporter))

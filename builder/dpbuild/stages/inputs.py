@@ -92,10 +92,28 @@ def _changes(before: dict[str, tuple[str, ...]], after: dict[str, tuple[str, ...
     return out
 
 
+def moved(lock: Lock, platform: Platform, version: str) -> str:
+    """``Python 3.11.2 -> 3.13.5``, if ``version`` is another minor version than the lock was made for; else "".
+
+    ``version`` is that of the base's interpreter now, to the patch level.
+    """
+    rows = (dict(row.facts) for row in lock.bases if row.platform == str(platform))
+    locked = next((row.get("python", "") for row in rows), "")
+    same = not locked or locked.split(".")[:2] == version.split(".")[:2]
+    return "" if same else f"Python {locked} -> {version}"
+
+
 def changes(before: Lock | None, after: Lock) -> tuple[str, ...]:
-    """What a new lock changes, one line for each package: ``+ a 1.0``, ``- b 2.0``, ``c 1.0 -> 1.1``."""
+    """What a new lock changes, one line for each package: ``+ a 1.0``, ``- b 2.0``, ``c 1.0 -> 1.1``.
+
+    Before them another Python of the base.
+    """
     old, new = _versions(before), _versions(after)
-    out = []
+    out = [
+        f"{row.platform}: {found}"
+        for row in after.bases
+        if before and (found := moved(before, Platform.parse(row.platform), dict(row.facts).get("python", "")))
+    ]
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             one, two = ", ".join(old.get(name, ())), ", ".join(new.get(name, ()))

@@ -15,7 +15,7 @@ from dpbuild.oci.platform import Platform
 from dpbuild.ports.resolver import Resolver, ResolveRequest
 from dpbuild.pypa import pylock
 from dpbuild.pypa.metadata import Metadata
-from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, stale
+from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, moved, stale
 from dpbuild.stages.lockfile import inputs_hash
 from dpbuild.stages.merge import Picked, merge, platform_marker, requires_python
 from dpbuild.stages.reqfile import ReadText
@@ -30,6 +30,7 @@ __all__ = [
     "locked_base",
     "make_build_lock",
     "make_lock",
+    "moved",
     "stale",
     "wanted_platforms",
 ]

@@ -107,6 +107,18 @@ def _machine(subject: Subject) -> Iterator[Found]:
             return
 
 
+def _claims(subject: Subject) -> Iterator[Found]:
+    facts = subject.facts
+    for row in facts.version_claims if facts is not None else ():
+        said = row.version.split(".")[:2]
+        if facts is None or row.agrees or len(said) < 2 or said == [str(part) for part in facts.minor]:
+            continue
+        yield Found(
+            path=facts.interpreter,
+            evidence=f"it is Python {facts.version}, but {row.source} says {row.version}",
+        )
+
+
 RULES: Final = (
     Rule(
         id="INT001",
@@ -160,5 +172,16 @@ RULES: Final = (
         " platform's image were copied into the other's.",
         fix="build for each platform from that platform's base",
         look=_machine,
+    ),
+    Rule(
+        id="INT012",
+        severity=Severity.WARNING,
+        title="the image says another Python version than its interpreter has",
+        symptom="ModuleNotFoundError for packages that are there; ImportError: … compiled for Python 3.11",
+        why="PYTHON_VERSION, an annotation or the package database names one minor version, the interpreter is another:"
+        " a tag or digest of the base moved on (python3:latest went from 3.11 to 3.13), or an interpreter was"
+        " copied over the base's. What was installed for the version that is named does not fit.",
+        fix="take the interpreter and what was made for it from one base, pinned by digest; mend or drop the claim",
+        look=_claims,
     ),
 )

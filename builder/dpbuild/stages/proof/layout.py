@@ -41,7 +41,7 @@ def _outside(subject: Subject) -> Iterator[Found]:
             continue
         listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         evidence = f"{listed}: not on the sys.path of {subject.start.executable or facts.interpreter}"
-        fix = ""
+        fix = bumped = ""
         if match and subject.tree.is_file(f"{prefix}/pyvenv.cfg"):
             evidence += f", which does not start in the virtual environment {prefix}"
             fix = f"start {prefix}/bin/python, or install into {_wanted(subject)}"
@@ -49,11 +49,15 @@ def _outside(subject: Subject) -> Iterator[Found]:
             evidence += f", which runs as {_who(subject)} with HOME={subject.user.home}"
         elif version not in ("", "3", facts.stdlib.rpartition("/python")[2]):
             evidence += f", which is Python {facts.version}; the folder is for Python {version}"
+            bumped = (
+                f"the base has Python {facts.minor[0]}.{facts.minor[1]}, the packages are for {version}: install them"
+                f" for the base's version, or go back to a base with Python {version} (tags move on)"
+            )
         else:
             evidence += f"; packages belong into {_wanted(subject)}"
         # Nobody else would look there; other folders may be added by the app itself.
         sure = not fix and version != "3" and match is not None and prefix in ("", "/usr", "/usr/local")
-        yield Found(path=site, evidence=evidence, severity=None if sure else Severity.WARNING, fix=fix)
+        yield Found(path=site, evidence=evidence, severity=None if sure else Severity.WARNING, fix=fix or bumped)
 
 
 def _who(subject: Subject) -> str:

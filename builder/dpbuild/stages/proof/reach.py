@@ -112,6 +112,16 @@ class Modules:
         names = {dotted for name in self._imports(path, module) for dotted in _and_above(name)}
         return frozenset(found for name in names if (found := self.find(name)) is not None)
 
+    def names(self, path: str, top: str) -> bool:
+        """Whether executing the source ``path`` surely imports the top-level module ``top``, absolutely."""
+        tree = sources.parse(self._subject.contents.get(path) or b"")
+        return tree is not None and any(
+            any(row.name.partition(".")[0] == top for row in node.names)
+            if isinstance(node, ast.Import)
+            else not node.level and (node.module or "").partition(".")[0] == top
+            for node in _statements(tree.body)
+        )
+
     def _imports(self, path: str, module: str) -> Iterator[str]:
         """The modules (dotted) that executing a source surely imports."""
         tree = sources.parse(self._subject.contents.get(path) or b"")

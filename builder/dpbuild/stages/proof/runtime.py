@@ -16,6 +16,8 @@ from dpbuild.stages.proof.subject import Subject
 _SHELLS: Final = ("/bin/sh", "/bin/bash", "/bin/dash", "/bin/busybox", "/bin/ash")
 _ZONES: Final = "/usr/share/zoneinfo"
 _EXTENDS: Final = (b"sys.path", b"addsitedir", b"meta_path")
+# Options of pip install that PEP 668 leaves to the user.
+_ALLOWED: Final = frozenset({"--break-system-packages", "--target", "-t", "--prefix", "--root", "--dry-run"})
 # glibc, "Choosing Locale": what needs no files, and what glibc has built in since 2.35.
 _ALWAYS: Final = frozenset({"", "c", "posix", "c.utf-8", "c.utf8"})
 # Distributions whose import looks for a program, and fails without it.
@@ -140,6 +142,25 @@ def _why(subject: Subject, name: str) -> str:
     return ", which nothing in the image provides"
 
 
+def _module(subject: Subject) -> Iterator[Found]:
+    app, facts = _app(subject), subject.facts
+    if facts is None:
+        return
+    for path, use in _of(subject, "module"):
+        name, *words = use.name.split() or [""]
+        top = name.partition(".")[0]
+        managed = f"{facts.stdlib}/EXTERNALLY-MANAGED"
+        if top and app.modules.absent(top):
+            yield Found(path=path, evidence=f"line {use.line}: python -m {use.name}; there is no module {top}")
+        elif top == "pip" and "install" in words and not subject.start.prefix and subject.tree.is_file(managed):
+            if not _ALLOWED.intersection(row.partition("=")[0] for row in words):
+                evidence = f"line {use.line}: python -m {use.name}, which {managed} forbids"
+                yield Found(path=path, evidence=evidence)
+        elif top == "venv" and "--without-pip" not in words and app.modules.absent("ensurepip"):
+            evidence = f"line {use.line}: python -m {use.name} needs ensurepip, which the base leaves out"
+            yield Found(path=path, evidence=evidence)
+
+
 def _zone(subject: Subject) -> Iterator[Found]:
     folders = [f"{folder}/tzdata/zoneinfo" for folder in subject.sys_path]
     named = (subject.config.variable("PYTHONTZPATH") or _ZONES).split(":")
@@ -249,5 +270,16 @@ RULES: Final = (
         why="tempfile needs a writable directory; images made from nothing may have none.",
         fix="make /tmp with mode 1777, or mount one; with a read-only root mount a tmpfs there",
         look=_temporary,
+    ),
+    Rule(
+        id="RUN009",
+        severity=Severity.WARNING,
+        title="Python is started with a module that is not there or refuses",
+        symptom="/usr/bin/python3.13: No module named pip; error: externally-managed-environment; Command '[… '-m',"
+        " 'ensurepip' …]' returned non-zero exit status 1",
+        why="Distroless bases have no pip and no ensurepip, and carry EXTERNALLY-MANAGED (PEP 668), by which a pip that"
+        " was added refuses to install. Nor could a user other than root write to the site directory.",
+        fix="install while the image is built: add what is wanted to the dependencies",
+        look=_module,
     ),
 )

@@ -5,6 +5,7 @@ layer shares it.
 """
 
 import mmap
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 
 # Part of the key of what is kept: whoever changes what is seen in a file changes this.
-FORMAT: Final = 5
+FORMAT: Final = 6
 
 _CHUNK: Final = 1 << 20
 _HEAD: Final = 4096
@@ -38,6 +39,9 @@ _TEXTS: Final = (
     "/.git/config",
 )
 _LARGEST_TEXT: Final = 256 << 10
+_METADATA: Final = ".dist-info/METADATA"
+# Headers that rules ask for (PyPA, "Core metadata specifications").
+_FIELDS: Final = ("name:", "version:", "requires-dist:", "requires-python:")
 # Lists of files, which tell the owners of all others.
 _LISTS: Final = (".dist-info/RECORD", ".md5sums")
 _STATUS: Final = "/var/lib/dpkg/status.d/"
@@ -111,11 +115,21 @@ def _file(entry: Entry, content: BinaryIO) -> FileScan:
         return FileScan(shebang=_shebang(head), uses=tuple(row for row in found if _kept(row)))
     if path.endswith(".pyc"):
         return FileScan(pyc=_pyc(path, head))
+    if path.endswith(_METADATA):
+        # What it requires is in the headers; the description behind them may be long.
+        return FileScan(text=_headers(head + content.read(_LARGEST_TEXT)))
     text = ""
     listing = path.endswith(_LISTS) or path.startswith(_STATUS)
     if (entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS)) or (entry.size <= _LARGEST_LIST and listing):
         text = (head + content.read()).decode("utf-8", "replace")
     return FileScan(shebang=_shebang(head), text=text, private_key=_is_key(head))
+
+
+def _headers(data: bytes) -> str:
+    """The fields of METADATA that rules ask for; a field that goes on in the next line is kept in one."""
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").partition("\n\n")[0]
+    rows = re.sub(r"\n[ \t]+", " ", text).split("\n")
+    return "".join(f"{row}\n" for row in rows if row.lower().startswith(_FIELDS))
 
 
 def _kept(use: Use) -> bool:

@@ -24,6 +24,7 @@ class Use:
     - ``load_library``: what ``CDLL``, ``LoadLibrary`` or cffi's ``dlopen`` loads; of both kinds "" if it is computed;
     - ``shell``: the function that starts a shell;
     - ``program``: the program that ``subprocess`` starts;
+    - ``module``: what it tells a Python to run with ``-m``, with the words behind it;
     - ``zone``: a key for ``ZoneInfo``;
     - ``locale``: a locale for ``setlocale``.
 
@@ -151,8 +152,12 @@ def _call(node: ast.Call) -> Iterator[tuple[str, str]]:
     elif name in _STARTERS and of in ("subprocess", "asyncio"):
         if any(row.arg == "shell" and getattr(row.value, "value", None) is True for row in node.keywords):
             yield "shell", f"{of}.{name} with shell=True"
-        elif program := first or _first(node):
-            yield "program", program
+        else:
+            words = _words(node, name)
+            if program := first or (words[0] if words else ""):
+                yield "program", program
+            if "-m" in words[1:-1]:
+                yield "module", " ".join(filter(None, words[words.index("-m") + 1 :]))
 
 
 def _is_none(node: ast.AST) -> bool:
@@ -160,10 +165,12 @@ def _is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _first(node: ast.Call) -> str:
-    """The first word of a command that is given as a list."""
+def _words(node: ast.Call, name: str) -> list[str]:
+    """The words of a command that is given as a list, or as arguments; "" for what is computed."""
     rows = node.args[0] if node.args else None
-    return _text(rows.elts[0]) if isinstance(rows, ast.List | ast.Tuple) and rows.elts else ""
+    if isinstance(rows, ast.List | ast.Tuple):
+        return [_text(row) for row in rows.elts]
+    return [_text(row) for row in node.args] if name == "create_subprocess_exec" else []
 
 
 def _text(node: ast.AST) -> str:
