@@ -73,9 +73,11 @@ def _unmet(subject: Subject) -> Iterator[Found]:
     pending = list(known)
     # Extras count where somebody asks for them, which may ask for more of them.
     while pending:
-        for row in wanted[pending.pop()]:
+        asking = pending.pop()
+        for row in wanted[asking]:
             name = _name(row.name)
-            if row.extras and name in extras and not row.extras <= extras[name]:
+            new = row.extras and name in extras and not row.extras <= extras[name]
+            if new and _holds(row, fits, extras[asking]):
                 extras[name] |= row.extras
                 pending.append(name)
     modules = Modules(subject, [subject.start.first] if subject.start.first else [])

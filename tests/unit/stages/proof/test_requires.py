@@ -61,6 +61,14 @@ def test_extras_count_where_somebody_asks_for_them() -> None:
     assert row[2].startswith("other 1.0 requires speed")
 
 
+def test_an_extra_of_all_extras_counts_only_if_asked_for() -> None:
+    fields = "Requires-Dist: tool; extra == 'tui'\nRequires-Dist: some[tui]; extra == 'all'\n"
+    some = package("some", fields=fields)
+    assert rows(some) == []
+    (row,) = rows(some, package("asks", fields="Requires-Dist: some[all]\n"))
+    assert row[2].startswith("some 1.0 requires tool")
+
+
 def test_what_only_a_kernel_knows_is_not_judged() -> None:
     assert rows(package("asks", fields="Requires-Dist: other; platform_release >= '5'\n")) == []
 
