@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from dpbuild.adapters.debian import DebianArchive
-from dpbuild.debian import contents
-from dpbuild.errors import DpbuildError
+from dpbuild.debian import contents, deb
+from dpbuild.errors import DpbuildError, HashMismatch
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
 
@@ -34,10 +34,32 @@ class ContentsIndex:
         """As ``LibraryIndex``."""
         try:
             known = self._known()
+        except HashMismatch:
+            # A mirror that lags behind: what its signed indices name can be looked into one by one.
+            return self._looked_into(names)
         except DpbuildError as problem:
             self._reporter.note(f"which package has a missing library cannot be told: {problem.what}")
             return None
         return None if known is None else contents.lookup(known, names)
+
+    def _looked_into(self, names: frozenset[str]) -> dict[str, str] | None:
+        """The libraries that the package of the usual name really has; None if the mirror fails."""
+        archive = self._archive()
+        wanted = {name: contents.likely(name) for name in sorted(names)}
+        rows = frozenset(row for found in wanted.values() for row in found)
+        if archive is None or not rows:
+            return None
+        found: dict[str, str] = {}
+        try:
+            packages = archive.select(self._codename, self._architecture, rows)
+            for name, likely in wanted.items():
+                for row in (packages[each] for each in likely if each in packages):
+                    if any(entry.path.endswith(f"/{name}") for entry, _ in deb.contents(archive.package(row))):
+                        found[name] = row.name
+        except (DpbuildError, deb.DebError) as problem:
+            self._reporter.note(f"which package has a missing library cannot be told: {problem}")
+            return None
+        return found
 
     def _known(self) -> dict[str, str] | None:
         key = f"libraries-{self._codename}-{self._architecture}"

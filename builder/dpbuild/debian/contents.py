@@ -62,6 +62,19 @@ def lookup(known: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def likely(library: str) -> tuple[str, ...]:
+    """What the package of a library is called by Debian Policy, section 8.1: ``libxcb.so.1`` is in ``libxcb1``.
+
+    With the ending of the transition to 64-bit time, too. Nothing for a name without a version.
+    """
+    match = re.fullmatch(r"(lib.+)\.so\.([0-9][0-9.]*)", library)
+    if match is None:
+        return ()
+    name, version = match[1].lower().replace("_", "-"), match[2]
+    stem = f"{name}-{version}" if name[-1].isdigit() else f"{name}{version}"
+    return (stem, f"{stem}t64")
+
+
 def encode(known: Mapping[str, str]) -> bytes:
     """As bytes for the store."""
     return zlib.compress(json.dumps([_FORMAT, dict(known)]).encode())

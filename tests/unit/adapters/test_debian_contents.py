@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from factories.debian import make_deb, with_parents
 
 from dpbuild.adapters.debian_contents import ContentsIndex
 from dpbuild.adapters.reporter import StreamReporter
 from dpbuild.adapters.store import DiskStore
-from dpbuild.errors import BaseImageError
+from dpbuild.debian.indices import Package
+from dpbuild.errors import BaseImageError, HashMismatch
 
 NAMES = frozenset({"libxcb.so.1", "libnone.so.1"})
 
@@ -71,3 +73,38 @@ def test_gzip_is_what_the_archive_has() -> None:
     for wrong in (data[:-100], data[:1000], b"no gzip at all"):
         with pytest.raises(BaseImageError, match=r"index"):
             b"".join(_gunzip(wrong, "there"))
+
+
+class Lagging(Archive):
+    """A mirror whose Contents index is not the one that was signed; its packages are."""
+
+    def contents(self, _codename: str, _architecture: str) -> Iterator[bytes]:
+        self.asked += 1
+        raise HashMismatch("main/Contents-amd64.gz has 12 bytes, expected 13")
+        yield b""
+
+    def select(self, _codename: str, _architecture: str, names: frozenset[str]) -> dict[str, Package]:
+        return {
+            name: Package(
+                name=name,
+                version="1",
+                architecture="amd64",
+                filename="x",
+                sha256="",
+                size=1,
+                source=name,
+                archive="trixie",
+            )
+            for name in ("libxcb1", "libcups2t64", "libempty1")
+            if name in names
+        }
+
+    def package(self, package: Package) -> bytes:
+        soname = {"libxcb1": "libxcb.so.1", "libcups2t64": "libcups.so.2"}.get(package.name, "other")
+        return make_deb(package.name, "1", "amd64", with_parents({f"usr/lib/x86_64-linux-gnu/{soname}": b"x"}))
+
+
+def test_a_mirror_that_lags_behind(index: Callable[[Archive | None], ContentsIndex]) -> None:
+    """The package of the usual name is looked into; one that has not the library is not named."""
+    names = frozenset({"libxcb.so.1", "libcups.so.2", "libempty.so.1", "libnone.so.1", "libmagic.so."})
+    assert index(Lagging()).packages(names) == {"libxcb.so.1": "libxcb1", "libcups.so.2": "libcups2t64"}

@@ -45,3 +45,9 @@ def test_it_is_kept() -> None:
     for data in (b"", b"x", contents.encode(known)[:20]):
         with pytest.raises(ValueError, match="no list of libraries"):
             contents.decode(data)
+
+
+def test_the_usual_name_of_a_library_s_package() -> None:
+    assert contents.likely("libxcb.so.1") == ("libxcb1", "libxcb1t64")
+    assert contents.likely("libnetcdf_c4.so.19") == ("libnetcdf-c4-19", "libnetcdf-c4-19t64")
+    assert contents.likely("libmagic.so.") == contents.likely("../x") == ()
