@@ -42,20 +42,36 @@ CASES = {
         mended=(("numpy==2.2.6", "3.13", MANYLINUX),),
     ),
     "another machine": Broken(
-        wheels=(("cryptography==46.0.3", "3.13", "manylinux2014_aarch64"), ("cffi==2.0.0", "3.13", MANYLINUX)),
+        wheels=(
+            ("cryptography==46.0.3", "3.13", "manylinux2014_aarch64"),
+            ("cffi==2.0.0", "3.13", MANYLINUX),
+            ("pycparser==2.23", "3.13", ""),
+        ),
         rule="ABI002",
         evidence="it is for aarch64, the interpreter for x86_64",
         program="import cryptography.fernet",
         message="_rust.abi3.so: cannot open shared object file: No such file or directory",
-        mended=(("cryptography==46.0.3", "3.13", MANYLINUX), ("cffi==2.0.0", "3.13", MANYLINUX)),
+        mended=(
+            ("cryptography==46.0.3", "3.13", MANYLINUX),
+            ("cffi==2.0.0", "3.13", MANYLINUX),
+            ("pycparser==2.23", "3.13", ""),
+        ),
     ),
     "another libc": Broken(
-        wheels=(("cryptography==46.0.3", "3.13", "musllinux_1_2_x86_64"), ("cffi==2.0.0", "3.13", MANYLINUX)),
+        wheels=(
+            ("cryptography==46.0.3", "3.13", "musllinux_1_2_x86_64"),
+            ("cffi==2.0.0", "3.13", MANYLINUX),
+            ("pycparser==2.23", "3.13", ""),
+        ),
         rule="ABI003",
         evidence="it needs libc.musl-x86_64.so.1, which is musl's, the base has glibc 2.41",
         program="import cryptography.fernet",
         message="libc.musl-x86_64.so.1: cannot open shared object file: No such file or directory",
-        mended=(("cryptography==46.0.3", "3.13", MANYLINUX), ("cffi==2.0.0", "3.13", MANYLINUX)),
+        mended=(
+            ("cryptography==46.0.3", "3.13", MANYLINUX),
+            ("cffi==2.0.0", "3.13", MANYLINUX),
+            ("pycparser==2.23", "3.13", ""),
+        ),
     ),
     "free-threaded": Broken(
         wheels=(("markupsafe==3.0.3", "3.13t", MANYLINUX),),
@@ -104,12 +120,19 @@ CASES = {
         mended=(("pillow==12.0.0", "3.13", "manylinux_2_28_x86_64"),),
     ),
     "sounddevice": Broken(
-        wheels=(("sounddevice==0.5.3", "3.13", ""), ("cffi==2.0.0", "3.13", MANYLINUX)),
+        wheels=(
+            ("sounddevice==0.5.3", "3.13", ""),
+            ("cffi==2.0.0", "3.13", MANYLINUX),
+            ("pycparser==2.23", "3.13", ""),
+        ),
         rule="LIB004",
         evidence='import sounddevice fails: find_library("portaudio") finds nothing',
         program="import sounddevice",
         message="PortAudio library not found",
-        mended=(("cffi==2.0.0", "3.13", MANYLINUX),),
+        mended=(
+            ("cffi==2.0.0", "3.13", MANYLINUX),
+            ("pycparser==2.23", "3.13", ""),
+        ),
     ),
 }
 
