@@ -49,6 +49,7 @@ from dpbuild.stages.layers.make import make_layers
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.open_image import OpenImage
+from dpbuild.stages.proof.observing import Observing
 from dpbuild.stages.proof.selection import Selection, chosen
 from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
@@ -177,7 +178,10 @@ def _image(
     # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
     compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
     replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")
-    below = standard_library(Site(base, compiler, replacing), store, contents, world.reporter)
+    # Proof and evidence ask for what is in the layers: told while these are made, unless they are compressed anew.
+    observer = (lambda: Observing(store)) if config.compression == "gzip" else None
+    plain = Site(base, compiler, replacing, observer=observer)
+    below = standard_library(plain, store, contents, world.reporter)
     taken = len(base.manifest.layers) + len(below) + app.layers
     debian = debian_layers(
         locked.runtime_of(str(platform)),
@@ -188,7 +192,7 @@ def _image(
         world.reporter,
         taken=taken,
     )
-    site = Site(debian.base, compiler, replacing, debian.owners)
+    site = replace(plain, base=debian.base, owners=debian.owners)
     wheels = make_layers(artifacts, site, store, world.reporter, taken=taken + len(debian.layers))
     home = find_home(config, base, contents, store) if app.layers else None
     last = app_stage.make_layer(app, site, store, contents, epoch, home)

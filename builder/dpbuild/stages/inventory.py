@@ -52,7 +52,7 @@ class Watch:
             if content is None:
                 yield entry, None
                 continue
-            watched = _Watched(content, keep=_wanted(entry))
+            watched = _Watched(content, keep=wanted(entry))
             yield entry, cast("BinaryIO", watched)
             while watched.read(_CHUNK):
                 pass
@@ -78,7 +78,8 @@ class _Watched(io.RawIOBase):
         return data
 
 
-def _wanted(entry: Entry) -> bool:
+def wanted(entry: Entry) -> bool:
+    """Whether the whole content of a file is kept."""
     path = f"/{entry.path}"
     named = path.endswith(_METADATA) or _SBOMS in path or facts_packages.describes(path)
     return named and entry.size <= _LARGEST

@@ -242,6 +242,7 @@ class _Maker:
                 _comment(members),
                 removed=removed,
                 progress=step.advance,
+                observer=self._site.observer() if self._site.observer is not None else None,
             )
         keep(self._store, key, layer)
         return layer

@@ -48,7 +48,8 @@ def make_own(
     folders = [*(placement.entry(folder) for folder in parents), *changed]
     splicer = Splicer()
     try:
-        layer = write.write(store, splicer, files, folders, comment, mtime=mtime)
+        observer = site.observer() if site.observer is not None else None
+        layer = write.write(store, splicer, files, folders, comment, mtime=mtime, observer=observer)
     finally:
         splicer.close()
     keep(store, key, layer)

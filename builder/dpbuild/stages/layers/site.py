@@ -1,11 +1,12 @@
 """What layers are made for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dpbuild.model.base import Base
 from dpbuild.model.facts import Facts
+from dpbuild.stages.layers.observer import Observer
 
 # Raise this whenever the same inputs give other bytes; it is part of every layer's key.
 FORMAT = 1
@@ -35,6 +36,8 @@ class Site:
     replaced: tuple[tuple[str, frozenset[str]], ...] = ()
     # By path: the Debian package of what was added to the base.
     owners: Mapping[str, str] = field(default_factory=dict, compare=False)
+    # Makes one for each layer that is written; it decides nothing.
+    observer: Callable[[], Observer] | None = field(default=None, compare=False)
 
     @property
     def facts(self) -> Facts:

@@ -16,6 +16,7 @@ from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import BlobWriter, Store
+from dpbuild.stages.layers.observer import Observer
 from dpbuild.stages.layers.wheels import Planned
 
 # 1980-01-01T00:00:00Z, the earliest time that a zip can hold; what reads times from a wheel may be sure of it.
@@ -29,13 +30,17 @@ class _Output:
         self._blob = blob
         self._diff = hashlib.sha256()
         self.splicer = splicer
-        self.member = Member(blob.write, self._diff.update)
+        self.member = Member(blob.write, self.plain)
+        # Sees the content of the file that is being written.
+        self.tap: Callable[[bytes | memoryview], object] | None = None
 
     def raw(self, data: bytes) -> None:
         self._blob.write(data)
 
     def plain(self, data: bytes | memoryview) -> None:
         self._diff.update(data)
+        if self.tap is not None:
+            self.tap(data)
 
     def diff_id(self) -> Digest:
         return Digest(self._diff.hexdigest())
@@ -154,6 +159,7 @@ def write(
     mtime: int = MTIME,
     removed: Iterable[str] = (),
     progress: Callable[[int], None] = lambda size: None,
+    observer: Observer | None = None,
 ) -> Layer:
     """Write a layer. Entries are sorted by path, so every folder comes before what it holds.
 
@@ -178,12 +184,19 @@ def write(
         for path in sorted(entries):
             entry, content = entries[path]
             output.member.add(tar.header(entry))
-            if content is not None:
+            if content is None:
+                if observer is not None:
+                    observer.entry(entry)
+            else:
                 before = output.member.size
+                output.tap = observer.begin(entry, content.identity) if observer is not None else None
                 try:
                     content.content.feed(output)
                 except (OSError, ValueError) as problem:
                     raise LayerError(f"cannot read {content.owner}: {problem}", where=f"/{path}") from None
+                output.tap = None
+                if observer is not None:
+                    observer.end()
                 if output.member.size - before != entry.size:
                     raise LayerError(f"{content.owner} changed its size while it was read", where=f"/{path}")
                 output.member.add(tar.padding(entry.size))
@@ -191,8 +204,11 @@ def write(
         output.member.add(tar.END)
         output.member.finish()
         digest, size = blob.commit()
+    descriptor = Descriptor(media_type=mediatype.OCI_LAYER_GZIP, digest=digest, size=size)
+    if observer is not None:
+        observer.keep(descriptor)
     return Layer(
-        descriptor=Descriptor(media_type=mediatype.OCI_LAYER_GZIP, digest=digest, size=size),
+        descriptor=descriptor,
         diff_id=output.diff_id(),
         comment=comment,
         size=output.member.size,

@@ -7,7 +7,7 @@ layer shares it.
 import mmap
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -21,7 +21,9 @@ from dpbuild.stages.proof.sources import Use
 FORMAT: Final = 6
 
 _CHUNK: Final = 1 << 20
-_HEAD: Final = 4096
+# What is looked at of every file, in bytes.
+HEAD: Final = 4096
+ELF: Final = b"\x7fELF"
 _LONGEST_LINE: Final = 512
 # Small files that rules read whole; larger ones of these names are not what the names say.
 _TEXTS: Final = (
@@ -102,32 +104,57 @@ def scan(entries: Iterable[tuple[Entry, BinaryIO | None]]) -> LayerScan:
     return LayerScan(entries=tuple(rows), files=files)
 
 
-def _file(entry: Entry, content: BinaryIO) -> FileScan:
-    path = "/" + entry.path
-    head = content.read(min(_HEAD, entry.size))
-    if head.startswith(b"\x7fELF"):
-        return _elf(entry.size, head, content)
-    if path.endswith(".py") or (head.startswith(b"#!") and b"python" in head[:_LONGEST_LINE].split(b"\n")[0]):
-        if entry.size > _LARGEST_SOURCE:
-            return EMPTY
-        data = head + content.read()
-        found = sources.uses(data) if sources.interesting(data) else ()
-        return FileScan(shebang=_shebang(head), uses=tuple(row for row in found if _kept(row)))
+def whole(entry: Entry, head: bytes) -> bool:
+    """Whether all of a file is asked for that begins with ``head``, or no more than its first ``HEAD`` bytes."""
+    path = f"/{entry.path}"
+    if head.startswith(ELF):
+        return True
+    if _is_source(path, head):
+        return entry.size <= _LARGEST_SOURCE
+    listing = path.endswith((*_LISTS, *_METADATA)) or path.startswith(_STATUS)
+    return (entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS)) or (entry.size <= _LARGEST_LIST and listing)
+
+
+def told(entry: Entry, data: bytes | memoryview | mmap.mmap) -> FileScan:
+    """What is known of a file by its content, of which there is as much as ``whole`` says."""
+    path, head = f"/{entry.path}", bytes(data[:HEAD])
+    if head.startswith(ELF):
+        try:
+            return FileScan(elf=reader.read(data))
+        except reader.ElfError as problem:
+            return FileScan(broken=str(problem))
+    content = bytes(data) if whole(entry, head) else b""
+    if _is_source(path, head):
+        found = sources.uses(content) if sources.interesting(content) else ()
+        return FileScan(shebang=_shebang(head) if content else "", uses=tuple(row for row in found if _kept(row)))
     if path.endswith(".pyc"):
         return FileScan(pyc=_pyc(path, head))
+    text = content.decode("utf-8", "replace")
     if path.endswith(_METADATA):
         # What it requires is in the headers; the description behind them may be long.
-        return FileScan(text=_headers(head + content.read(_LARGEST_TEXT)))
-    text = ""
-    listing = path.endswith(_LISTS) or path.startswith(_STATUS)
-    if (entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS)) or (entry.size <= _LARGEST_LIST and listing):
-        text = (head + content.read()).decode("utf-8", "replace")
+        return FileScan(text=_headers(text))
     return FileScan(shebang=_shebang(head), text=text, private_key=_is_key(head))
 
 
-def _headers(data: bytes) -> str:
+def _file(entry: Entry, content: BinaryIO) -> FileScan:
+    head = content.read(min(HEAD, entry.size))
+    if not head.startswith(ELF):
+        return told(entry, head + content.read() if whole(entry, head) else head)
+    # Anonymous memory goes back to the system at once, which a library of hundreds of megabytes makes worth it.
+    with mmap.mmap(-1, entry.size) as memory:
+        memory.write(head)
+        while chunk := content.read(_CHUNK):
+            memory.write(chunk)
+        return told(entry, memory)
+
+
+def _is_source(path: str, head: bytes) -> bool:
+    return path.endswith(".py") or (head.startswith(b"#!") and b"python" in head[:_LONGEST_LINE].split(b"\n")[0])
+
+
+def _headers(text: str) -> str:
     """The fields of METADATA that rules ask for; a field that goes on in the next line is kept in one."""
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n").partition("\n\n")[0]
+    text = text.replace("\r\n", "\n").partition("\n\n")[0]
     rows = re.sub(r"\n[ \t]+", " ", text).split("\n")
     return "".join(f"{row}\n" for row in rows if row.lower().startswith(_FIELDS))
 
@@ -158,20 +185,3 @@ def _pyc(path: str, head: bytes) -> Pyc | None:
         # Checked by hash or not at all: times do not matter.
         return None if "/__pycache__/" in path else Pyc(magic=magic, flags=flags)
     return Pyc(magic=magic, flags=0, mtime=mtime, size=size)
-
-
-def _elf(size: int, head: bytes, content: BinaryIO) -> FileScan:
-    # Anonymous memory goes back to the system at once, which a library of hundreds of megabytes makes worth it.
-    with mmap.mmap(-1, size) as memory:
-        memory.write(head)
-        for chunk in _chunks(content):
-            memory.write(chunk)
-        try:
-            return FileScan(elf=reader.read(memory))
-        except reader.ElfError as problem:
-            return FileScan(broken=str(problem))
-
-
-def _chunks(content: BinaryIO) -> Iterator[bytes]:
-    while chunk := content.read(_CHUNK):
-        yield chunk

@@ -58,6 +58,11 @@ def file_scan(tree: FileTree, scans: tuple[LayerScan, ...], path: str) -> FileSc
     return scans[layer].files.get(number, EMPTY)
 
 
+def keep(store: Store, layer: Descriptor, found: LayerScan) -> None:
+    """Remember what is in a layer."""
+    store.put("facts", _key(layer), encode(found))
+
+
 def _key(layer: Descriptor) -> str:
     return f"scan-{layer.digest.hex}-{FORMAT}"
 
@@ -89,5 +94,5 @@ def _made(
         watch = inventory.Watch()
         found = read_layer(layer, store, lambda rows: scan(watch.over(rows)), diff_id=diff_id, budget=budget)
         inventory.keep(store, layer, watch.inventory)
-    store.put("facts", _key(layer), encode(found))
+    keep(store, layer, found)
     return found
