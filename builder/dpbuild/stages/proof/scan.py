@@ -111,7 +111,7 @@ def whole(entry: Entry, head: bytes) -> bool:
         return True
     if _is_source(path, head):
         return entry.size <= _LARGEST_SOURCE
-    listing = path.endswith((*_LISTS, *_METADATA)) or path.startswith(_STATUS)
+    listing = path.endswith((*_LISTS, _METADATA)) or path.startswith(_STATUS)
     return (entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS)) or (entry.size <= _LARGEST_LIST and listing)
 
 
