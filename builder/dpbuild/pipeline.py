@@ -193,7 +193,8 @@ def _image(
         taken=taken,
     )
     site = replace(plain, base=debian.base, owners=debian.owners)
-    wheels = make_layers(artifacts, site, store, world.reporter, taken=taken + len(debian.layers))
+    above = taken + len(debian.layers)
+    wheels = make_layers(artifacts, site, store, world.reporter, taken=above, cores=world.cores)
     home = find_home(config, base, contents, store) if app.layers else None
     last = app_stage.make_layer(app, site, store, contents, epoch, home)
     layers = (*below, *debian.layers, *wheels.layers, *last)

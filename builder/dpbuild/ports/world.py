@@ -56,6 +56,10 @@ class World(Protocol):
     def host(self) -> Platform:
         """The platform that dpbuild runs on."""
 
+    @property
+    def cores(self) -> int:
+        """How many processors dpbuild may use; at least 1. Nothing that is made depends on it."""
+
     def clock(self) -> float:
         """Seconds from anywhere, for durations."""
 

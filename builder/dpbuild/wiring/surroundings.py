@@ -61,6 +61,11 @@ class Surroundings:
         return time.monotonic()
 
     @property
+    def cores(self) -> int:
+        """How many processors dpbuild may use."""
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @property
     def host(self) -> Platform:
         """The platform that dpbuild runs on."""
         return Platform.parse(f"linux/{platform.machine().lower()}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Final
 
 from dpbuild import __version__
 from dpbuild.archive.deflate import Splicer
@@ -23,6 +24,9 @@ from dpbuild.stages.layers.group import group
 from dpbuild.stages.layers.kept import find, keep
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, plan
+
+# Each may hold a large library in memory, and what Python itself does is done by one at a time.
+_MOST_THREADS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,12 @@ def make_layers(
     reporter: Reporter,
     *,
     taken: int,
-    threads: int = 2,
+    cores: int = 2,
 ) -> WheelLayers:
     """One layer for each group of wheels.
 
-    ``taken`` counts the image's other layers. Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
+    ``taken`` counts the image's other layers; ``cores`` are there to be used.
+    Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
     """
     wheels = tuple(artifacts)
     groups = group(wheels, taken)
@@ -71,7 +76,7 @@ def make_layers(
     known = _recall(store, key, groups) if key else None
     if known is not None:
         return known
-    maker = _Maker(site, store, threads)
+    maker = _Maker(site, store, max(2, min(cores, _MOST_THREADS)))
     made = maker.make(wheels, groups, reporter)
     if key:
         store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
