@@ -23,9 +23,13 @@ class Observing:
         self._entries: list[Entry] = []
         self._files: dict[int, FileScan] = {}
         self._inventory = inventory.Inventory()
-        self._content = bytearray()
+        # Written over by each file: a new one for each would be new memory each time.
+        self._buffer = bytearray(HEAD)
+        self._view = memoryview(self._buffer)
+        self._filled = 0
         self._open = False
         self._whole = False
+        self._listed = False
         self._digest = b""
         self._complete = True
 
@@ -38,8 +42,10 @@ class Observing:
     def begin(self, entry: Entry, identity: tuple[str, bytes]) -> Callable[[bytes | memoryview], object]:
         """A file; its hash is taken here unless the layer's maker verifies it."""
         self._entries.append(entry)
-        self._content.clear()
-        self._open, self._whole = True, inventory.wanted(entry)
+        self._filled = 0
+        self._listed = inventory.wanted(entry)
+        self._open, self._whole = True, self._listed
+        self._reserve(entry.size if self._whole else min(HEAD, entry.size))
         algorithm, self._digest = identity
         if algorithm == "sha256":
             return self._take
@@ -56,28 +62,44 @@ class Observing:
     def _take(self, data: bytes | memoryview) -> None:
         if not self._open:
             return
-        self._content += data
-        if self._whole or len(self._content) < min(HEAD, self._entries[-1].size):
-            return
         entry = self._entries[-1]
-        if not whole(entry, bytes(self._content[:HEAD])):
-            del self._content[HEAD:]
-            self._open = False
-        elif entry.size > _LARGEST:
-            self._complete = self._open = False
-            self._content.clear()
-        else:
+        if not self._whole:
+            head = data[: min(HEAD, entry.size) - self._filled]
+            self._append(head)
+            if self._filled < min(HEAD, entry.size):
+                return
+            if not whole(entry, bytes(self._view[: self._filled])):
+                self._open = False
+                return
+            if entry.size > _LARGEST:
+                self._complete = self._open = False
+                self._filled = 0
+                return
             self._whole = True
+            self._reserve(entry.size)
+            data = data[len(head) :]
+        # More than was declared is found out by whoever writes the layer.
+        self._append(data[: entry.size - self._filled])
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._buffer):
+            grown = bytearray(size)
+            grown[: self._filled] = self._view[: self._filled]
+            self._buffer, self._view = grown, memoryview(grown)
+
+    def _append(self, data: bytes | memoryview) -> None:
+        self._view[self._filled : self._filled + len(data)] = data
+        self._filled += len(data)
 
     def end(self) -> None:
         """Tell what is known of the file."""
         number, entry = len(self._entries) - 1, self._entries[-1]
         self._inventory.hashes[number] = self._digest.hex()
-        if inventory.wanted(entry):
-            self._inventory.contents[number] = bytes(self._content)
+        content = self._view[: self._filled]
+        if self._listed:
+            self._inventory.contents[number] = bytes(content)
         if entry.size and self._complete:
-            with memoryview(self._content) as view:
-                found = told(entry, view)
+            found = told(entry, content)
             if found != EMPTY:
                 self._files[number] = found
 

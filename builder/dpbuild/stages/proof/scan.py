@@ -125,8 +125,8 @@ def told(entry: Entry, data: bytes | memoryview | mmap.mmap) -> FileScan:
             return FileScan(broken=str(problem))
     content = bytes(data) if whole(entry, head) else b""
     if _is_source(path, head):
-        found = sources.uses(content) if sources.interesting(content) else ()
-        return FileScan(shebang=_shebang(head) if content else "", uses=tuple(row for row in found if _kept(row)))
+        # Of what else a source does only the app's is asked for, and that is read again.
+        return FileScan(shebang=_shebang(head) if content else "", uses=sources.everywhere(content))
     if path.endswith(".pyc"):
         return FileScan(pyc=_pyc(path, head))
     text = content.decode("utf-8", "replace")
@@ -157,11 +157,6 @@ def _headers(text: str) -> str:
     text = text.replace("\r\n", "\n").partition("\n\n")[0]
     rows = re.sub(r"\n[ \t]+", " ", text).split("\n")
     return "".join(f"{row}\n" for row in rows if row.lower().startswith(_FIELDS))
-
-
-def _kept(use: Use) -> bool:
-    """Whether a use matters in any source; of the others only the app's are asked for, and those are read again."""
-    return use.kind in ("find_library", "load_library") or (use.kind == "import" and use.name in sources.MODULES)
 
 
 def _is_key(data: bytes) -> bool:

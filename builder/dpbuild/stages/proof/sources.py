@@ -6,7 +6,8 @@ comes before parsing.
 
 import ast
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,10 @@ _IMPORTS: Final = tuple(
     re.compile(word + rb" (?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b")
     for word in (b"import", b"from")
 )
+# Every way to write one of the uses that matter wherever they are.
+_HINTS: Final = re.compile(
+    rb"find_library|(?:CDLL|PyDLL|LoadLibrary|dlopen)\b|\b(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
+)
 _SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
 _STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
 _LOADERS: Final = frozenset({"CDLL", "PyDLL", "LoadLibrary", "dlopen"})
@@ -67,10 +72,41 @@ def interesting(data: bytes) -> bool:
 
 def uses(data: bytes) -> tuple[Use, ...]:
     """All uses in one source, by line; none where it cannot be parsed."""
+    return _sorted(data, lambda node: True)
+
+
+def everywhere(data: bytes) -> tuple[Use, ...]:
+    """The uses that matter wherever a source is installed, as ``uses`` has them.
+
+    Walking a tree takes longer than parsing it: only what spans a line with a word of interest is looked into.
+    """
+    if not interesting(data):
+        return ()
+    # As Python's tokenizer counts lines.
+    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    marked = [number for number, line in enumerate(lines, 1) if _HINTS.search(line)]
+
+    def within(node: ast.AST) -> bool:
+        first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+        if not first:
+            return True
+        for decorator in getattr(node, "decorator_list", ()):
+            first = min(first, decorator.lineno)
+        at = bisect_left(marked, first)
+        return at < len(marked) and marked[at] <= last
+
+    return tuple(row for row in _sorted(data, within) if _matters(row))
+
+
+def _matters(use: Use) -> bool:
+    return use.kind in ("find_library", "load_library") or (use.kind == "import" and use.name in MODULES)
+
+
+def _sorted(data: bytes, within: Callable[[ast.AST], bool]) -> tuple[Use, ...]:
     tree = parse(data)
     if tree is None:
         return ()
-    return tuple(sorted(set(_walk(tree)), key=lambda use: (use.line, use.kind, use.name)))
+    return tuple(sorted(set(_walk(tree, within)), key=lambda use: (use.line, use.kind, use.name)))
 
 
 def parse(data: bytes) -> ast.Module | None:
@@ -81,11 +117,15 @@ def parse(data: bytes) -> ast.Module | None:
         return None
 
 
-def walk(tree: ast.AST) -> Iterator[tuple[ast.AST, bool, bool]]:
-    """Every node with ``top`` and ``guarded``, as ``Use`` has them."""
+def walk(
+    tree: ast.AST, within: Callable[[ast.AST], bool] = lambda node: True
+) -> Iterator[tuple[ast.AST, bool, bool]]:
+    """Every node with ``top`` and ``guarded``, as ``Use`` has them; only below nodes for which ``within`` holds."""
     pending: list[tuple[ast.AST, bool, bool]] = [(tree, True, False)]
     while pending:
         node, top, guarded = pending.pop()
+        if not within(node):
+            continue
         yield node, top, guarded
         inner = top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         pending += [(child, inner, guarded or _guards(node, child)) for child in ast.iter_child_nodes(node)]
@@ -110,8 +150,8 @@ def suppresses(node: ast.With) -> bool:
     return any("suppress" in ast.dump(row.context_expr) for row in node.items)
 
 
-def _walk(tree: ast.Module) -> Iterator[Use]:
-    for node, top, guarded in walk(tree):
+def _walk(tree: ast.Module, within: Callable[[ast.AST], bool]) -> Iterator[Use]:
+    for node, top, guarded in walk(tree, within):
         for kind, name in _found(node):
             yield Use(kind=kind, name=name, line=getattr(node, "lineno", 1), top=top, guarded=guarded)
 
