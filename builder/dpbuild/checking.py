@@ -25,7 +25,7 @@ from dpbuild.stages.base import fetcher
 from dpbuild.stages.contents import LayerContents, opened
 from dpbuild.stages.open_image import OpenImage, open_image
 from dpbuild.stages.proof.likeness import likeness
-from dpbuild.stages.proof.scans import scan_layers, tree_of
+from dpbuild.stages.proof.scans import merged, scan_layers
 
 if TYPE_CHECKING:
     from dpbuild.stages.proof.subject import Subject
@@ -159,8 +159,7 @@ def open_subject(
     take_inventory: bool = True,
 ) -> Subject:
     """The image for the rules; ``facts`` where they are known already. Raises BaseImageError."""
-    scans = scan_layers(layers, config.diff_ids, store, fetch, take_inventory=take_inventory)
-    tree = tree_of(scans)
+    scans, tree = merged(layers, config.diff_ids, store, fetch, take_inventory=take_inventory)
     contents = LayerContents(tree, layers, store, fetch)
     trouble = ""
     if facts is None:

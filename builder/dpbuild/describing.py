@@ -19,7 +19,7 @@ from dpbuild.stages.evidence.alike import key as key_of
 from dpbuild.stages.evidence.sbom import FORMAT, sbom
 from dpbuild.stages.inventory import inventories
 from dpbuild.stages.open_image import OpenImage, open_image
-from dpbuild.stages.proof.scans import scan_layers, tree_of
+from dpbuild.stages.proof.scans import merged, scan_layers
 
 _KIND: Final = "facts"
 
@@ -55,7 +55,7 @@ def describe(
         found = again(packed, image, inventories(layers[-1:], store, fetch)[0]) if packed is not None else None
         if found is not None:
             return found
-    tree = tree_of(scan_layers(layers, image.config.diff_ids, store, fetch))
+    _, tree = merged(layers, image.config.diff_ids, store, fetch)
     if facts is None:
         with contextlib.suppress(BaseImageError):
             from dpbuild.stages.facts import read_facts

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from dpbuild.archive.budget import Budget
 from dpbuild.archive.overlay import FileTree, OverlayError
@@ -39,6 +40,27 @@ def scan_layers(
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return tuple(pool.map(one, zip(layers, diff_ids, strict=True)))
+
+
+# A build asks twice for what is in its image: to prove it, and to list it.
+_NEWEST: WeakKeyDictionary[Store, tuple[tuple[Digest, ...], tuple[LayerScan, ...], FileTree]] = WeakKeyDictionary()
+
+
+def merged(
+    layers: tuple[Descriptor, ...],
+    diff_ids: tuple[Digest, ...],
+    store: Store,
+    fetch: Callable[[Descriptor], object],
+    *,
+    take_inventory: bool = True,
+) -> tuple[tuple[LayerScan, ...], FileTree]:
+    """As ``scan_layers``, with the files that the layers make. Raises BaseImageError."""
+    key = tuple(layer.digest for layer in layers)
+    known = _NEWEST.get(store)
+    if known is None or known[0] != key:
+        scans = scan_layers(layers, diff_ids, store, fetch, take_inventory=take_inventory)
+        known = _NEWEST[store] = (key, scans, tree_of(scans))
+    return known[1], known[2]
 
 
 def tree_of(scans: tuple[LayerScan, ...]) -> FileTree:

@@ -57,7 +57,8 @@ _IMPORTS: Final = tuple(
 )
 # Every way to write one of the uses that matter wherever they are.
 _HINTS: Final = re.compile(
-    rb"find_library|(?:CDLL|PyDLL|LoadLibrary|dlopen)\b|\b(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
+    rb"find_library|(?:CDLL|PyDLL|LoadLibrary|dlopen)\b|"
+    rb"\b(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
 )
 _SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
 _STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
@@ -117,9 +118,7 @@ def parse(data: bytes) -> ast.Module | None:
         return None
 
 
-def walk(
-    tree: ast.AST, within: Callable[[ast.AST], bool] = lambda node: True
-) -> Iterator[tuple[ast.AST, bool, bool]]:
+def walk(tree: ast.AST, within: Callable[[ast.AST], bool] = lambda node: True) -> Iterator[tuple[ast.AST, bool, bool]]:
     """Every node with ``top`` and ``guarded``, as ``Use`` has them; only below nodes for which ``within`` holds."""
     pending: list[tuple[ast.AST, bool, bool]] = [(tree, True, False)]
     while pending:

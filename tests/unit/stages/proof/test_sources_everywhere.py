@@ -1,0 +1,39 @@
+"""What is told of a source wherever it is installed: the same as walking all of it gives."""
+
+import pytest
+
+from dpbuild.stages.proof import sources
+
+SOURCES = (
+    b"import os, distutils\nfrom ctypes import CDLL\n",
+    b"from \\\n    distutils \\\n    import core  # CDLL\n",
+    b"try:\n    import imp\nexcept ImportError:\n    imp = None\nimport pkg_resources\n",
+    b"@decorate(\n    CDLL('libone.so')\n)\nclass A:\n    def inner(self):\n        return ctypes.util.find_library(\n"
+    b"            'two'\n        )\n",
+    b"if True:\n    with suppress(OSError):\n        ffi.dlopen(\n            name\n        )\nelse:\n    import tkinter\n",
+    b"a = 1\r\nb = [\r\n  PyDLL('x'),\r\n  cdll.LoadLibrary(y)]\r\nfrom pkg_resources import a\r\n",
+    b"a = 1\rfrom setuptools import b\rpkg_resources\r",
+    b"def f(a=CDLL('z'), *, b: find_library('q') = 1) -> dlopen('r'):\n    import_module('distutils.core')\n",
+    b"match a:\n    case 1 if CDLL(b):\n        import pip\n        lambda: CDLL('c')\n",
+    b"x = [CDLL(n) for n in find_library('m') if LoadLibrary(o)]\n",
+    b"not python ( find_library\n",
+)
+
+
+@pytest.mark.parametrize("data", SOURCES)
+def test_it_is_what_walking_the_whole_source_finds(data: bytes) -> None:
+    matter = tuple(
+        row
+        for row in sources.uses(data)
+        if row.kind in ("find_library", "load_library") or (row.kind == "import" and row.name in sources.MODULES)
+    )
+    assert sources.everywhere(data) == matter
+    assert matter or b"not python" in data
+
+
+def test_what_is_of_no_interest_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(data: bytes) -> None:
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr(sources, "parse", never)
+    assert sources.everywhere(b"import os\nsubprocess.run(['git'])\n") == ()
