@@ -8,8 +8,10 @@ SOURCES = (
     b"import os, distutils\nfrom ctypes import CDLL\n",
     b"from \\\n    distutils \\\n    import core  # CDLL\n",
     b"try:\n    import imp\nexcept ImportError:\n    imp = None\nimport pkg_resources\n",
-    b"@decorate(\n    CDLL('libone.so')\n)\nclass A:\n    def inner(self):\n        return ctypes.util.find_library(\n"
-    b"            'two'\n        )\n",
+    (
+        b"@decorate(\n    CDLL('libone.so')\n)\nclass A:\n    def inner(self):\n        return ctypes.util.find_library(\n"
+        b"            'two'\n        )\n"
+    ),
     b"if True:\n    with suppress(OSError):\n        ffi.dlopen(\n            name\n        )\nelse:\n    import tkinter\n",
     b"a = 1\r\nb = [\r\n  PyDLL('x'),\r\n  cdll.LoadLibrary(y)]\r\nfrom pkg_resources import a\r\n",
     b"a = 1\rfrom setuptools import b\rpkg_resources\r",
