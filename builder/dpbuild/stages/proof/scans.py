@@ -38,8 +38,12 @@ def scan_layers(
     def one(pair: tuple[Descriptor, Digest]) -> LayerScan:
         return _kept(store, pair[0]) or _made(store, *pair, fetch, budget, take_inventory=take_inventory)
 
+    pairs = tuple(zip(layers, diff_ids, strict=True))
+    # The largest first: the last one to finish should be a small one.
+    order = sorted(range(len(pairs)), key=lambda number: -layers[number].size)
     with ThreadPoolExecutor(_THREADS) as pool:
-        return tuple(pool.map(one, zip(layers, diff_ids, strict=True)))
+        found = dict(zip(order, pool.map(one, (pairs[number] for number in order)), strict=True))
+    return tuple(found[number] for number in range(len(pairs)))
 
 
 # A build asks twice for what is in its image: to prove it, and to list it.
