@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import zipfile
 from collections.abc import Mapping
 
 BACKEND = """\
@@ -89,13 +90,25 @@ def native_files(
 
 
 def make_sdist(
-    name: str, version: str, files: Mapping[str, str], *, dynamic: bool = False, requires: tuple[str, ...] = ()
+    name: str,
+    version: str,
+    files: Mapping[str, str],
+    *,
+    dynamic: bool = False,
+    requires: tuple[str, ...] = (),
+    zipped: bool = False,
 ) -> tuple[str, bytes]:
     """File name and bytes; with ``dynamic`` its metadata say that only a build knows the dependencies."""
     about = f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n"
     about += "Dynamic: Requires-Dist\n" if dynamic else ""
     about += "".join(f"Requires-Dist: {row}\n" for row in requires)
     out = io.BytesIO()
+    if zipped:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{name}-{version}/", b"")
+            for path, text in {"PKG-INFO": about, **files}.items():
+                archive.writestr(f"{name}-{version}/{path}", text)
+        return f"{name}-{version}.zip", out.getvalue()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for path, text in {"PKG-INFO": about, **files}.items():
             member = tarfile.TarInfo(f"{name}-{version}/{path}")

@@ -297,3 +297,64 @@ def test_an_image_as_builder_is_locked_by_digest(forge: Bench) -> None:
     forge.configure('[tool.dpbuild.builder]\nimage = "compose:debian13:latest"', dependencies=("pure",))
     other = forge.build("--locked")
     assert other.status == 42, other.err
+
+
+def chained(forge: Bench, name: str, *requires: str, before: str = "pass", dynamic: bool = False) -> None:
+    """An sdist whose build requires others, which come as sdists alone."""
+    texts = native_files(name, before=before, project=not dynamic)
+    rows = ", ".join(f'"{row}"' for row in requires)
+    texts["pyproject.toml"] = texts["pyproject.toml"].replace("requires = []", f"requires = [{rows}]")
+    assert rows in texts["pyproject.toml"]
+    forge.index.add(make_sdist(name, "1.0", texts, dynamic=dynamic))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_build_requirements_that_are_sdists_themselves(
+    dynamic: bool, forge: Bench, dpbuild: Callable[..., Ran]
+) -> None:
+    """Each is built like any other sdist, and the second lock has all of them with what they are built with."""
+    chained(forge, "inner", before="import hashlib", dynamic=dynamic)
+    chained(forge, "outer", "inner", before="import inner; assert inner.answer() == 42", dynamic=dynamic)
+    chained(forge, "fast", "outer>=1", before="import outer; assert outer.answer() == 42", dynamic=dynamic)
+    forge.configure('entrypoint = ["-c", "import fast; print(fast.answer())"]', dependencies=("fast",))
+    forge.lock("--builder", "bubblewrap")
+    lock = (forge.project / BUILD_LOCK).read_text()
+    units = re.findall(r'^name = "(sdist-.*)"$', lock, re.MULTILINE)
+    assert units == ["sdist-fast-1-0", "sdist-inner-1-0", "sdist-outer-1-0"]
+    assert lock.count("\nsdist = {") == 2
+    done = forge.build("--locked")
+    assert done.status == 0, done.err
+    assert (forge.project / BUILD_LOCK).read_text() == lock
+    if not dynamic:
+        assert [name.partition("-")[0] for name, _ in sorted(wheels(forge))] == ["fast", "inner", "outer"]
+    assert runs(forge, dpbuild) == "42\n"
+    # Only the outermost is in the image, and the next build builds nothing.
+    again = forge.build("--locked", "-o", forge.tmp / "again")
+    assert "building" not in again.err
+    assert again.out.partition("@")[2] == done.out.partition("@")[2]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_build_requirements_that_need_each_other(dynamic: bool, forge: Bench) -> None:
+    chained(forge, "one", "two", dynamic=dynamic)
+    chained(forge, "two", "one", dynamic=dynamic)
+    forge.configure(dependencies=("one",))
+    forge.fails(52, r"one 1\.0 is needed to build itself: one 1\.0 -> two 1\.0 -> one 1\.0", lock=not dynamic)
+
+
+def test_an_sdist_that_is_a_zip(forge: Bench, dpbuild: Callable[..., Ran]) -> None:
+    """As sdists were until PEP 625; the wheel is the same one."""
+    forge.index.add(make_sdist("old", "1.0", native_files("old"), zipped=True))
+    forge.configure('entrypoint = ["-c", "import old; print(old.answer())"]', dependencies=("old",))
+    done = forge.build()
+    assert done.status == 0, done.err
+    assert runs(forge, dpbuild) == "42\n"
+    assert "old-1.0.zip" in (forge.project / "pylock.dpbuild.toml").read_text()
+
+
+def test_a_zip_that_leaves_its_folder(forge: Bench) -> None:
+    name, data = make_sdist("old", "1.0", {**native_files("old"), "../../../evil.py": "x"}, zipped=True)
+    forge.index.add((name, data))
+    forge.configure(dependencies=("old",))
+    forge.fails(50, r"old-1\.0\.zip cannot be read: the name .* leaves its folder", lock=False)
+    assert not list(forge.tmp.rglob("evil.py"))

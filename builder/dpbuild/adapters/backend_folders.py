@@ -12,6 +12,7 @@ from dpbuild.adapters import rootfs
 from dpbuild.adapters.store import DiskStore, remove_tree
 from dpbuild.archive.deflate import Splicer
 from dpbuild.archive.read import ReadError, open_layer
+from dpbuild.archive.zip import ZipError
 from dpbuild.errors import ArtifactError, ConfigError, UnsafeWheel
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.files import ProjectFile
@@ -19,6 +20,7 @@ from dpbuild.ports.backend import Source
 from dpbuild.ports.sandbox import Mount
 from dpbuild.pypa import record, scripts
 from dpbuild.stages.layers.wheels import open_wheel
+from dpbuild.stages.sdist import unzipped
 
 # Where the folders are in the sandbox.
 SOURCE: Final = "/build/source"
@@ -87,16 +89,22 @@ def _fill(found: Folders, store: DiskStore, interpreter: str, source: Source, wh
 
 
 def _unpack_sdist(store: DiskStore, sdist: Artifact, folder: Path) -> None:
-    """An sdist (PyPA specs, "Source distribution format"): one folder in a compressed tar."""
+    """An sdist (PyPA specs, "Source distribution format"): one folder in a compressed tar, or in a zip as they were."""
     try:
         with store.open(sdist.digest) as blob:
-            stream, _ = open_layer(blob, limit=_LARGEST)
-            rootfs.unpack(stream, str(folder), strip=1)
+            if sdist.filename.endswith(".zip"):
+                for name, mode, content in unzipped(blob, sdist.filename):
+                    if name:
+                        _write(folder / name, content(), executable=bool(mode & 0o111))
+                        os.utime(folder / name, (EPOCH, EPOCH))
+            else:
+                stream, _ = open_layer(blob, limit=_LARGEST)
+                rootfs.unpack(stream, str(folder), strip=1)
         # A wheel cannot hold an earlier time, and some backends take the files' own.
         for path in folder.rglob("*"):
             if not path.is_symlink() and path.stat().st_mtime < EPOCH:
                 os.utime(path, (EPOCH, EPOCH))
-    except ReadError as problem:
+    except (ReadError, ZipError) as problem:
         raise ArtifactError(f"{sdist.filename} cannot be unpacked: {problem}") from None
 
 

@@ -9,7 +9,7 @@ from dpbuild.errors import LockStale
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.config import Project
 from dpbuild.model.facts import Facts
-from dpbuild.model.lock import Lock
+from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.oci.codec import canonical
 from dpbuild.oci.digest import Digest
@@ -17,9 +17,10 @@ from dpbuild.ports.backend import Backend, Source
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.resolver import Resolver
 from dpbuild.ports.store import Store
+from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages.buildlock import NAME
 from dpbuild.stages.lock import build_stale, make_build_lock
-from dpbuild.stages.select import select
+from dpbuild.stages.select import ANY, select
 
 # Raise this when the same source and requirements may give another wheel.
 VERSION = 2
@@ -38,8 +39,8 @@ def requires(project: Project) -> tuple[str, ...]:
 class Work:
     """A source and what builds it; its answers are kept by everything that they depend on.
 
-    ``content`` stands for the source; ``fetch`` brings the wheels of a lock of build requirements. ``find_links``
-    and ``directory`` are the configuration's.
+    ``content`` stands for the source; ``fetch`` brings the wheels of a lock of build requirements, built where there
+    are none; ``metadata_of`` says what such a one requires. ``find_links`` and ``directory`` are the configuration's.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Work:
     reporter: Reporter
     find_links: tuple[str, ...] = ()
     directory: str = "."
+    metadata_of: Callable[[LockedPackage], Metadata] | None = None
 
     def lock(self, previous: Lock | None, *, locked: bool) -> Lock:
         """The lock of the build requirements: ``previous`` itself if it holds, which with ``locked`` it must.
@@ -85,11 +87,19 @@ class Work:
             find_links=self.find_links,
             directory=self.directory,
             previous=before,
+            metadata=self.metadata_of,
         )
+
+    def chosen(self, lock: Lock) -> tuple[tuple[LockedPackage, LockedFile], ...]:
+        """The build requirements and the file of each. Raises NoCompatibleWheel (52)."""
+        return select(lock.packages, self.target, allow_sdist=ANY, where=NAME)
 
     def key(self, what: str, lock: Lock) -> str:
         """Everything that an answer depends on."""
-        wheels = sorted(file.sha256 for _, file in select(lock.packages, self.target, where=NAME))
+        files = [file for _, file in self.chosen(lock)]
+        built = any(not file.name.endswith(".whl") for file in files)
+        # An sdist may give another wheel when something that it is built with changes.
+        wheels = sorted(row.digest.hex for row in self.fetch(lock)) if built else sorted(row.sha256 for row in files)
         backend = [self.project.build_backend, list(self.project.backend_path), self.backend.identity]
         value = [VERSION, self.content, backend, wheels, self.facts.interpreter_sha256, self.facts.interpreter]
         return f"{what} {hashlib.sha256(canonical(value)).hexdigest()}"

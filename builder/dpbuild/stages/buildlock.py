@@ -33,7 +33,8 @@ def dumps(lock: BuildLock) -> str:
     for (name, platform), each in sorted(lock.units, key=lambda row: row[0]):
         for package in each.packages:
             key = package.name, package.version
-            files.setdefault(key, {}).update({(file.name, file.sha256): file for file in package.wheels})
+            every = (*package.wheels, *([package.sdist] if package.sdist else []))
+            files.setdefault(key, {}).update({(file.name, file.sha256): file for file in every})
             places.setdefault(key, []).append(f"({each.environments[0]} and '{name}' in dependency_groups)")
         units.append(
             {
@@ -51,7 +52,8 @@ def dumps(lock: BuildLock) -> str:
             name=key[0],
             version=key[1],
             marker=" or ".join(places[key]),
-            wheels=tuple(files[key][row] for row in sorted(files[key])),
+            wheels=tuple(files[key][row] for row in sorted(files[key]) if row[0].endswith(".whl")),
+            sdist=next((files[key][row] for row in sorted(files[key]) if not row[0].endswith(".whl")), None),
         )
         for key in sorted(files)
     )
@@ -107,7 +109,8 @@ def _unit(read: Reader, row: Table, path: str, known: dict[_Key, LockedPackage])
     for text in read.texts(row, "packages", path):
         name, _, version = text.partition("==")
         package = known.get((name, version))
-        if package is None or not all(file.sha256 for file in package.wheels):
+        files = () if package is None else (*package.wheels, *([package.sdist] if package.sdist else []))
+        if package is None or not all(file.sha256 for file in files):
             raise read.fail(f"{path}.packages", f"packages that are locked with hashes ({text} is not)")
         packages.append(replace(package, marker=""))
     inputs = read.table(row, "inputs", path)

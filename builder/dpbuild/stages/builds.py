@@ -1,6 +1,7 @@
 """What one run builds from source: the app and sdists, each with its recipe, its builder and locked requirements."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
@@ -29,7 +30,7 @@ from dpbuild.stages.buildlock import APP, NAME
 from dpbuild.stages.lock import build_stale, make_build_lock
 from dpbuild.stages.piptools import PipToolsResolver
 from dpbuild.stages.sdist import Sdist
-from dpbuild.stages.select import select
+from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
 
 
@@ -48,6 +49,8 @@ class Builds:
     planned: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
     wheels_used: list[tuple[LockedPackage, LockedFile]] = field(default_factory=list)
     text: str = ""
+    # What is being built or asked at this moment, the outermost first.
+    under_way: list[str] = field(default_factory=list)
 
     def app(self, base: Base, files: tuple[ProjectFile, ...]) -> Artifact:
         """The app's wheel; :meth:`compiles` says whether it is for the base's platform alone."""
@@ -92,7 +95,8 @@ class Builds:
         text = sdist.static_metadata(found.metadata)
         if not text:
             unit = buildlock.unit(artifact.name, artifact.version)
-            text = work.metadata(self._lock(unit, base, work))
+            with self._inside(work.title):
+                text = work.metadata(self._lock(unit, base, work))
         try:
             said = metadata.parse(text)
         except ValueError as problem:
@@ -115,15 +119,33 @@ class Builds:
                 )
             self.units[key] = lock
             self.used.add(key)
-            wheels = self._fetched(lock, goal)
+            wheels = self._fetched(lock, base, goal)
             return self.builders.pip_compile(base, self._plan(base, ()), wheels, files, arguments)
 
         return PipToolsResolver(inner=self.world.resolver, compile=compiled)
 
-    def _fetched(self, lock: Lock, goal: Target) -> tuple[Artifact, ...]:
+    def _fetched(self, lock: Lock, base: Base, goal: Target) -> tuple[Artifact, ...]:
+        """The wheels of build requirements; what there is no wheel of is built."""
+        return self.wheels(base, self._downloaded(select(lock.packages, goal, allow_sdist=ANY, where=NAME)))
+
+    def _downloaded(self, chosen: Iterable[tuple[LockedPackage, LockedFile]]) -> tuple[Artifact, ...]:
         world = self.world
-        chosen = select(lock.packages, goal, where=NAME)
         return fetch_all(chosen, self.config.directory, world.store, world.fetcher, world.reporter)
+
+    @contextlib.contextmanager
+    def _inside(self, title: str) -> Iterator[None]:
+        """Whatever is built in the block is built for ``title``. Raises NoCompatibleWheel for a loop."""
+        if title in self.under_way:
+            way = " -> ".join((*self.under_way[self.under_way.index(title) :], title))
+            raise NoCompatibleWheel(
+                f"{title} is needed to build itself: {way}",
+                hint="one of them has to come as a wheel: choose a version that has one, or offer it in find-links",
+            )
+        self.under_way.append(title)
+        try:
+            yield
+        finally:
+            self.under_way.pop()
 
     def _app(self, base: Base, files: tuple[ProjectFile, ...]) -> Work:
         backend = self._backend(base, Build(), compiler=self.compiles(files))
@@ -158,17 +180,19 @@ class Builds:
             target=goal,
             backend=backend,
             resolver=world.resolver,
-            fetch=lambda lock: self._fetched(lock, goal),
+            fetch=lambda lock: self._fetched(lock, base, goal),
             store=world.store,
             reporter=world.reporter,
             find_links=self.config.find_links,
             directory=self.config.directory,
+            metadata_of=None if self.kind == "none" else lambda package: self.metadata(base, package),
         )
 
     def _sdist(self, base: Base, artifact: Artifact) -> Artifact:
         work, _ = self._work(base, artifact)
         try:
-            built = self._built(buildlock.unit(artifact.name, artifact.version), base, work)
+            with self._inside(work.title):
+                built = self._built(buildlock.unit(artifact.name, artifact.version), base, work)
         except SdistBuildFailed as problem:
             suite = recipes.suite_of(base.facts.distributor)
             versions = recipes.outside(artifact.name, artifact.version, suite, self.config.recipes)
@@ -188,8 +212,18 @@ class Builds:
         self.units[key] = lock
         if key not in self.used:
             self.used.add(key)
-            self.wheels_used += select(lock.packages, work.target, where=NAME)
+            chosen = work.chosen(lock)
+            self.wheels_used += chosen
+            with self._inside(work.title) if work.title not in self.under_way else contextlib.nullcontext():
+                self._lock_sdists(base, [row for row in chosen if not row[1].name.endswith(".whl")])
         return lock
+
+    def _lock_sdists(self, base: Base, chosen: Iterable[tuple[LockedPackage, LockedFile]]) -> None:
+        """Lock what build requirements are built with that are sdists themselves."""
+        for row in self._downloaded(chosen):
+            work, _ = self._work(base, row)
+            with self._inside(work.title):
+                self._lock(buildlock.unit(row.name, row.version), base, work)
 
     def _backend(self, base: Base, build: Build, *, compiler: bool) -> Backend:
         plan = self._plan(base, build.packages) if compiler else None

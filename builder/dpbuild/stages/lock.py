@@ -19,7 +19,7 @@ from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, mo
 from dpbuild.stages.lockfile import inputs_hash
 from dpbuild.stages.merge import Picked, merge, platform_marker, requires_python
 from dpbuild.stages.reqfile import ReadText
-from dpbuild.stages.select import applicable, select
+from dpbuild.stages.select import ANY, applicable, select
 
 __all__ = [
     "LockTarget",
@@ -155,17 +155,24 @@ def make_build_lock(
     find_links: tuple[str, ...] = (),
     directory: str = ".",
     previous: Lock | None = None,
+    metadata: Callable[[LockedPackage], Metadata] | None = None,
 ) -> Lock:
-    """Lock the hashed build requirements (``[build-system] requires``) for ``pylock.dpbuild-build.toml``."""
+    """Lock the hashed build requirements (``[build-system] requires``) for ``pylock.dpbuild-build.toml``.
+
+    ``metadata`` says what an sdist requires; without it none of them may be one.
+    """
     lines = tuple(sorted(requires))
     values = build_inputs(requires, find_links)
+    allowed = frozenset[str]() if metadata is None else ANY
     request = ResolveRequest(
         requirements=lines,
         preferences=_preferences(previous, target, upgrade=False, upgrade_packages=()),
         find_links=find_links,
+        allow_sdist=allowed,
         directory=directory,
+        metadata=metadata,
     )
-    found = select(resolver.resolve(request, target), target) if lines else ()
+    found = select(resolver.resolve(request, target), target, allow_sdist=allowed) if lines else ()
     return Lock(
         requires_python=requires_python([target]),
         environments=(platform_marker(target),),

@@ -1,15 +1,21 @@
-"""What an sdist says of itself before anything of it is run (PyPA specs, "Source distribution format"). Pure."""
+"""What an sdist says of itself before anything of it is run (PyPA specs, "Source distribution format"). Pure.
+
+The format is a compressed tar; indexes still have older ones that are a zip.
+"""
 
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
+from dpbuild.archive import zip as strict_zip
+from dpbuild.archive.deflate import Splicer
 from dpbuild.archive.read import ReadError, entries, open_layer
 from dpbuild.errors import ArtifactError
 from dpbuild.model.config import Project
+from dpbuild.stages.layers.content import Archived
 
 # What an sdist may unpack to, and what its two small files may hold, in bytes.
 _LARGEST: Final = 8 << 30
@@ -39,17 +45,14 @@ def read(file: BinaryIO, filename: str, name: str, version: str) -> Sdist:
     names = []
     texts = {"pyproject.toml": "", "PKG-INFO": ""}
     try:
-        stream, _ = open_layer(file, limit=_LARGEST)
-        for entry, content in entries(stream):
-            path = entry.path.partition("/")[2]
-            if content is None or not path:
+        for path, content in _zipped(file, filename) if filename.endswith(".zip") else _tarred(file):
+            if not path:
                 continue
             names.append(path)
             if path in texts:
-                texts[path] = content.read(_TEXT).decode("utf-8", "replace")
-    except ReadError as problem:
-        hint = "its format is too old: only .tar.gz can be built" if filename.endswith(".zip") else None
-        raise ArtifactError(f"{filename} cannot be read: {problem}", hint=hint) from None
+                texts[path] = content()[:_TEXT].decode("utf-8", "replace")
+    except (ReadError, strict_zip.ZipError) as problem:
+        raise ArtifactError(f"{filename} cannot be read: {problem}") from None
     try:
         system = tomllib.loads(texts["pyproject.toml"]).get("build-system", {})
     except tomllib.TOMLDecodeError as problem:
@@ -64,6 +67,39 @@ def read(file: BinaryIO, filename: str, name: str, version: str) -> Sdist:
         has_build_system=bool(system),
     )
     return Sdist(project=project, names=tuple(names), metadata=texts["PKG-INFO"])
+
+
+def _tarred(file: BinaryIO) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    stream, _ = open_layer(file, limit=_LARGEST)
+    for entry, content in entries(stream):
+        if content is not None:
+            yield entry.path.partition("/")[2], lambda content=content: content.read(_TEXT)  # type: ignore[misc]
+
+
+def _zipped(file: BinaryIO, filename: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    return ((path, content) for path, _, content in unzipped(file, filename))
+
+
+def unzipped(file: BinaryIO, filename: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """The files of an sdist that is a zip: path below its one folder, mode (0 where none is said), and the content,
+    verified. Raises ZipError, and UnsafeWheel from a content.
+    """
+
+    def read(offset: int, size: int) -> bytes:
+        file.seek(offset)
+        return file.read(size)
+
+    file.seek(0, 2)
+    found = strict_zip.members(read, file.tell())
+    if sum(row.size for row in found) > _LARGEST:
+        raise strict_zip.ZipError(f"it unpacks to more than {_LARGEST} bytes")
+    splicer = Splicer()
+    try:
+        for row in found:
+            content = Archived(read, row, "", b"", filename, join=False)
+            yield row.name.partition("/")[2], row.mode, lambda content=content: content.data(splicer)  # type: ignore[misc]
+    finally:
+        splicer.close()
 
 
 def _strings(value: Any) -> tuple[str, ...]:
