@@ -3,7 +3,8 @@
 config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Evidence -> Sink
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -29,6 +30,7 @@ from dpbuild.oci.codec import decode_config
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
+from dpbuild.ports.sink import EagerSink
 from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
@@ -67,7 +69,8 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
     damaged = ""
     for _ in range(_DAMAGED):
         try:
-            return _build(project, flags, options, world)
+            with ExitStack() as stack:
+                return _build(project, flags, options, world, stack)
         except DamagedEntry as problem:
             damaged = problem.args[0]
         except (ArtifactError, RegistryError, BaseImageError) as problem:
@@ -81,7 +84,9 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
     )
 
 
-def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
+def _build(
+    project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World, stack: ExitStack
+) -> Built:
     started = world.clock()
     config = config_stage.load(project.directory, project.read, flags)
     if options.push and not config.tags:
@@ -97,8 +102,16 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     # What cannot be written or signed shows before a base is fetched and a lock is kept.
     signer = world.signer(options.sign_key) if options.sign_key else None
     sinks = world.sinks(config.tags, blob, push=options.push, load=options.load, outputs=outputs)
+    eager = [sink for sink in sinks if isinstance(sink, EagerSink) and config.compression == "gzip"]
+    for early in eager:
+        stack.callback(early.close)
     for sink in sinks:
         sink.check()
+
+    def ready(layer: Descriptor) -> None:
+        for early in eager:
+            early.ahead(layer)
+
     locked, text, bases, builds = lock_for_build(
         project, config, platforms, world, locked=options.locked, frozen=options.frozen, builder=options.builder
     )
@@ -107,7 +120,10 @@ def _build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOp
     commit = project.commit() if app.layers and (config.evidence or options.epoch is None) else None
     said = options.epoch if options.file_time is None else options.file_time
     epoch = app_stage.file_time(commit, said, world.reporter) if app.layers else 0
-    made = [_image(project, config, bases, row, locked, apps[row], builds, epoch, options, world) for row in platforms]
+    made = [
+        _image(project, config, bases, row, locked, apps[row], builds, epoch, options, world, ready)
+        for row in platforms
+    ]
     build_lock = builds.write(project)
     images = combine([row.image for row, _ in made])
     notes = tuple(note for row, _ in made for note in _prove(row.image, config, bases, world))
@@ -163,6 +179,7 @@ def _image(
     epoch: int,
     options: BuildOptions,
     world: World,
+    ready: Callable[[Descriptor], None],
 ) -> tuple[Made, tuple[Layer, ...]]:
     base, store = bases.get(platform), world.store
     contents = LayerContents(base.tree, base.manifest.layers, store, bases.fetch)
@@ -194,7 +211,8 @@ def _image(
     )
     site = replace(plain, base=debian.base, owners=debian.owners)
     above = taken + len(debian.layers)
-    wheels = make_layers(artifacts, site, store, world.reporter, taken=above, cores=world.cores)
+    # Layers go on their way as they are made; what makes them an image goes when all is proved.
+    wheels = make_layers(artifacts, site, store, world.reporter, taken=above, cores=world.cores, ready=ready)
     home = find_home(config, base, contents, store) if app.layers else None
     last = app_stage.make_layer(app, site, store, contents, epoch, home)
     layers = (*below, *debian.layers, *wheels.layers, *last)

@@ -64,3 +64,18 @@ def test_a_base_in_the_same_registry_is_mounted(
     there = float(re.findall(r"([\d.]+) MB were there", done.err)[-1])
     assert sent < 1
     assert there > 25
+
+
+def test_another_project_mounts_the_layers_that_it_shares(
+    dpbuild: Callable, registry: str, example: Callable[[str], Path]
+) -> None:
+    """The registry has them in the first one's repository; no base and no tag leads there."""
+    first = example("web")
+    dpbuild("build", first, "-t", f"{registry}/shared/one:1", "--push", "--platform", "linux/amd64")
+    main = next(row for row in first.rglob("*.py") if row.name != "setup.py")
+    main.write_text(main.read_text() + "# another project\n")
+    done = dpbuild("build", first, "-t", f"{registry}/shared/two:1", "--push", "--platform", "linux/amd64")
+    sent = float(re.findall(r"([\d.]+) MB sent", done.err)[-1])
+    there = float(re.findall(r"([\d.]+) MB were there", done.err)[-1])
+    assert sent < 1.5
+    assert there > 25

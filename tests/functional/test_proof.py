@@ -4,6 +4,7 @@ from unittest import mock
 
 import pytest
 from bench import Bench
+from fakes.registry import fake_registry
 
 from dpbuild.stages.proof import prove as module
 from dpbuild.stages.proof.prove import prove
@@ -23,6 +24,20 @@ def test_an_image_that_would_break_is_not_written(bench: Bench) -> None:
     err = bench.fails(70, "RUN003 /app/main.py: line 2: import telnetlib, which Python 3.13", lock=True)
     assert "fix: add the distribution" in err
     assert "explain RULE" in err
+
+
+def test_an_image_that_would_break_is_not_pushed(bench: Bench) -> None:
+    """Its layers may be in the registry by then, which nothing refers to."""
+    (bench.project / "main.py").write_text("import demo\nimport telnetlib\n")
+    with fake_registry() as registry:
+        name = f"{registry.host}/acme/app:1"
+        done = bench.run("build", bench.project, "--push", "-t", name, "--platform", "linux/amd64")
+        assert done.status == 70, done.err
+        assert registry.manifests == {}
+        (bench.project / "main.py").write_text("import demo\n")
+        done = bench.run("build", bench.project, "--push", "-t", name, "--platform", "linux/amd64")
+        assert done.status == 0, done.err
+        assert "1" in registry.manifests["acme/app"]
 
 
 @pytest.mark.parametrize("row", ['ignore = ["RUN003"]', 'ignore = ["RUN"]', 'ignore = ["ALL"]', 'select = ["SIZ"]'])

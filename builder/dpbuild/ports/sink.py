@@ -1,8 +1,9 @@
 """Where images go."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dpbuild.model.image import Images, Written
+from dpbuild.oci.descriptor import Descriptor
 
 
 class ImageSink(Protocol):
@@ -13,3 +14,14 @@ class ImageSink(Protocol):
 
     def write(self, images: Images) -> Written:
         """Write all of it; nothing is visible before everything is there."""
+
+
+@runtime_checkable
+class EagerSink(ImageSink, Protocol):
+    """A destination that takes layers before the image is whole; nothing refers to them until ``write``."""
+
+    def ahead(self, layer: Descriptor) -> None:
+        """This layer is made, and will be in the image: it may go now. Raises nothing; ``write`` tells what failed."""
+
+    def close(self) -> None:
+        """Give up what is under way. Called in any case, after ``write`` or without it."""

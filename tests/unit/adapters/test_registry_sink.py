@@ -3,9 +3,11 @@
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 import pytest
@@ -14,6 +16,7 @@ from fakes.registry import FakeRegistry, fake_registry
 from dpbuild.adapters.registry.client import RegistryClient
 from dpbuild.adapters.registry.credentials import Credential
 from dpbuild.adapters.sink.registry import RegistrySink
+from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import RegistryError, StoreError, Unauthorized, UsageError
 from dpbuild.model.image import Image, Images
 from dpbuild.oci import mediatype
@@ -109,9 +112,15 @@ class World:
     def tags(self, *names: str) -> tuple[RegistryReference, ...]:
         return tuple(parse_registry(f"{self.fake.host}/{name}") for name in names)
 
-    def sink(self, *names: str, client: RegistryClient | None = None, threads: int = 4) -> RegistrySink:
+    def sink(
+        self,
+        *names: str,
+        client: RegistryClient | None = None,
+        threads: int = 4,
+        store: DiskStore | None = None,
+    ) -> RegistrySink:
         client = client or RegistryClient(sleep=lambda _: None)
-        return RegistrySink(client, self.tags(*names), self.open, self.reporter, threads)
+        return RegistrySink(client, self.tags(*names), self.open, self.reporter, threads, store)
 
     def asked(self) -> list[str]:
         """Methods and what they were for, sorted: blobs go in parallel."""
@@ -253,6 +262,133 @@ def test_a_second_repository_mounts_from_the_first(world: World) -> None:
     assert world.fake.blobs["team/app"] == world.fake.blobs["team/copy"]
     assert len(world.opened) == 4
     assert world.reporter.titles == [f"push {world.fake.host}/team/app", f"push {world.fake.host}/team/copy"]
+
+
+WHEELS = bytes(range(256)) * 512
+OTHER = bytes(range(255, -1, -1)) * 512
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DiskStore]:
+    found = DiskStore(tmp_path / "store")
+    yield found
+    found.close()
+
+
+def test_the_next_project_mounts_what_the_one_before_has_sent(world: World, store: DiskStore) -> None:
+    """Large layers that another repository of the registry was seen to have; small ones are sent as fast."""
+    world.sink("team/one:1", store=store).write(world.single(*BASE, WHEELS, b"one"))
+    world.asked()
+    written = world.sink("team/two:1", store=store).write(world.single(*BASE, WHEELS, b"two"))
+    assert world.asked() == times(find=1, mount=1, look=4, begin=4, send=4, tag=1)
+    assert written.present == len(WHEELS)
+    assert world.opened.count(WHEELS) == 1
+    # The second is a home for the third, with what the first does not have.
+    world.sink("team/three:1", store=store).write(world.single(*BASE, OTHER, b"three"))
+    world.asked()
+    written = world.sink("team/four:1", store=store).write(world.single(*BASE, OTHER, WHEELS, b"four"))
+    assert world.asked().count("POST uploads mount") == 2
+    assert written.present == len(WHEELS) + len(OTHER)
+
+
+def test_homes_that_are_gone_cost_nothing(world: World, store: DiskStore) -> None:
+    world.sink("team/one:1", store=store).write(world.single(*BASE, WHEELS, b"one"))
+    del world.fake.blobs["team/one"]
+    world.asked()
+    written = world.sink("team/two:1", store=store).write(world.single(*BASE, WHEELS, b"two"))
+    # The upload that was begun in place of the mount is the one that is used.
+    assert world.asked() == times(find=1, mount=1, look=5, begin=4, send=5, tag=1)
+    assert written.sent > len(WHEELS)
+
+
+def test_other_registries_are_no_homes(world: World, store: DiskStore) -> None:
+    world.sink("team/one:1", store=store).write(world.single(*BASE, WHEELS))
+    with fake_registry() as fake:
+        other = World(fake)
+        other.sink("team/two:1", store=store).write(other.single(*BASE, WHEELS))
+        assert "POST uploads mount" not in other.asked()
+
+
+def test_a_home_that_may_not_be_read_is_no_obstacle(store: DiskStore) -> None:
+    """The token service refuses a token for both repositories; one for the own repository is good."""
+
+    class Ann:
+        def find(self, registry: str, repository: str) -> Credential | None:
+            return Credential(origin="the test", username="ann", password="s3cret")
+
+    with fake_registry(auth="token", users={"ann": "s3cret"}) as fake:
+        world = World(fake)
+        world.sink("team/one:1", client=RegistryClient(credentials=Ann()), store=store).write(
+            world.single(*BASE, WHEELS)
+        )
+        fake.trouble("GET", r"/token", status=403)
+        trouble = fake.troubles[-1]
+        trouble.times = 0
+        client = RegistryClient(credentials=Ann(), sleep=lambda _: None)
+        sink = world.sink("team/two:1", client=client, store=store, threads=1)
+        sink.check()
+        # From now on the next token is refused, which is the one for the mount.
+        trouble.times = 1
+        sink.write(world.single(*BASE, WHEELS, b"two"))
+        assert trouble.times == 0
+        assert fake.blobs["team/two"].keys() >= {str(Digest.of(WHEELS))}
+
+
+def test_layers_that_are_sent_ahead_cost_nothing_more(world: World) -> None:
+    """The same requests as without, and the same account of them; nothing refers to a layer before the end."""
+    images = world.single()
+    plain = world.sink("team/plain:1").write(images)
+    world.asked()
+    sink = world.sink("team/app:1")
+    sink.check()
+    for data in APP:
+        sink.ahead(blob(data))
+    while not all(str(Digest.of(data)) in world.fake.blobs.get("team/app", {}) for data in APP):
+        time.sleep(0.01)
+    assert world.fake.manifests.get("team/app") is None
+    written = sink.write(images)
+    sink.close()
+    assert world.asked() == times(find=1, look=5, begin=5, send=5, tag=1)
+    assert (written.sent, written.present) == (plain.sent, plain.present)
+    assert world.reporter.amounts == [plain.sent, plain.sent]
+
+
+def test_a_layer_that_cannot_be_sent_ahead_is_sent_with_the_others(world: World) -> None:
+    world.fake.trouble("POST", "/uploads/", status=400)
+    sink = world.sink("team/app:1", threads=1)
+    for data in APP:
+        sink.ahead(blob(data))
+    images = world.single()
+    written = sink.write(images)
+    assert written.sent == sum(row.size for row in (*images.images[0].manifest.layers, images.images[0].manifest.config))
+    world.fake.trouble("POST", "/uploads/", status=400, times=99)
+    sink = world.sink("team/other:1", threads=1)
+    sink.ahead(blob(APP[0]))
+    with pytest.raises(RegistryError, match="cannot send"):
+        sink.write(images)
+    assert "team/other" not in world.fake.manifests
+
+
+def test_an_image_that_is_never_written_is_given_up_at_once(world: World) -> None:
+    big = b"b" * 50_000_000
+    images = world.single(big)
+    started, waiting = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            started.set()
+            waiting.wait(10)
+            return super().read(size)
+
+    world.open = lambda descriptor: Slow(big)  # type: ignore[method-assign]
+    sink = world.sink("team/app:1")
+    sink.ahead(images.images[0].manifest.layers[0])
+    assert started.wait(10)
+    sink.close()
+    waiting.set()
+    for job in sink._jobs:
+        job.result(10)
+    assert not world.fake.blobs.get("team/app")
 
 
 def test_a_registry_that_lost_a_blob(world: World) -> None:

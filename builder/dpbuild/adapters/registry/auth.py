@@ -218,7 +218,8 @@ class RegistryAuth:
                 login=credential.origin if credential else "",
                 registry=self._registry,
             )
-            if isinstance(error, Unauthorized):
+            # A mount asks for another repository, too, which this login may have no right to.
+            if isinstance(error, Unauthorized) and len({row.rpartition(":")[0] for row in scopes}) == 1:
                 self._refused[credential] = error
             raise error
         return _read_token(answer.read(BODY_LIMIT * 16), answer.url)

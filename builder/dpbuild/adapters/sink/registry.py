@@ -6,14 +6,15 @@ with one HEAD, and the manifest that a tag names now says, with one GET, which b
 
 import io
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 from dpbuild.adapters.registry.errors import BlobUnknown
-from dpbuild.adapters.sink import evidence
-from dpbuild.errors import NotFound, RegistryError, UsageError
+from dpbuild.adapters.sink import evidence, homes
+from dpbuild.adapters.sink.place import Later, Meter, Place
+from dpbuild.errors import DpbuildError, NotFound, UsageError
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, decode
@@ -22,7 +23,7 @@ from dpbuild.oci.digest import Digest
 from dpbuild.oci.manifest import Index
 from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.registry import Registry
-from dpbuild.ports.reporter import Reporter, Step
+from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
 
 # Blobs sent at a time: enough to fill a line, few enough for a registry on the same machine.
@@ -33,7 +34,8 @@ class RegistrySink:
     """Pushes to every tag; ``blob`` opens a layer, also one of the base.
 
     Layers of the base are mounted where the base is in the same registry; every other repository of a registry
-    mounts from the first one that was written. ``store`` remembers which evidence is attached where.
+    mounts from the first one that was written, and from those that ``store`` remembers of builds before. It
+    remembers, too, which evidence is attached where.
     """
 
     def __init__(
@@ -53,6 +55,11 @@ class RegistrySink:
         self._threads = threads
         self._store = store
         self._heads: dict[RegistryReference, Descriptor | None] = {}
+        self._early: Place | None = None
+        self._ways: Mapping[Digest, RegistryReference] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._jobs: list[Future[None]] = []
+        self._lock = threading.Lock()
 
     def check(self) -> None:
         """Ask what the tags name now: an unreachable registry or a wrong password shows before anything is built.
@@ -64,6 +71,35 @@ class RegistrySink:
         for tag in self._tags:
             self._heads[tag] = self._registry.head_manifest(tag)
 
+    def ahead(self, layer: Descriptor) -> None:
+        """Send a layer to the first repository while others are still being made."""
+        with self._lock:
+            if self._early is None or self._pool is None:
+                self._early = Place(tags=self._tags[:1], siblings=(), step=Later())
+                self._ways = homes.recall(self._store, self._tags[0])
+                self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push")
+            self._jobs.append(self._pool.submit(self._try_one, self._early, layer, self._ways.get(layer.digest)))
+
+    def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
+        try:
+            self._send_one(place, row, None, home)
+        except (DpbuildError, KeyError, OSError):
+            # Sent again by ``write``, which says what is wrong.
+            place.stop.set()
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        if self._pool is not None and self._early is not None:
+            self._early.stop.set()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _take_over(self, place: Place) -> None:
+        """What was sent ahead to the first repository is there, or comes to its end."""
+        if self._early is not None:
+            cast("Later", self._early.step).go_on(place.step)
+            wait(self._jobs)
+            place.sent, place.present, place.done = self._early.sent, self._early.present, self._early.done
+
     def write(self, images: Images) -> Written:
         """Push; a tag moves only when everything is there. Raises the registry errors."""
         sent = present = 0
@@ -73,7 +109,9 @@ class RegistrySink:
         written: list[RegistryReference] = []
         for name, tags in places.items():
             with self._reporter.step(f"push {name}", sum(row.size for row in _blobs(images).values())) as step:
-                place = _Place(tags=tuple(tags), siblings=tuple(written), step=step)
+                place = Place(tags=tuple(tags), siblings=tuple(written), step=step)
+                if not written:
+                    self._take_over(place)
                 self._write(images, place)
                 result = f"{_size(place.sent)} sent, {_size(place.present)} there"
                 step.done(result if place.sent else "already there")
@@ -89,7 +127,7 @@ class RegistrySink:
             present=present,
         )
 
-    def _write(self, images: Images, place: "_Place") -> None:
+    def _write(self, images: Images, place: Place) -> None:
         heads = {
             tag: self._heads.pop(tag) if tag in self._heads else self._registry.head_manifest(tag) for tag in place.tags
         }
@@ -114,7 +152,7 @@ class RegistrySink:
         for tag in pending:
             self._put(images, place, tag)
 
-    def _put(self, images: Images, place: "_Place", name: RegistryReference) -> None:
+    def _put(self, images: Images, place: Place, name: RegistryReference) -> None:
         """The last manifest, under a tag or its digest."""
         data = images.index_bytes or images.images[0].manifest_bytes
         try:
@@ -125,7 +163,7 @@ class RegistrySink:
             self._content(images, place.again(), frozenset())
             self._registry.push_manifest(name, images.descriptor.media_type, data)
 
-    def _content(self, images: Images, place: "_Place", known: frozenset[Digest]) -> None:
+    def _content(self, images: Images, place: Place, known: frozenset[Digest]) -> None:
         """Everything but the last manifest, whose writing makes the image visible."""
         place.trusted = bool(known)
         blobs = _blobs(images)
@@ -137,7 +175,7 @@ class RegistrySink:
                     where = place.reference.at(image.descriptor.digest)
                     self._registry.push_manifest(where, image.manifest.media_type, image.manifest_bytes)
 
-    def _known(self, images: Images, tag: RegistryReference | None, place: "_Place") -> frozenset[Digest]:
+    def _known(self, images: Images, tag: RegistryReference | None, place: Place) -> frozenset[Digest]:
         """What the repository has, as far as one or two reads can tell."""
         known: set[Digest] = set()
         for image in images.images:
@@ -163,15 +201,17 @@ class RegistrySink:
                 known.update(row.digest for row in (manifest.config, *manifest.layers))
         return frozenset(known)
 
-    def _send(self, images: Images, place: "_Place", rows: list[Descriptor]) -> None:
+    def _send(self, images: Images, place: Place, rows: list[Descriptor]) -> None:
         configs = {image.manifest.config.digest: image.config_bytes for image in images.images}
-        homes = _homes(images, place)
+        large = any(row.size >= homes.SMALLEST for row in rows)
+        known = homes.recall(self._store, place.reference) if large else {}
+        ways = {**known, **_homes(images, place)}
         # The largest first: the line is full until the end.
-        rows = sorted(rows, key=lambda row: (-row.size, row.digest))
+        rows = sorted((row for row in rows if row.digest not in place.done), key=lambda row: (-row.size, row.digest))
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push") as pool:
             try:
                 jobs = [
-                    pool.submit(self._send_one, place, row, configs.get(row.digest), homes.get(row.digest))
+                    pool.submit(self._send_one, place, row, configs.get(row.digest), ways.get(row.digest))
                     for row in rows
                 ]
                 wait(jobs, return_when=FIRST_EXCEPTION)
@@ -182,9 +222,11 @@ class RegistrySink:
                 place.stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        if large:
+            homes.remember(self._store, place.reference, _blobs(images).values())
 
-    def _send_one(self, place: "_Place", row: Descriptor, data: bytes | None, home: RegistryReference | None) -> None:
-        meter = _Meter(place)
+    def _send_one(self, place: Place, row: Descriptor, data: bytes | None, home: RegistryReference | None) -> None:
+        meter = Meter(place)
 
         def content() -> BinaryIO:
             return cast("BinaryIO", meter.wrap(io.BytesIO(data) if data is not None else self._blob(row)))
@@ -193,77 +235,6 @@ class RegistrySink:
             return
         sent = self._registry.push_blob(place.reference, row, content, home)
         place.count(row, sent=sent, shown=meter.shown)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Place:
-    """One repository while it is written; ``siblings`` are repositories that have the image already."""
-
-    tags: tuple[RegistryReference, ...]
-    siblings: tuple[RegistryReference, ...]
-    step: Step
-    sent: int = 0
-    present: int = 0
-    trusted: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def reference(self) -> RegistryReference:
-        return self.tags[0]
-
-    def skip(self, rows: Iterable[Descriptor]) -> None:
-        for row in rows:
-            self.count(row, sent=False, shown=0)
-
-    def count(self, row: Descriptor, *, sent: bool, shown: int) -> None:
-        with self._lock:
-            if sent:
-                self.sent += row.size
-            else:
-                self.present += row.size
-        self.step.advance(row.size - shown)
-
-    def again(self) -> "_Place":
-        """The same, counted from the beginning; what was sent stays sent."""
-        self.present, self.trusted = 0, False
-        return self
-
-
-class _Meter:
-    """Shows how far one blob is. A blob that is sent again does not count twice."""
-
-    def __init__(self, place: _Place) -> None:
-        self._place = place
-        self.shown = 0
-
-    def wrap(self, file: BinaryIO) -> "_Metered":
-        return _Metered(self, file)
-
-    def reached(self, position: int) -> None:
-        if self._place.stop.is_set():
-            raise RegistryError("the push was given up because another part of it failed")
-        if position > self.shown:
-            self._place.step.advance(position - self.shown)
-            self.shown = position
-
-
-class _Metered:
-    """What of a file is needed to send it."""
-
-    def __init__(self, meter: _Meter, file: BinaryIO) -> None:
-        self._meter = meter
-        self._file = file
-        self._position = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
-        self._position += len(data)
-        self._meter.reached(self._position)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _is_image(head: Descriptor | None) -> bool:
@@ -275,7 +246,7 @@ def _blobs(images: Images) -> dict[Digest, Descriptor]:
     return {row.digest: row for image in images.images for row in (*image.manifest.layers, image.manifest.config)}
 
 
-def _homes(images: Images, place: _Place) -> dict[Digest, RegistryReference]:
+def _homes(images: Images, place: Place) -> dict[Digest, RegistryReference]:
     """From where a blob can be mounted: another repository of the same registry that has it."""
     homes: dict[Digest, RegistryReference] = {}
     sibling = next((row for row in place.siblings if row.registry == place.reference.registry), None)
@@ -286,7 +257,7 @@ def _homes(images: Images, place: _Place) -> dict[Digest, RegistryReference]:
     return homes
 
 
-def _base_homes(image: Image, place: _Place) -> list[tuple[Digest, RegistryReference]]:
+def _base_homes(image: Image, place: Place) -> list[tuple[Digest, RegistryReference]]:
     base = image.base
     if not isinstance(base, RegistryReference) or base.registry != place.reference.registry:
         return []

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from dpbuild.errors import PathConflict
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.layer import Layer
 from dpbuild.oci.codec import canonical
+from dpbuild.oci.descriptor import Descriptor
 from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers import write
@@ -64,10 +65,12 @@ def make_layers(
     *,
     taken: int,
     cores: int = 2,
+    ready: Callable[[Descriptor], object] = lambda layer: None,
 ) -> WheelLayers:
     """One layer for each group of wheels.
 
-    ``taken`` counts the image's other layers; ``cores`` are there to be used.
+    ``taken`` counts the image's other layers; ``cores`` are there to be used. ``ready`` is told each layer that had to
+    be made, as soon as it is; from several threads.
     Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
     """
     wheels = tuple(artifacts)
@@ -76,7 +79,7 @@ def make_layers(
     known = _recall(store, key, groups) if key else None
     if known is not None:
         return known
-    maker = _Maker(site, store, max(2, min(cores, _MOST_THREADS)))
+    maker = _Maker(site, store, max(2, min(cores, _MOST_THREADS)), ready)
     made = maker.make(wheels, groups, reporter)
     if key:
         store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
@@ -113,8 +116,9 @@ def _recall(store: Store, key: str, groups: Iterable[tuple[Artifact, ...]]) -> W
 
 
 class _Maker:
-    def __init__(self, site: Site, store: Store, threads: int) -> None:
+    def __init__(self, site: Site, store: Store, threads: int, ready: Callable[[Descriptor], object]) -> None:
         self._site = site
+        self._ready = ready
         self._store = store
         self._threads = threads
         self._local = threading.local()
@@ -250,6 +254,7 @@ class _Maker:
                 observer=self._site.observer() if self._site.observer is not None else None,
             )
         keep(self._store, key, layer)
+        self._ready(layer.descriptor)
         return layer
 
     def _compile(self, planned: list[Planned], member: Artifact) -> tuple[tuple[str, bytes], ...]:
