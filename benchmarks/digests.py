@@ -5,15 +5,20 @@ what goes in, so the second machine needs those of the first: ``--locks FOLDER``
 
     python benchmarks/digests.py --locks locks            # all examples
     python benchmarks/digests.py --locks locks hello web  # some
+    python benchmarks/digests.py --locks locks --write    # digests.md
+
+Host Pythons are found on PATH by their names (python3.11, python3.12, …); those that are missing are said to be.
 """
 
 import argparse
 import itertools
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -128,8 +133,10 @@ def build(example: str, row: dict[str, str], pythons: dict[str, str], locks: Pat
     return done.stdout.strip().rpartition("@")[2]
 
 
-def digests(examples: list[str], locks: Path, *, say: bool = False) -> dict[str, set[str]]:
-    """Every digest that each example had; there should be one."""
+def digests(
+    examples: list[str], locks: Path, *, say: bool = False, table: list[str] | None = None
+) -> dict[str, set[str]]:
+    """Every digest that each example had; there should be one. ``table`` takes a row for each."""
     found: dict[str, set[str]] = {}
     with tempfile.TemporaryDirectory(prefix="dpbuild-digests-") as name:
         folder = Path(name)
@@ -145,16 +152,51 @@ def digests(examples: list[str], locks: Path, *, say: bool = False) -> dict[str,
                 seen.add(build(example, row, pythons, locks, tmp, warm))
                 shutil.rmtree(tmp)
             if say:
-                print(f"{example}: {len(rows) + 1} builds, {', '.join(sorted(seen))}")
+                print(f"{example}: {len(rows) + 1} builds, {', '.join(sorted(seen))}", flush=True)
+            if table is not None:
+                hosts = ", ".join(version(path) for _, path in sorted(pythons.items()))
+                table.append(
+                    f"| {example} | {len(rows) + 1} | {len(seen)} | {hosts} | {', '.join(values['sandbox'])} |"
+                )
     return found
+
+
+def version(python: str) -> str:
+    """An interpreter's, with that of its zlib."""
+    code = "import platform, zlib; print(platform.python_version(), '(zlib ' + zlib.ZLIB_RUNTIME_VERSION + ')')"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def report(table: list[str]) -> str:
+    """The page."""
+    missing = [f"3.{minor}" for minor in range(11, 15) if not any(f" 3.{minor}." in row for row in table)]
+    where = f"{os.cpu_count()} cores, {platform.machine()}, kernel {platform.release()}"
+    lines = [
+        "# One digest, whatever surrounds the build",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {where}. Each example was built in surroundings of which every",
+        "pair met: time zone, locale, umask, hash seed, folder, order of files, cores, host Python, sandbox, cold",
+        "and warm store, offline. Made by `python benchmarks/digests.py --locks FOLDER --write`.",
+        "",
+        "| example | builds | digests | host Pythons | sandboxes |",
+        "|---|---|---|---|---|",
+        *table,
+        "",
+        f"Host Pythons that were not here, so not run: {', '.join(missing) or 'none'}.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("examples", nargs="*", default=["hello", "web", "data", "native"])
     parser.add_argument("--locks", type=Path, required=True, help="where the locks are kept, or come from")
+    parser.add_argument("--write", action="store_true", help="keep digests.md")
     given = parser.parse_args()
-    found = digests(given.examples, given.locks.absolute(), say=True)
+    table: list[str] = []
+    found = digests(given.examples, given.locks.absolute(), say=True, table=table)
+    if given.write:
+        (Path(__file__).parent / "digests.md").write_text(report(table))
     if any(len(seen) != 1 for seen in found.values()):
         raise SystemExit("there is more than one digest")
 
