@@ -196,7 +196,7 @@ def _image(
     compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
     replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")
     # Proof and evidence ask for what is in the layers: told while these are made, unless they are compressed anew.
-    observer = (lambda: Observing(store)) if config.compression == "gzip" else None
+    observer = Observing if config.compression == "gzip" else None
     plain = Site(base, compiler, replacing, observer=observer)
     below = standard_library(plain, store, contents, world.reporter)
     taken = len(base.manifest.layers) + len(below) + app.layers
@@ -212,7 +212,9 @@ def _image(
     site = replace(plain, base=debian.base, owners=debian.owners)
     above = taken + len(debian.layers)
     # Layers go on their way as they are made; what makes them an image goes when all is proved.
-    wheels = make_layers(artifacts, site, store, world.reporter, taken=above, cores=world.cores, ready=ready)
+    wheels = make_layers(
+        artifacts, site, store, world.reporter, taken=above, cores=world.cores, ready=ready, helper=world.helper
+    )
     home = find_home(config, base, contents, store) if app.layers else None
     last = app_stage.make_layer(app, site, store, contents, epoch, home)
     layers = (*below, *debian.layers, *wheels.layers, *last)

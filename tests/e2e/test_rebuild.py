@@ -9,9 +9,10 @@ from factories.image import make_image
 pytestmark = [pytest.mark.network]
 
 
-@pytest.mark.parametrize(
-    "name", ["hello", pytest.param("web", marks=pytest.mark.slow), pytest.param("data", marks=pytest.mark.slow)]
-)
+SLOW = [pytest.param(row, marks=pytest.mark.slow) for row in ("web", "data", "native", "postgres", "document")]
+
+
+@pytest.mark.parametrize("name", ["hello", *SLOW])
 def test_the_same_digest_on_an_empty_store(
     dpbuild: Callable, example: Callable[[str], Path], tmp_path: Path, name: str
 ) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dpbuild.ports.backend import Builders
     from dpbuild.ports.debian import DebianPackages
     from dpbuild.ports.fetcher import Fetcher
+    from dpbuild.ports.helper import Helper
     from dpbuild.ports.libraries import LibraryIndex
     from dpbuild.ports.reporter import Reporter
     from dpbuild.ports.resolver import Resolver
@@ -59,6 +60,9 @@ class World(Protocol):
     @property
     def cores(self) -> int:
         """How many processors dpbuild may use; at least 1. Nothing that is made depends on it."""
+
+    def helper(self) -> Helper:
+        """Another process, started. Raises OSError where none can be."""
 
     def clock(self) -> float:
         """Seconds from anywhere, for durations."""

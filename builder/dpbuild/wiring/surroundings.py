@@ -18,6 +18,7 @@ from dpbuild.errors import ConfigError, OutputError
 from dpbuild.oci.platform import Platform
 
 if TYPE_CHECKING:
+    from dpbuild.adapters.helper import ProcessHelper
     from dpbuild.adapters.project import DiskProject
     from dpbuild.adapters.upkeep import Upkeep
 
@@ -55,6 +56,12 @@ class Surroundings:
             case _:
                 mode = "plain"
         return StreamReporter(sys.stderr, time.monotonic, mode)
+
+    def helper(self) -> "ProcessHelper":
+        """Another process, started. Raises OSError where none can be."""
+        from dpbuild.adapters.helper import ProcessHelper
+
+        return ProcessHelper(self.store.path)
 
     def clock(self) -> float:
         """Seconds from anywhere."""

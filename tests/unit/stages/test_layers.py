@@ -3,17 +3,20 @@
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from factories.facts import make_facts
 from factories.wheel import make_wheel
 
+from dpbuild.adapters.helper import ProcessHelper
 from dpbuild.adapters.reporter import StreamReporter
 from dpbuild.adapters.store import DiskStore
 from dpbuild.archive.entry import Entry, Kind
@@ -30,10 +33,12 @@ from dpbuild.oci.manifest import Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import parse
 from dpbuild.pypa.wheel import name_and_version
+from dpbuild.stages.layers import make as module
 from dpbuild.stages.layers.group import BIG, GROUPS, group
 from dpbuild.stages.layers.make import WheelLayers, make_layers
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
+from dpbuild.stages.proof.observing import Observing
 
 PLATFORM = Platform("linux", "amd64")
 SITE = "usr/local/lib/python3.13/dist-packages"
@@ -386,3 +391,86 @@ def test_the_budget_holds() -> None:
     assert len(groups) + 50 <= 120
     assert sorted(each.name for members in groups for each in members) == sorted(each.name for each in rows)
     assert {members[0].name for members in groups if len(members) == 1} >= {"big-199", "big-198"}
+
+
+def several(store: DiskStore) -> list[Artifact]:
+    """Wheels with layers of their own."""
+    rows = [make_wheel(f"part{n}", "1.0", files={f"part{n}/data.bin": os.urandom(5 << 20)}) for n in range(3)]
+    return [put(store, row) for row in rows]
+
+
+def kept(store: DiskStore) -> dict[str, bytes]:
+    """Everything that is remembered."""
+    return {str(path.relative_to(store.path)): path.read_bytes() for path in store.path.rglob("maps/*/*")}
+
+
+def test_other_processes_make_the_same_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WORTH_IT", 0)
+    stores = [DiskStore(tmp_path / name) for name in ("alone", "helped")]
+    artifacts = several(stores[0])
+    for row in artifacts:
+        with stores[0].open(row.digest) as file, stores[1].writer() as writer:
+            writer.write(file.read())
+            writer.commit()
+    site = replace(Site(base()), observer=Observing)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    alone = make_layers(artifacts, site, stores[0], quiet, taken=50)
+    started: list[ProcessHelper] = []
+    ready: list[Descriptor] = []
+
+    def helper() -> ProcessHelper:
+        started.append(ProcessHelper(stores[1].path))
+        return started[-1]
+
+    helped = make_layers(artifacts, site, stores[1], quiet, taken=50, cores=3, helper=helper, ready=ready.append)
+    assert helped == alone
+    assert kept(stores[1]) == kept(stores[0])
+    assert len(started) == 2
+    assert sorted(ready, key=str) == sorted((row.descriptor for row in alone.layers), key=str)
+    assert all(row._process.poll() == 0 for row in started)
+    # What is there is not made again, and nobody is started for it.
+    again = make_layers(artifacts, site, stores[1], quiet, taken=50, cores=3, helper=helper)
+    assert [row.descriptor for row in again.layers] == [row.descriptor for row in alone.layers]
+    assert len(started) == 2
+
+
+def test_a_helper_that_is_lost_costs_nothing_but_time(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WORTH_IT", 0)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    artifacts = several(store)
+
+    def lost() -> ProcessHelper:
+        found = ProcessHelper(store.path)
+        found._process.kill()
+        return found
+
+    made = make_layers(artifacts, Site(base()), store, quiet, taken=50, cores=3, helper=lost)
+    assert len(made.layers) == 3
+
+    def none() -> ProcessHelper:
+        raise OSError("no more processes")
+
+    again = make_layers(several(store), Site(base()), store, quiet, taken=50, cores=3, helper=none)
+    assert len(again.layers) == 3
+
+
+def test_what_is_wrong_with_a_wheel_is_told_by_a_helper_as_well(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WORTH_IT", 0)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    rows = []
+    for n in range(3):
+        name, data = make_wheel(f"part{n}", "1.0", files={f"part{n}/data.bin": os.urandom(5 << 20)})
+        at = data.index(b"data.bin") + (1 << 20)
+        rows.append(put(store, (name, data[:at] + bytes(8) + data[at + 8 :])))
+    started: list[ProcessHelper] = []
+
+    def helper() -> ProcessHelper:
+        started.append(ProcessHelper(store.path))
+        return started[-1]
+
+    with pytest.raises(UnsafeWheel, match=r"data\.bin"):
+        make_layers(rows, Site(base()), store, quiet, taken=50, cores=3, helper=helper)
+    assert all(row._process.poll() is not None for row in started)
+    assert list((store.path / "tmp").iterdir()) == []

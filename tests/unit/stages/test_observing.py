@@ -65,7 +65,7 @@ def store(tmp_path: Path) -> DiskStore:
 
 @pytest.fixture
 def site(store: DiskStore) -> Site:
-    return Site(base(), observer=lambda: Observing(store))
+    return Site(base(), observer=Observing)
 
 
 @pytest.mark.parametrize("locked", [True, False])
@@ -111,7 +111,7 @@ def test_of_whiteouts(store: DiskStore) -> None:
     folders = [folder("/".join(SITE.split("/")[: n + 1])) for n in range(1, 5)]
     image = base([*BASE, *folders, file(f"{SITE}/gone.py")])
     gone = (("demo", frozenset({f"{SITE}/gone.py"})),)
-    site = Site(image, None, gone, observer=lambda: Observing(store))
+    site = Site(image, None, gone, observer=Observing)
     (layer,) = make(store, [put(store, make_wheel("demo", "1.0"))], site).layers
     both = kept(store, layer)
     assert f"{SITE}/.wh.gone.py" in {entry.path for entry in both[0].entries}

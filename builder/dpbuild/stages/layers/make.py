@@ -3,10 +3,11 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Final
 
 from dpbuild import __version__
@@ -16,6 +17,7 @@ from dpbuild.model.artifact import Artifact
 from dpbuild.model.layer import Layer
 from dpbuild.oci.codec import canonical
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.ports.helper import Helper, HelperLost
 from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers import write
@@ -23,11 +25,14 @@ from dpbuild.stages.layers.bytecode import compile_planned
 from dpbuild.stages.layers.content import Data
 from dpbuild.stages.layers.group import group
 from dpbuild.stages.layers.kept import find, keep
+from dpbuild.stages.layers.order import Order, fulfil
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, plan
 
-# Each may hold a large library in memory, and what Python itself does is done by one at a time.
+# Each may hold a large library in memory.
 _MOST_THREADS: Final = 6
+# Starting another process pays from this many bytes of wheels on.
+_WORTH_IT: Final = 24 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,12 @@ def make_layers(
     taken: int,
     cores: int = 2,
     ready: Callable[[Descriptor], object] = lambda layer: None,
+    helper: Callable[[], Helper] | None = None,
 ) -> WheelLayers:
     """One layer for each group of wheels.
 
-    ``taken`` counts the image's other layers; ``cores`` are there to be used. ``ready`` is told each layer that had to
-    be made, as soon as it is; from several threads.
+    ``taken`` counts the image's other layers; ``cores`` are there to be used, by processes that ``helper`` starts where
+    there is much to do. ``ready`` is told each layer that had to be made, as soon as it is; from several threads.
     Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
     """
     wheels = tuple(artifacts)
@@ -79,7 +85,7 @@ def make_layers(
     known = _recall(store, key, groups) if key else None
     if known is not None:
         return known
-    maker = _Maker(site, store, max(2, min(cores, _MOST_THREADS)), ready)
+    maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper)
     made = maker.make(wheels, groups, reporter)
     if key:
         store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
@@ -116,11 +122,21 @@ def _recall(store: Store, key: str, groups: Iterable[tuple[Artifact, ...]]) -> W
 
 
 class _Maker:
-    def __init__(self, site: Site, store: Store, threads: int, ready: Callable[[Descriptor], object]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        store: Store,
+        cores: int,
+        ready: Callable[[Descriptor], object],
+        helper: Callable[[], Helper] | None,
+    ) -> None:
         self._site = site
         self._ready = ready
         self._store = store
-        self._threads = threads
+        self._cores = cores
+        self._helper = helper
+        # Who can write a layer at this moment: a helper, or for None the thread itself.
+        self._free: SimpleQueue[Helper | None] = SimpleQueue()
         self._local = threading.local()
         self._placement = write.Placement(site.base.tree, site.owners)
         self._gone = site.gone
@@ -138,7 +154,7 @@ class _Maker:
     def make(
         self, artifacts: tuple[Artifact, ...], groups: tuple[tuple[Artifact, ...], ...], reporter: Reporter
     ) -> WheelLayers:
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(max(2, self._cores)) as pool:
             listings = dict(zip(artifacts, pool.map(self._listing, artifacts), strict=True))
             self._check(listings)
             keys = {members: self._key(members, listings) for members in groups}
@@ -146,14 +162,34 @@ class _Maker:
             found = {members: find(self._store, keys[members], _comment(members)) for members in groups}
             missing = [members for members in groups if found[members] is None]
             if missing:
-                # The largest first: with two threads the last one to finish should be a small one.
-                missing.sort(key=lambda members: -sum(each.size for each in members))
-                with reporter.step(f"making {_count(len(missing), 'layer')}") as step:
+                # The largest first: the last one to finish should be a small one.
+                missing.sort(key=_size, reverse=True)
+                with reporter.step(f"making {_count(len(missing), 'layer')}") as step, self._helpers(missing):
                     made = pool.map(lambda members: self._write(members, keys[members], step), missing)
                     found.update(zip(missing, made, strict=True))
                     step.done(f"{sum(len(members) for members in missing)} wheels")
         scripts = frozenset(row.path.rpartition("/")[2] for rows in listings.values() for row in rows if row.script)
         return WheelLayers(tuple(layer for members in groups if (layer := found[members]) is not None), scripts)
+
+    @contextmanager
+    def _helpers(self, missing: list[tuple[Artifact, ...]]) -> Iterator[None]:
+        """Other processes for the block, if there is enough to do; one of the layers at a time is written here."""
+        helpers: list[Helper] = []
+        if self._helper is not None and sum(map(_size, missing)) >= _WORTH_IT:
+            with suppress(OSError):
+                helpers += [self._helper() for _ in range(min(self._cores, len(missing)) - 1)]
+        slots: list[Helper | None] = [*helpers, None]
+        # Without helpers two threads share the work as far as Python lets them.
+        for free in slots if helpers else [None] * max(2, self._cores):
+            self._free.put(free)
+        try:
+            yield
+        except BaseException:
+            for each in helpers:
+                each.stop()
+            raise
+        for each in helpers:
+            each.close()
 
     # what is in a wheel
 
@@ -231,38 +267,50 @@ class _Maker:
 
     def _write(self, members: tuple[Artifact, ...], key: str, step: Step) -> Layer:
         splicer = self._splicer()
-        with ExitStack() as stack:
-            files: list[tuple[str, Planned]] = []
-            for member in members:
-                file = stack.enter_context(self._store.open(member.digest))
+        files: list[tuple[str, Planned]] = []
+        readers = []
+        for member in members:
+            with self._store.open(member.digest) as file:
                 found = self._listed.pop(member, None) or self._plan(member, Reader(file))
                 found.reader.file = file
-                compiled = self._compile(found.files, member)
-                planned = complete(found.files, compiled, found.dist_info, self._site.facts)
-                files.extend((self._placement.place(each, self._gone), each) for each in planned)
-            merged = write.merge(files)
-            removed = self._removed(members) - merged.keys()
-            folders = [self._placement.entry(folder) for folder in write.parents([*merged, *removed])]
-            layer = write.write(
-                self._store,
-                splicer,
-                merged,
-                folders,
-                _comment(members),
-                removed=removed,
-                progress=step.advance,
-                observer=self._site.observer() if self._site.observer is not None else None,
-            )
+                compiled = compile_planned(self._site, found.files, splicer, checked=not member.locked)
+            planned = complete(found.files, compiled, found.dist_info, self._site.facts)
+            files.extend((self._placement.place(each, self._gone), each) for each in planned)
+            readers.append((member.digest, found.reader))
+        merged = write.merge(files)
+        removed = self._removed(members) - merged.keys()
+        order = Order(
+            files=merged,
+            folders=[self._placement.entry(folder) for folder in write.parents([*merged, *removed])],
+            comment=_comment(members),
+            removed=removed,
+            readers=tuple(readers),
+            observer=self._site.observer,
+        )
+        layer = self._fulfilled(order, step)
         keep(self._store, key, layer)
         self._ready(layer.descriptor)
         return layer
 
-    def _compile(self, planned: list[Planned], member: Artifact) -> tuple[tuple[str, bytes], ...]:
-        return compile_planned(self._site, planned, self._splicer(), checked=not member.locked)
+    def _fulfilled(self, order: Order, step: Step) -> Layer:
+        """The layer, written by whoever is free first."""
+        free = self._free.get()
+        try:
+            if free is not None:
+                return free.run(fulfil, order, step.advance)
+        except HelperLost:
+            free = None
+        finally:
+            self._free.put(free)
+        return fulfil(self._store, order, step.advance)
 
 
 def _label(artifact: Artifact) -> str:
     return f"{artifact.name} {artifact.version}"
+
+
+def _size(members: Iterable[Artifact]) -> int:
+    return sum(each.size for each in members)
 
 
 def _count(number: int, word: str) -> str:

@@ -48,7 +48,7 @@ def make_own(
     folders = [*(placement.entry(folder) for folder in parents), *changed]
     splicer = Splicer()
     try:
-        observer = site.observer() if site.observer is not None else None
+        observer = site.observer(store) if site.observer is not None else None
         layer = write.write(store, splicer, files, folders, comment, mtime=mtime, observer=observer)
     finally:
         splicer.close()

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from dpbuild.model.base import Base
 from dpbuild.model.facts import Facts
+from dpbuild.ports.store import Store
 from dpbuild.stages.layers.observer import Observer
 
 # Raise this whenever the same inputs give other bytes; it is part of every layer's key.
@@ -37,7 +38,7 @@ class Site:
     # By path: the Debian package of what was added to the base.
     owners: Mapping[str, str] = field(default_factory=dict, compare=False)
     # Makes one for each layer that is written; it decides nothing.
-    observer: Callable[[], Observer] | None = field(default=None, compare=False)
+    observer: Callable[[Store], Observer] | None = field(default=None, compare=False)
 
     @property
     def facts(self) -> Facts:

@@ -62,6 +62,10 @@ class Reader:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
 
+    def __getstate__(self) -> dict[str, object]:
+        """For another process, which opens the wheel itself."""
+        return {}
+
     def __call__(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes. Raises ValueError if the file is closed."""
         self.file.seek(offset)

@@ -158,7 +158,7 @@ def write(
     *,
     mtime: int = MTIME,
     removed: Iterable[str] = (),
-    progress: Callable[[int], None] = lambda size: None,
+    progress: Callable[[int], object] = lambda size: None,
     observer: Observer | None = None,
 ) -> Layer:
     """Write a layer. Entries are sorted by path, so every folder comes before what it holds.

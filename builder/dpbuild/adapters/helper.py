@@ -1,0 +1,149 @@
+"""Helpers: processes of the same Python that are told by pickles what to do, and end with the process that asks.
+
+The two speak over the child's standard input and output: each message is a pickle behind its length. Nobody else can
+write to these pipes.
+"""
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeVar, cast
+
+from dpbuild.adapters.store import DiskStore
+from dpbuild.ports.helper import HelperLost, Progress
+from dpbuild.ports.store import Store
+
+T = TypeVar("T")
+
+# Bytes between two reports of progress.
+_STEP: Final = 1 << 20
+# prctl(2): the signal that a process gets when its parent dies.
+_PR_SET_PDEATHSIG: Final = 1
+_SECONDS: Final = 5.0
+
+
+class ProcessHelper:
+    """Implements ``ports.helper.Helper`` for the store in a folder. Raises OSError where no process can be started."""
+
+    def __init__(self, store: Path) -> None:
+        # The code that runs here, whatever else is installed; and nothing that lies in the working directory.
+        place = str(Path(__file__).resolve().parents[2])
+        code = f"import sys; sys.path.insert(0, {place!r}); from dpbuild.adapters.helper import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._asked = cast("BinaryIO", self._process.stdin)
+        self._answers = cast("BinaryIO", self._process.stdout)
+
+    def run(self, work: Callable[[Store, Any, Progress], T], argument: Any, progress: Progress) -> T:
+        """Ask, and wait for the answer."""
+        try:
+            _send(self._asked, (work, argument))
+            while True:
+                kind, value = _receive(self._answers)
+                if kind == "progress":
+                    progress(value)
+                elif kind == "failed":
+                    raise value
+                else:
+                    result: T = value
+                    return result
+        except (EOFError, OSError, ValueError) as problem:
+            raise HelperLost(str(problem)) from None
+
+    def stop(self) -> None:
+        """End it now."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        self.close()
+
+    def close(self) -> None:
+        """Let it end."""
+        for pipe in (self._asked, self._answers):
+            with contextlib.suppress(OSError, ValueError):
+                pipe.close()
+        try:
+            self._process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _send(file: BinaryIO, message: object) -> None:
+    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    file.write(struct.pack(">Q", len(data)))
+    file.write(data)
+    file.flush()
+
+
+def _receive(file: BinaryIO) -> Any:
+    """The next message. Raises EOFError when the other side has ended."""
+    head = file.read(8)
+    if len(head) < 8:
+        raise EOFError("the other process has ended")
+    (size,) = struct.unpack(">Q", head)
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError("the other process has ended")
+    # Written by our own code at the other end of a pipe that nobody else has.
+    return pickle.loads(data)  # noqa: S301
+
+
+def main() -> None:
+    """The other process."""
+    # Ctrl-C reaches it as well as its parent, which decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    asked = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    # Whatever prints must not get in between.
+    os.dup2(2, 1)
+    store = DiskStore(Path(sys.argv[1]))
+    try:
+        while True:
+            try:
+                work, argument = _receive(asked)
+            except EOFError:
+                return
+            _send(answers, _answer(work, store, argument, answers))
+    except BrokenPipeError:
+        return
+    finally:
+        store.close()
+
+
+def _answer(work: Callable[[Store, Any, Progress], Any], store: DiskStore, argument: Any, answers: BinaryIO) -> Any:
+    waiting = 0
+
+    def progress(amount: int) -> None:
+        nonlocal waiting
+        waiting += amount
+        if waiting >= _STEP:
+            _send(answers, ("progress", waiting))
+            waiting = 0
+
+    try:
+        result = work(store, argument, progress)
+    except Exception as problem:  # noqa: BLE001 - whatever it is, it is raised where it was asked
+        return "failed", _portable(problem)
+    if waiting:
+        _send(answers, ("progress", waiting))
+    return "done", result
+
+
+def _portable(problem: Exception) -> Exception:
+    """The same, if it can be pickled."""
+    try:
+        pickle.loads(pickle.dumps(problem))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - what cannot be sent is told
+        return RuntimeError(f"{type(problem).__name__}: {problem}")
+    return problem

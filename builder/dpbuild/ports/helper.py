@@ -1,0 +1,29 @@
+"""Another process of dpbuild's own: Python runs one thread at a time, whatever the number of processors."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from dpbuild.ports.store import Store
+
+T = TypeVar("T")
+Progress = Callable[[int], object]
+
+
+class HelperLost(Exception):
+    """The process ended before it had answered: whoever asked does the work itself."""
+
+
+class Helper(Protocol):
+    """It has the same store, and is asked by one thread at a time."""
+
+    def run(self, work: Callable[[Store, Any, Progress], T], argument: Any, progress: Progress) -> T:
+        """``work(store, argument, progress)``, done there; ``work`` is a function of a module, the rest can be pickled.
+
+        Raises what ``work`` raises, and HelperLost.
+        """
+
+    def stop(self) -> None:
+        """End it now; what it was asked is lost. Doing so twice is fine."""
+
+    def close(self) -> None:
+        """Let it end, when nothing is asked any more."""

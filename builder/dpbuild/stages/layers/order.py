@@ -1,0 +1,47 @@
+"""One layer that is to be written, as a value: another process can do it as well as this one."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from dpbuild.archive.deflate import Splicer
+from dpbuild.archive.entry import Entry
+from dpbuild.model.layer import Layer
+from dpbuild.oci.digest import Digest
+from dpbuild.ports.store import Store
+from dpbuild.stages.layers import write
+from dpbuild.stages.layers.observer import Observer
+from dpbuild.stages.layers.wheels import Planned, Reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """``files`` by their path; ``readers`` are those of the wheels that these are read from; ``removed`` are paths of
+    the base that the layer takes away. ``observer`` makes one for a store.
+    """
+
+    files: dict[str, Planned]
+    folders: list[Entry]
+    comment: str
+    removed: frozenset[str]
+    readers: tuple[tuple[Digest, Reader], ...]
+    observer: Callable[[Store], Observer] | None
+
+
+def fulfil(store: Store, order: Order, progress: Callable[[int], object]) -> Layer:
+    """Write it. Raises UnsafeWheel, LayerError, StoreError; nothing is left then."""
+    splicer = Splicer()
+    with ExitStack() as stack:
+        stack.callback(splicer.close)
+        for digest, reader in order.readers:
+            reader.file = stack.enter_context(store.open(digest))
+        return write.write(
+            store,
+            splicer,
+            order.files,
+            order.folders,
+            order.comment,
+            removed=order.removed,
+            progress=progress,
+            observer=order.observer(store) if order.observer is not None else None,
+        )

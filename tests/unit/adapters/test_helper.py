@@ -1,0 +1,170 @@
+"""Helpers: real processes that are asked, fail, are lost, and never stay behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dpbuild.adapters.helper import ProcessHelper
+from dpbuild.adapters.store import DiskStore
+from dpbuild.errors import StoreError
+from dpbuild.ports.helper import HelperLost
+from dpbuild.ports.store import DamagedEntry, Store
+
+Progress = Callable[[int], object]
+
+
+def adds(store: Store, argument: tuple[int, int], progress: Progress) -> int:
+    progress(700_000)
+    progress(700_000)
+    progress(1)
+    print("this must not get in between")
+    return sum(argument)
+
+
+def keeps(store: Store, argument: bytes, progress: Progress) -> str:
+    with store.writer() as writer:
+        writer.write(argument)
+        return str(writer.commit()[0])
+
+
+def refuses(store: Store, argument: str, progress: Progress) -> None:
+    raise StoreError(argument, where="there", hint="do this")
+
+
+def damaged(store: Store, argument: str, progress: Progress) -> None:
+    raise DamagedEntry(argument)
+
+
+class Odd(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__()
+        self.one = lambda: one + two
+
+
+def odd(store: Store, argument: None, progress: Progress) -> None:
+    raise Odd(1, 2)
+
+
+def dies(store: Store, argument: None, progress: Progress) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def writes(store: Store, argument: str, progress: Progress) -> None:
+    with store.writer() as writer:
+        writer.write(b"half")
+        Path(argument).write_text(str(os.getpid()))
+        time.sleep(60)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DiskStore]:
+    found = DiskStore(tmp_path / "store")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def helper(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessHelper]:
+    # The functions here are found by the other process, too.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    for each in (adds, keeps, refuses, damaged, odd, dies, writes, Odd):
+        monkeypatch.setattr(each, "__module__", "test_helper")
+    monkeypatch.setitem(sys.modules, "test_helper", sys.modules[__name__])
+    found = ProcessHelper(store.path)
+    yield found
+    found.stop()
+
+
+def wait_for(path: Path) -> int:
+    for _ in range(1000):
+        if path.is_file() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.01)
+    raise AssertionError("nothing came")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state != "Z"
+
+
+def test_it_answers_and_tells_its_progress(helper: ProcessHelper) -> None:
+    told: list[int] = []
+    assert helper.run(adds, (1, 2), told.append) == 3
+    assert helper.run(adds, (3, 4), told.append) == 7
+    assert sum(told) == 2 * 1_400_001
+    assert len(told) == 4
+
+
+def test_it_has_the_same_store(helper: ProcessHelper, store: DiskStore) -> None:
+    digest = helper.run(keeps, b"content", lambda size: None)
+    assert [row.name for row in (store.path / "blobs/sha256").iterdir()] == [digest.partition(":")[2]]
+
+
+def test_errors_come_back_as_they_are(helper: ProcessHelper) -> None:
+    with pytest.raises(StoreError) as caught:
+        helper.run(refuses, "no", lambda size: None)
+    assert (caught.value.what, caught.value.where, caught.value.hint) == ("no", "there", "do this")
+    with pytest.raises(DamagedEntry, match="sha256:1"):
+        helper.run(damaged, "sha256:1", lambda size: None)
+    with pytest.raises(RuntimeError, match="Odd"):
+        helper.run(odd, None, lambda size: None)
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+
+
+def test_one_that_is_killed_is_lost(helper: ProcessHelper) -> None:
+    with pytest.raises(HelperLost):
+        helper.run(dies, None, lambda size: None)
+    with pytest.raises(HelperLost):
+        helper.run(adds, (1, 2), lambda size: None)
+
+
+def test_stopping_it_leaves_nothing_half_written(helper: ProcessHelper, store: DiskStore, tmp_path: Path) -> None:
+    import threading
+
+    lost: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            helper.run(writes, str(tmp_path / "pid"), lambda size: None)
+        except HelperLost as problem:
+            lost.append(problem)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    pid = wait_for(tmp_path / "pid")
+    helper.stop()
+    thread.join(10)
+    assert len(lost) == 1
+    assert not alive(pid)
+    assert list((store.path / "tmp").iterdir()) == []
+
+
+def test_it_ends_with_the_process_that_asks(store: DiskStore, tmp_path: Path) -> None:
+    """Also where that is killed without a word."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_helper\n"
+        "from pathlib import Path\nfrom dpbuild.adapters.helper import ProcessHelper\n"
+        f"ProcessHelper(Path({str(store.path)!r})).run(test_helper.writes, {str(tmp_path / 'pid')!r}, print)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    parent = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    pid = wait_for(tmp_path / "pid")
+    parent.kill()
+    parent.wait()
+    for _ in range(500):
+        if not alive(pid):
+            break
+        time.sleep(0.01)
+    assert not alive(pid)
+    assert list((store.path / "tmp").iterdir()) == []
