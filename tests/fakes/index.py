@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ class Index:
         self.authorizations: list[str] = []
         self.login: tuple[str, str] | None = None
         self.json = True
+        # Seconds before a file is sent.
+        self.delay = 0.0
         self.url = ""
 
     def add(self, file: tuple[str, bytes]) -> str:
@@ -104,6 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif name.endswith(".metadata"):
                 self._send(200, _metadata(whole), "text/plain")
             else:
+                time.sleep(index.delay)
                 self._send(200, index.corrupt.get(name, whole), "application/octet-stream")
         else:
             self._send(404, b"", "text/plain")

@@ -59,6 +59,11 @@ class HttpFetcher:
             raise ArtifactError(
                 f"{file.name} is not in the store, and dpbuild is offline", hint="build once without --offline"
             )
+        with self._store.alone("fetch", file.sha256):
+            # Another run may have brought it meanwhile.
+            return 0 if self._store.has(Digest(file.sha256)) else self._tried(file)
+
+    def _tried(self, file: LockedFile) -> int:
         from dpbuild.adapters.registry.transport import ConnectionFailed
 
         problem: RegistryError | None = None

@@ -35,6 +35,7 @@ class DiskStore:
         self._note = note
         self._verified: set[Digest] = set()
         self._used: set[Path] = set()
+        self._told = False
         self._lock = threading.Lock()
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -163,6 +164,19 @@ class DiskStore:
                 raise
         except OSError as problem:
             self.fail(problem, path)
+
+    @contextlib.contextmanager
+    def alone(self, kind: str, key: str) -> Iterator[None]:
+        """One run at a time, by a lock on a file that is there only meanwhile."""
+        name = hashlib.sha256(f"{kind} {key}".encode()).hexdigest()[:32]
+        with store_lock.alone(self.path / "tmp" / f"lock-{name}", self._waiting):
+            yield
+
+    def _waiting(self) -> None:
+        with self._lock:
+            told, self._told = self._told, True
+        if not told:
+            self._note("waiting for another dpbuild that fetches or makes the same")
 
     # trees
 

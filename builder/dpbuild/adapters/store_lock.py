@@ -3,17 +3,21 @@
 The lock is flock(2) on a file in the store. It ends with the process that holds it, however that ends.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from dpbuild.adapters import interruption
 from dpbuild.errors import StoreError
 
 NAME: Final = "lock"
+# Seconds between two looks at whether another run has ended what it does.
+_LOOK: Final = 0.03
 # File systems without flock, such as some network mounts.
 _UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
@@ -60,6 +64,47 @@ def _alone(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a name for the block, whose file goes with it; ``waiting`` is called while another has it.
+
+    Where nothing can be locked (no locks, a store that can only be read) nobody waits. Raises StoreError.
+    """
+    descriptor = _taken(path, waiting)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            # In this order: who waits for it sees that the name is gone, and takes a new one.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+
+
+def _taken(path: Path, waiting: Callable[[], None]) -> int | None:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass  # its holder has just ended
+        except BlockingIOError:
+            waiting()
+            if interruption.interrupted():
+                os.close(descriptor)
+                raise StoreError("the run was interrupted while it waited for another one") from None
+            interruption.sleep(_LOOK)
+        except OSError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
 
 
 def own(folder: Path, note: Callable[[str], None], *, wait: bool) -> StoreLock:

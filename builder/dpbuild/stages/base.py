@@ -127,6 +127,15 @@ def _parallel(work: Callable[[T], R], items: list[T]) -> list[R]:
 
 
 def _fetch(source: ImageSource, layer: Descriptor, store: Store, step: Step) -> None:
+    with store.alone("fetch", layer.digest.hex):
+        # Another run may have brought it meanwhile.
+        if store.has(layer.digest):
+            step.advance(layer.size)
+        else:
+            _bring(source, layer, store, step)
+
+
+def _bring(source: ImageSource, layer: Descriptor, store: Store, step: Step) -> None:
     size = 0
     with store.writer() as writer:
         for chunk in source.blob(layer):

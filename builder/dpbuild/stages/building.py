@@ -128,15 +128,27 @@ class Work:
     def wheel(self, lock: Lock) -> Artifact:
         """The wheel, built unless the store has it."""
         key = self.key("wheel", lock)
-        kept = self.store.get("app", key)
-        if kept is not None:
-            name, version, filename, digest, size = json.loads(kept)
-            if self.store.has(Digest(digest)):
-                return Artifact(
-                    name=name, version=version, filename=filename, digest=Digest(digest), size=size, locked=False
-                )
-        with self.reporter.step(f"building {self.title}") as step:
-            made = self.backend.build(self.project, self.source, self.fetch(lock))
-            step.done(made.filename)
-        self.store.put("app", key, canonical([made.name, made.version, made.filename, made.digest.hex, made.size]))
+        found = self._kept(key)
+        if found is not None:
+            return found
+        wheels = self.fetch(lock)
+        with self.store.alone("app", key):
+            # Another run may have built it meanwhile.
+            found = self._kept(key)
+            if found is not None:
+                return found
+            with self.reporter.step(f"building {self.title}") as step:
+                made = self.backend.build(self.project, self.source, wheels)
+                step.done(made.filename)
+            row = [made.name, made.version, made.filename, made.digest.hex, made.size]
+            self.store.put("app", key, canonical(row))
         return made
+
+    def _kept(self, key: str) -> Artifact | None:
+        kept = self.store.get("app", key)
+        if kept is None:
+            return None
+        name, version, filename, digest, size = json.loads(kept)
+        if not self.store.has(Digest(digest)):
+            return None
+        return Artifact(name=name, version=version, filename=filename, digest=Digest(digest), size=size, locked=False)

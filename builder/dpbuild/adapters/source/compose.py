@@ -188,11 +188,12 @@ class ComposeSource:
         title = f"Composing {self._words} for {platform}"
         with self._reporter.step(title) if self._reporter else contextlib.nullcontext() as step:
             chosen, date = self._choose(suite, platform)
-            try:
-                layers = self._made(suite, platform, chosen, step)
-            except LostLayer:
-                # The store has thrown the damaged one away, so it is now made again.
-                layers = self._made(suite, platform, chosen, step)
+            with self._store.alone("compose", f"{self._reference} {platform}"):
+                try:
+                    layers = self._made(suite, platform, chosen, step)
+                except LostLayer:
+                    # The store has thrown the damaged one away, so it is now made again.
+                    layers = self._made(suite, platform, chosen, step)
             found = {row.name: row.version for row in chosen.values()}
             diff_ids = tuple(row.diff_id for row in layers)
             config = image.config(suite, self._reference.variant, platform, found, diff_ids)

@@ -66,12 +66,16 @@ def standard_library(site: Site, store: Store, contents: Contents, reporter: Rep
     layer = find(store, key, comment)
     if layer is not None:
         return (layer,)
-    with reporter.step("compiling the standard library"):
-        contents.prefetch(paths)
-        sources = [(f"/{path}", data) for path in paths if (data := contents.get(path, _LARGEST)) is not None]
-        compiled = site.compiler.compile(sources, checked=True)
-    planned = [planned_data(path, data, "the standard library's bytecode") for path, data in compiled]
-    return (make_own(site, store, planned, comment, key=key),) if planned else ()
+    with store.alone("layer", key):
+        layer = find(store, key, comment)
+        if layer is not None:
+            return (layer,)
+        with reporter.step("compiling the standard library"):
+            contents.prefetch(paths)
+            sources = [(f"/{path}", data) for path in paths if (data := contents.get(path, _LARGEST)) is not None]
+            compiled = site.compiler.compile(sources, checked=True)
+        planned = [planned_data(path, data, "the standard library's bytecode") for path, data in compiled]
+        return (make_own(site, store, planned, comment, key=key),) if planned else ()
 
 
 def standard_modules(base: Base) -> list[str]:

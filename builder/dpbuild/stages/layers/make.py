@@ -165,7 +165,7 @@ class _Maker:
                 # The largest first: the last one to finish should be a small one.
                 missing.sort(key=_size, reverse=True)
                 with reporter.step(f"making {_count(len(missing), 'layer')}") as step, self._helpers(missing):
-                    made = pool.map(lambda members: self._write(members, keys[members], step), missing)
+                    made = pool.map(lambda members: self._made(members, keys[members], step), missing)
                     found.update(zip(missing, made, strict=True))
                     step.done(f"{sum(len(members) for members in missing)} wheels")
         scripts = frozenset(row.path.rpartition("/")[2] for rows in listings.values() for row in rows if row.script)
@@ -264,6 +264,11 @@ class _Maker:
         return hashlib.sha256(canonical(value)).hexdigest()
 
     # making
+
+    def _made(self, members: tuple[Artifact, ...], key: str, step: Step) -> Layer:
+        """The layer; another run may make it at this very moment."""
+        with self._store.alone("layer", key):
+            return find(self._store, key, _comment(members)) or self._write(members, key, step)
 
     def _write(self, members: tuple[Artifact, ...], key: str, step: Step) -> Layer:
         splicer = self._splicer()
