@@ -50,9 +50,9 @@ class Store(Protocol):
     def alone(self, kind: str, key: str) -> AbstractContextManager[None]:
         """One run at a time is in the block for a kind and key: the others wait, and find what it has made.
 
-        Inside a block nothing else may be waited for but a download (kind ``fetch``), so that nobody waits in a circle.
-        It ends with the process at the latest. Where there are no locks, nobody waits. Raises StoreError when the run is
-        interrupted.
+        Inside a block nothing may be waited for but a download (kind ``fetch``), so that nobody waits in a circle. It
+        ends with the process at the latest. Where there are no locks, nobody waits. Raises StoreError when the run
+        is interrupted.
         """
 
     def folder(self, kind: str, key: str) -> str | None:
