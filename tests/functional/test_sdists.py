@@ -358,3 +358,36 @@ def test_a_zip_that_leaves_its_folder(forge: Bench) -> None:
     forge.configure(dependencies=("old",))
     forge.fails(50, r"old-1\.0\.zip cannot be read: the name .* leaves its folder", lock=False)
     assert not list(forge.tmp.rglob("evil.py"))
+
+
+AUDITED = {
+    "plain": ((), "manylinux_2_17_x86_64"),
+    "zlib": (("-Wl,--no-as-needed", "-lz"), "linux_x86_64"),
+    "threads": (("-lm", "-lpthread", "-ldl"), "manylinux_2_17_x86_64"),
+    "plusplus": (("-Wl,--no-as-needed", "-lstdc++"), "manylinux_2_41_x86_64"),
+}
+
+
+@pytest.mark.parametrize("kind", AUDITED)
+def test_tags_claim_no_more_than_auditwheel_finds(kind: str, forge: Bench, sdist: Callable[..., None]) -> None:
+    """A tag may be stricter than auditwheel's verdict, which knows what of zlib and libstdc++ every system has."""
+    libraries, tag = AUDITED[kind]
+    sdist("audited", libraries=libraries)
+    done = forge.build()
+    assert done.status == 0, done.err
+    ((name, data),) = wheels(forge)
+    assert name == f"audited-1.0-cp313-cp313-{tag}.whl"
+    (forge.tmp / name).write_bytes(data)
+    shown = subprocess.run(
+        [Path(sys.executable).parent / "auditwheel", "show", forge.tmp / name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    found = re.search(r"following platform tag:\s+\"(?:many)?linux_(?:2_(\d+)_)?x86_64\"", shown.stdout)
+    assert found is not None, shown.stdout
+    ours = re.search(r"manylinux_2_(\d+)_", tag)
+    if ours is not None:
+        assert found[1] is not None, shown.stdout
+        assert int(found[1]) <= int(ours[1]), shown.stdout
