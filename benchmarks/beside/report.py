@@ -30,7 +30,7 @@ proved and has an SBOM and a provenance attached, which the Dockerfile's has not
 ## Memory, bytes sent, bytes kept
 
 Of the first round. Memory is the largest sum of resident memory: dpbuild with what it starts; the engine with its
-daemons and what runs in the build, looked at five times a second. Sent: bytes that the registry wrote meanwhile, which
+daemons and what runs in the build, looked at ten times a second. Sent: bytes that the registry wrote meanwhile, which
 are uploads and short answers. Kept: what the store, or the engine's folder, takes more on the disk (in the rows of
 pulls: what the image takes in the engine).
 
