@@ -1,6 +1,6 @@
 """The contents of files in layers that are in the store, without unpacking the image."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import BinaryIO, Protocol, TypeVar
 
 from dpbuild.archive.budget import Budget
@@ -12,6 +12,7 @@ from dpbuild.errors import BaseImageError
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import Store
+from dpbuild.stages import places
 
 T = TypeVar("T")
 
@@ -50,22 +51,24 @@ class LayerContents:
         self._layers = layers
         self._store = store
         self._known: dict[tuple[int, int], bytes] = {}
+        self._where: dict[int, Mapping[int, int]] = {}
 
     def prefetch(self, paths: Iterable[str]) -> None:
         """As ``Contents``."""
-        wanted: dict[int, set[int]] = {}
+        wanted: dict[int, dict[int, int]] = {}
         total = sum(len(data) for data in self._known.values())
         for path in paths:
             entry = self._tree.follow(path)
             if entry is None or not self._tree.is_file(path):
                 continue
             layer, ordinal = self._tree.origin(path)
-            if (layer, ordinal) in self._known or total + entry.size > _KEPT:
+            # Where it is known where a file lies, it can be had at any time.
+            if (layer, ordinal) in self._known or total + entry.size > _KEPT or ordinal in self._places(layer):
                 continue
             total += entry.size
-            wanted.setdefault(layer, set()).add(ordinal)
-        for layer, ordinals in sorted(wanted.items()):
-            self._read(layer, ordinals)
+            wanted.setdefault(layer, {})[ordinal] = entry.size
+        for layer, sizes in sorted(wanted.items()):
+            self._read(layer, sizes)
 
     def get(self, path: str, limit: int = LARGEST) -> bytes | None:
         """As ``Contents``."""
@@ -73,15 +76,37 @@ class LayerContents:
             return None
         origin = self._tree.origin(path)
         entry = self._tree.follow(path)
-        if entry is not None and entry.size > limit:
-            raise BaseImageError(f"{path} has {entry.size} bytes; at most {limit} were expected")
-        if origin not in self._known:
-            self._read(origin[0], {origin[1]})
+        size = entry.size if entry is not None else 0
+        if size > limit:
+            raise BaseImageError(f"{path} has {size} bytes; at most {limit} were expected")
+        if origin in self._known:
+            return self._known[origin]
+        offset = self._places(origin[0]).get(origin[1])
+        if offset is not None:
+            with opened(self._store, self._layers[origin[0]]) as stream:
+                data = places.read(stream, offset, size)
+            if data is not None:
+                return data
+        self._read(origin[0], {origin[1]: size})
         return self._known[origin]
 
-    def _read(self, layer: int, ordinals: set[int]) -> None:
+    def _places(self, layer: int) -> Mapping[int, int]:
+        found = self._where.get(layer)
+        if found is None:
+            found = self._where[layer] = places.recall(self._store, self._layers[layer])
+        return found
+
+    def _read(self, layer: int, sizes: Mapping[int, int]) -> None:
+        """Those of the entries with these numbers, whose sizes are in bytes."""
         descriptor = self._layers[layer]
-        left = set(ordinals)
+        left = set()
+        for ordinal, size in sizes.items():
+            if size:
+                left.add(ordinal)
+            else:
+                self._known[layer, ordinal] = b""
+        if not left:
+            return
         if self._fetch is not None and not self._store.has(descriptor.digest):
             self._fetch(descriptor)
         with opened(self._store, descriptor) as stream:

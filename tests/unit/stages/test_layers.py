@@ -13,25 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories.facts import make_facts
+from factories.base import make_base
 from factories.wheel import make_wheel
 
 from dpbuild.adapters.helper import ProcessHelper
 from dpbuild.adapters.reporter import StreamReporter
 from dpbuild.adapters.store import DiskStore
 from dpbuild.archive.entry import Entry, Kind
-from dpbuild.archive.overlay import FileTree
 from dpbuild.errors import PathConflict, UnsafeWheel
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.layer import Layer
-from dpbuild.oci import mediatype
-from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
-from dpbuild.oci.manifest import Manifest
 from dpbuild.oci.platform import Platform
-from dpbuild.oci.reference import parse
 from dpbuild.pypa.wheel import name_and_version
 from dpbuild.stages.layers import make as module
 from dpbuild.stages.layers.group import BIG, GROUPS, group
@@ -60,17 +55,7 @@ BASE = [
 
 
 def base(entries: Iterable[Entry] = BASE) -> Base:
-    descriptor = Descriptor(media_type=mediatype.OCI_MANIFEST, digest=Digest("0" * 64), size=1)
-    return Base(
-        reference=parse("registry.example/base:1"),
-        root=descriptor,
-        descriptor=descriptor,
-        platform=PLATFORM,
-        manifest=Manifest(media_type=mediatype.OCI_MANIFEST, config=descriptor, layers=()),
-        config=ImageConfig(platform=PLATFORM, env=("PATH=/usr/local/bin:/usr/bin",)),
-        facts=make_facts(),
-        tree=FileTree.of([entries]),
-    )
+    return make_base(entries)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import BlobWriter, Store
+from dpbuild.stages import places
 from dpbuild.stages.layers.observer import Observer
 from dpbuild.stages.layers.wheels import Planned
 
@@ -30,12 +31,25 @@ class _Output:
         self._blob = blob
         self._diff = hashlib.sha256()
         self.splicer = splicer
-        self.member = Member(blob.write, self.plain)
+        # Compressed bytes so far, and where those of the file that is being written begin, if they are joined ones.
+        self.written = 0
+        self.place: int | None = None
+        self.member = Member(self._write, self.plain)
         # Sees the content of the file that is being written.
         self.tap: Callable[[bytes | memoryview], object] | None = None
 
-    def raw(self, data: bytes) -> None:
+    def begin(self) -> None:
+        """A file comes next."""
+        self.place = None
+
+    def _write(self, data: bytes) -> None:
         self._blob.write(data)
+        self.written += len(data)
+
+    def raw(self, data: bytes) -> None:
+        if self.place is None:
+            self.place = self.written
+        self._write(data)
 
     def plain(self, data: bytes | memoryview) -> None:
         self._diff.update(data)
@@ -179,9 +193,10 @@ def write(
             continue
         size = planned.content.size
         entries[path] = (Entry(path=path, kind=Kind.FILE, mode=planned.mode, mtime=mtime, size=size), planned)
+    found: dict[int, int] = {}
     with store.writer() as blob:
         output = _Output(blob, splicer)
-        for path in sorted(entries):
+        for number, path in enumerate(sorted(entries)):
             entry, content = entries[path]
             output.member.add(tar.header(entry))
             if content is None:
@@ -189,12 +204,15 @@ def write(
                     observer.entry(entry)
             else:
                 before = output.member.size
+                output.begin()
                 output.tap = observer.begin(entry, content.identity) if observer is not None else None
                 try:
                     content.content.feed(output)
                 except (OSError, ValueError) as problem:
                     raise LayerError(f"cannot read {content.owner}: {problem}", where=f"/{path}") from None
                 output.tap = None
+                if output.place is not None:
+                    found[number] = output.place
                 if observer is not None:
                     observer.end()
                 if output.member.size - before != entry.size:
@@ -205,6 +223,7 @@ def write(
         output.member.finish()
         digest, size = blob.commit()
     descriptor = Descriptor(media_type=mediatype.OCI_LAYER_GZIP, digest=digest, size=size)
+    places.keep(store, descriptor, found)
     if observer is not None:
         observer.keep(descriptor)
     return Layer(
