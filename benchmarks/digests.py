@@ -78,7 +78,7 @@ def interpreters(folder: Path) -> dict[str, str]:
             continue
         place = folder / f"python-{name}"
         try:
-            subprocess.run([path, "-m", "venv", place], check=True, capture_output=True)
+            subprocess.run([path, "-m", "venv", "--without-pip", place], check=True, capture_output=True)
             uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", place / "bin/python", ROOT]
             subprocess.run(uv, check=True, capture_output=True)
         except subprocess.CalledProcessError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.model.image import Images, Written
 from dpbuild.oci.codec import encode_descriptor
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Where the image goes if nothing else is said, in the project; never a part of the app.
 DEFAULT_OUTPUT = ".dpbuild/image"
+# The kinds of output that have a place for evidence.
+_CARRIERS: Final = ("oci", "registry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,4 +96,12 @@ def summary(
         verb = "sent" if row.kind == "registry" else "written"
         moved = f", {row.sent / 1e6:.1f} MB {verb}, {row.present / 1e6:.1f} MB were there"
         reporter.result(f"{row.kind}: {row.descriptor.digest}{names}{moved}")
+    if images.referrers and not any(row.kind in _CARRIERS for row in written):
+        # An engine is for trying out, and a note each time is in the way; but whoever signs wants to be believed.
+        signed = any(row.tag for row in images.referrers)
+        if signed or any(row.kind == "oci-archive" for row in written):
+            what = "SBOM, provenance and signatures are" if signed else "SBOM and provenance are"
+            reporter.note(
+                f"{what} in none of these outputs: archives and engines have no place for them; add -o FOLDER or --push"
+            )
     reporter.result(f"done in {seconds:.1f} s")

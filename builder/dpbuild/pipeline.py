@@ -125,7 +125,7 @@ def _build(
         for row in platforms
     ]
     build_lock = builds.write(project)
-    images = combine([row.image for row, _ in made])
+    images = combine([row.image for row, _ in made], {bases.get(row).root.digest for row in platforms})
     notes = tuple(note for row, _ in made for note in _prove(row.image, config, bases, world))
     evidence: tuple[Evidence, ...] = ()
     if config.evidence or options.sbom:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # Part of the key of what is kept: whoever changes what is kept, or what images depend on, changes this.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _KIND: Final = "images"
 
 

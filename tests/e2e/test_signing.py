@@ -242,7 +242,11 @@ def test_layouts_and_keys_that_do_not_open(
     assert damaged.status == 20
     assert "is damaged" in damaged.err
     archive = tmp_path / "image.tar"
-    dpbuild("build", project, "-o", archive, "--sign-key", keys.plain)
+    said = dpbuild("build", project, "-o", archive, "--sign-key", keys.plain).err
+    assert "note: SBOM, provenance and signatures are in none of these outputs" in said
+    said = dpbuild("build", project, "-o", archive).err
+    assert "note: SBOM and provenance are in none of these outputs" in said
+    assert "in none of" not in dpbuild("build", project, "-o", archive, "-o", layout).err
     nothing = dpbuild("verify", f"oci-archive:{archive}", "--key", keys.public, check=False)
     assert nothing.status == 70
     assert "the image is not signed" in nothing.err

@@ -18,7 +18,7 @@ import pytest
 from bench import Bench, files
 from factories.image import Content, File, Files, Hard, Layout, Link, make_image, make_tar, tagged
 from factories.python_image import PATH, debian
-from machinery import Ran
+from machinery import Ran, serving
 
 from dpbuild.oci import mediatype
 
@@ -149,6 +149,25 @@ def test_a_blob_that_is_not_its_digests(
     blob.write_bytes(damage(blob.read_bytes()))
 
     fails(f"oci:{made.path}", message)
+
+
+def test_a_byte_of_a_base_layer_in_a_registry(need: Callable[..., None], dpbuild: Callable, tmp_path: Path) -> None:
+    """A registry that hands out other bytes than it was given; with the right ones it goes on."""
+    need("registry", "skopeo")
+    made = make_image(tmp_path / "image", *debian(), config=CONFIG)
+    (tmp_path / "registry").mkdir()
+    with serving(tmp_path / "registry") as address:
+        words = ("--dest-tls-verify=false", f"oci:{made.path}", f"docker://{address}/base:1")
+        subprocess.run(["skopeo", "copy", "-q", *words], check=True)
+        (kept,) = (tmp_path / "registry").rglob(f"{made.blob(made.layers[1]).name}/data")
+        right = kept.read_bytes()
+        kept.write_bytes(right[:-20] + bytes([right[-20] ^ 1]) + right[-19:])
+        env = {"DPBUILD_CACHE_DIR": str(tmp_path / "store")}
+        done = dpbuild("inspect", f"{address}/base:1", env=env, check=False)
+        assert (done.status, done.out) == (90, "")
+        assert made.blob(made.layers[1]).name in done.err
+        kept.write_bytes(right)
+        assert dpbuild("inspect", f"{address}/base:1", env=env).out
 
 
 # What leads out, or nowhere

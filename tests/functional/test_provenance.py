@@ -163,6 +163,9 @@ def test_an_index_and_its_platforms_and_a_wheel_app(
     dpbuild: Callable, example: Callable[[str], Path], tmp_path: Path
 ) -> None:
     project = example("web")
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('\n[project.urls]\nSource = "https://git.example/web"\n')
+        file.write('\n[tool.dpbuild.annotations]\n"org.opencontainers.image.revision" = "abc"\n')
     words = ("--platform", "linux/amd64,linux/arm64", "-o", tmp_path / "both", "--metadata-file", tmp_path / "m.json")
     line = dpbuild("build", project, *words).out.strip()
     found = attached(tmp_path / "both")
@@ -170,6 +173,16 @@ def test_an_index_and_its_platforms_and_a_wheel_app(
     index = json.loads(blob(tmp_path / "both", digest))
     platforms = [row["digest"] for row in index["manifests"]]
     assert set(found) == {digest, *platforms}
+    told = {
+        "org.opencontainers.image.created": "1970-01-01T00:00:00Z",
+        "org.opencontainers.image.revision": "abc",
+        "org.opencontainers.image.source": "https://git.example/web",
+    }
+    # A composed base has no index of its own, so there is no digest of it.
+    assert index["annotations"] == told
+    for row in platforms:
+        rows = json.loads(blob(tmp_path / "both", row))["annotations"]
+        assert rows == told | {"org.opencontainers.image.base.digest": rows["org.opencontainers.image.base.digest"]}
     for data in found.values():
         validate(data)
     whole = found[digest]

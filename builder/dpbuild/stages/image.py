@@ -1,6 +1,6 @@
 """The image stage: base and layers in, manifest and config out. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -111,12 +111,24 @@ def make_image(
     )
 
 
-def combine(images: Sequence[Image]) -> Images:
-    """One image as it is; several under an index, in the order of their platforms' names."""
+def combine(images: Sequence[Image], bases: Collection[Digest] = ()) -> Images:
+    """One image as it is; several under an index, in the order of their platforms' names.
+
+    The index has the annotations that are the same for all of them (OCI image spec, annotations.md), and as the base's
+    digest what the base's reference named, if ``bases`` is that one digest.
+    """
     if len(images) == 1:
         return Images(descriptor=images[0].descriptor, images=(images[0],))
     ordered = tuple(sorted(images, key=lambda image: str(image.platform)))
-    index = Index(media_type=mediatype.OCI_INDEX, manifests=tuple(image.descriptor for image in ordered))
+    shared = set.intersection(*(set(image.manifest.annotations) for image in ordered))
+    annotations = {key: value for key, value in shared if key != BASE_DIGEST}
+    if len(bases) == 1:
+        annotations[BASE_DIGEST] = str(next(iter(bases)))
+    index = Index(
+        media_type=mediatype.OCI_INDEX,
+        manifests=tuple(image.descriptor for image in ordered),
+        annotations=tuple(sorted(annotations.items())),
+    )
     data = encode_index(index)
     descriptor = Descriptor(media_type=index.media_type, digest=Digest.of(data), size=len(data))
     return Images(descriptor=descriptor, images=ordered, index_bytes=data)
