@@ -38,7 +38,7 @@ def check(reference: Reference, platform: Platform, world: World) -> tuple[OpenI
     """All findings for one platform of an image. Raises BaseImageError and what the source raises."""
     source = world.source(reference, (platform,))
     image = open_image(reference, source, platform, world.store)
-    key = _key(image.manifest.layers, image.manifest.config)
+    key = _key(image.manifest.layers, image.manifest.config, image.manifest.annotations)
     found = _kept(world.store, key)
     if found is None:
         subject = open_subject(
@@ -190,8 +190,8 @@ def open_subject(
     )
 
 
-def _key(layers: tuple[Descriptor, ...], config: Descriptor) -> str:
-    value = [FORMAT, __version__, [str(row.digest) for row in layers], str(config.digest)]
+def _key(layers: tuple[Descriptor, ...], config: Descriptor, annotations: Pairs = ()) -> str:
+    value = [FORMAT, __version__, [str(row.digest) for row in layers], str(config.digest), *map(list, annotations)]
     return "proof-" + hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 

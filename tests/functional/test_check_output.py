@@ -134,3 +134,14 @@ def test_no_family_of_bases_is_wrong(bare: Bench, name: str) -> None:
     assert [row["rule"] for row in rows if row["severity"] == "error"] == left_out.get(name, [])
     warnings = {row["rule"] for row in rows if row["severity"] == "warning"}
     assert warnings <= {"RUN008", *({"STA010"} if name == "relocated" else ())}
+
+
+def test_annotations_are_part_of_what_is_remembered(bare: Bench) -> None:
+    """Two images that differ in nothing else: what one says of its Python is no answer for the other."""
+    found = []
+    for name, said in (("right", "3.13.5"), ("wrong", "3.11.2")):
+        layers = make_image(
+            bare.tmp / name, *base(), config=CONFIG, annotations={"com.google.distroless.python.version": said}
+        )
+        found.append([row["rule"] for row in check(bare, f"oci:{layers.path}")[1]])
+    assert found == [[], ["INT012"]]
