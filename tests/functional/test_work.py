@@ -1,0 +1,152 @@
+"""How much work each kind of build is, in counts that depend on no machine: what is inflated, compressed, read, written, asked.
+
+A number that grows is a regression, also where no clock would show it. They are of wheels and a base that the tests
+make themselves; only what these hold may move them.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pytest
+from bench import Bench
+from factories.image import make_image
+from factories.python_image import debian
+from factories.wheel import make_wheel
+from fakes.registry import FakeRegistry, fake_registry
+
+from dpbuild.adapters.store import DiskStore, DiskWriter
+from dpbuild.archive import decompress, deflate, gzip
+from dpbuild.stages import places
+
+LARGE = 5 << 20
+
+
+@dataclass
+class Work:
+    """Bytes, but for ``opened`` and ``asked``, which are blobs opened in the store and requests to the registry."""
+
+    inflated: int = 0
+    compressed: int = 0
+    verified: int = 0
+    written: int = 0
+    opened: int = 0
+    asked: int = 0
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    """What is done from here on."""
+    found = Work()
+
+    def counted(place: Any, name: str, field: str, size: Callable[..., int]) -> None:
+        inner = getattr(place, name)
+
+        def outer(*arguments: Any, **more: Any) -> Any:
+            result = inner(*arguments, **more)
+            setattr(found, field, getattr(found, field) + size(result, *arguments))
+            return result
+
+        monkeypatch.setattr(place, name, outer)
+
+    counted(deflate.Splicer, "splice", "inflated", lambda size, *_: size)
+    counted(decompress.Decompressed, "_inflate", "inflated", lambda data, *_: len(data))
+    counted(places, "read", "inflated", lambda data, *_: len(data or b""))
+    counted(gzip, "deflate", "compressed", lambda _, data, *__: len(data))
+    counted(DiskWriter, "write", "written", lambda _, __, data: len(data))
+    counted(DiskStore, "open", "opened", lambda *_: 1)
+    counted(hashlib, "file_digest", "verified", lambda _, file, *__: file.tell())
+    return found
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with fake_registry() as fake:
+        yield fake
+
+
+class Builds:
+    """A project with two large and two small wheels, pushed; each build says what it took."""
+
+    def __init__(self, bench: Bench, registry: FakeRegistry, work: Work) -> None:
+        self.bench, self.registry, self.work = bench, registry, work
+        for name in ("one", "two"):
+            bench.index.add(make_wheel(name, "1.0", files={f"{name}/data.bin": self.data(name), f"{name}/a.py": "x\n"}))
+        for name, version in (("small", "1.0"), ("small", "2.0"), ("tiny", "1.0")):
+            bench.index.add(make_wheel(name, version, files={f"{name}.py": f"version = {version!r}\n" * 900}))
+        self.base("")
+        self.configure("1.0")
+
+    @staticmethod
+    def data(name: str) -> bytes:
+        """What no compressor makes smaller."""
+        return b"".join(hashlib.sha256(f"{name} {number}".encode()).digest() for number in range(LARGE // 32))
+
+    def base(self, text: str) -> None:
+        make_image(self.bench.tmp / "base", *debian(), {"opt/text": text})
+
+    def configure(self, version: str) -> None:
+        wanted = ("one", "two", f"small=={version}", "tiny")
+        self.bench.configure(
+            f'base = "oci:{self.bench.tmp / "base"}"', 'platforms = ["linux/amd64"]', dependencies=wanted
+        )
+        self.bench.lock()
+
+    def build(self, repository: str = "team/app") -> Work:
+        self.registry.forget()
+        for name in asdict(self.work):
+            setattr(self.work, name, 0)
+        words = ("--locked", "--push", "-t", f"{self.registry.host}/{repository}:1", "--platform", "linux/amd64")
+        done = self.bench.run("build", self.bench.project, *words)
+        assert done.status == 0, done.err
+        return Work(**asdict(self.work) | {"asked": len(self.registry.requests)})
+
+
+@pytest.fixture
+def builds(bare: Bench, registry: FakeRegistry, work: Work) -> Builds:
+    (bare.project / "main.py").write_text("import one\n")
+    return Builds(bare, registry, work)
+
+
+def at_most(found: Work, **limits: int) -> None:
+    """Every count is at most what was pinned for it; a build that takes much less should be pinned anew."""
+    assert limits.keys() == asdict(found).keys()
+    assert {name: size for name, size in asdict(found).items() if size > limits[name]} == {}, (found, limits)
+
+
+def test_every_kind_of_build(builds: Builds) -> None:
+    cold = builds.build()
+    wheels = sum(len(data) for name, data in builds.bench.index.files.items() if "-2.0" not in name)
+    # Every byte of a wheel is inflated once, and so is the base; nothing large is compressed.
+    assert cold.inflated > 2 * LARGE
+    # Wheels are downloaded, layers made: each is written once, and neither is read again to be sure of it.
+    assert abs(cold.written - 2 * wheels) < 100_000
+    at_most(
+        cold,
+        inflated=2 * LARGE + 100_000,
+        compressed=40_000,
+        verified=4_000,
+        written=2 * wheels + 100_000,
+        opened=28,
+        asked=44,
+    )
+
+    assert builds.build() == Work(asked=1)
+
+    (builds.bench.project / "main.py").write_text("import one, two\n")
+    at_most(builds.build(), inflated=18_000, compressed=4_000, verified=2_500, written=500, opened=5, asked=22)
+
+    # The layer of one small wheel; the large ones are not even opened.
+    builds.configure("2.0")
+    at_most(builds.build(), inflated=50_000, compressed=20_000, verified=4_000, written=5_000, opened=11, asked=25)
+
+    # The same image elsewhere: large layers are mounted, and nothing is made.
+    at_most(builds.build("team/other"), inflated=0, compressed=0, verified=8_000, written=0, opened=7, asked=40)
+    assert sum("mount=" in row for row in builds.registry.requests) >= 2
+    assert sum(len(row.body) for row in builds.registry.seen) < 100_000
+
+    # The layers of wheels stay what they are on a newer base, and the registry has them.
+    builds.base("newer")
+    builds.bench.lock("--upgrade-base")
+    at_most(builds.build(), inflated=30_000, compressed=0, verified=4_000, written=0, opened=6, asked=22)
