@@ -3,13 +3,13 @@
 import functools
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from dpbuild.adapters import workspace
 from dpbuild.adapters.project_files import build_tree, collect, named
+from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.errors import ConfigError
 from dpbuild.model.files import ProjectFile
@@ -89,15 +89,9 @@ class DiskProject:
         """Replace a text file at once; False if the project is read-only. A symbolic link stays one."""
         path = Path(os.path.realpath(self._path / name))
         try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                    file.write(text)
-                Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+            with replacing(path, mode) as file:
+                file.write(text.encode())
         except OSError:
             return False
         self._trace.file(name, hashlib.sha256(text.encode()).hexdigest())

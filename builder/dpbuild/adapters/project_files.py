@@ -29,6 +29,7 @@ _LEFT_BEHIND: Final = (
     ".git", ".hg", ".svn", ".jj", ".dpbuild/", "__pycache__/", "*.py[co]", ".venv/", "*.egg-info/",
     ".mypy_cache/", ".pytest_cache/", ".ruff_cache/", ".hypothesis/", ".tox/", ".nox/", ".coverage", "node_modules/",
     ".DS_Store", ".idea/", ".vscode/", "/pylock.dpbuild.toml", "/pylock.dpbuild-build.toml", "/dpbuild.toml",
+    "/.pylock.dpbuild*.new",
     ".gitignore", ".gitattributes", ".dockerignore", "/Dockerfile", "/Dockerfile.*",
 )  # fmt: skip
 # Secrets as people leave them lying about.

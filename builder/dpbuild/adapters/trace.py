@@ -14,7 +14,7 @@ _ABSENT: Final = "-"
 
 
 # What a killed run may leave of a lock that it was writing.
-_UNFINISHED: Final = re.compile(r"\.pylock\.dpbuild(-build)?\.toml\.\w+")
+_UNFINISHED: Final = re.compile(r"\.pylock\.dpbuild(-build)?\.toml\.\w+(\.new)?")
 
 
 def is_own(folder: str, name: str, own: frozenset[str]) -> bool:

@@ -431,3 +431,12 @@ def test_the_time_of_a_project_in_a_bigger_repository(tmp_path: Path, project: D
     assert when(inner) == 1_700_000_000
     fill(project, "sub/.dpbuild/x")
     assert when(inner) == 1_700_000_000
+
+
+def test_what_a_killed_run_left_of_a_lock_goes(tmp_path: Path) -> None:
+    left = tmp_path / ".pylock.dpbuild.toml.abc12345.new"
+    left.write_text("half")
+    found = DiskProject(tmp_path, {})
+    assert [row.path for row in found.app_files((), ())] == []
+    assert found.write("pylock.dpbuild.toml", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["pylock.dpbuild.toml"]

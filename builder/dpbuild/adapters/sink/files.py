@@ -21,7 +21,7 @@ def probe(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A new file that takes the place of ``path`` when the block ends well. Raises OSError.
 
     It is locked while it is written: of what lies beside it, what nobody has locked was left by killed runs, and goes.
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(0o644)
+            temporary.chmod(mode)
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
