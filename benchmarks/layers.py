@@ -5,7 +5,7 @@
 FOLDER holds wheels (``pip download --only-binary :all: …``). Each way runs RUNS times in turn; medians and ratios are
 printed as a Markdown table. The three ways:
 
-* joined: verify the wheels and write layer blobs into a store, two threads;
+* joined: verify the wheels and write layer blobs into a store, by as many processes as there are processors;
 * limit: inflate every file and hash what has to be hashed (RECORD's hash, diffID, blob), two threads, nothing written;
 * classic: unpack into a folder, tar it, gzip -6, one layer, as a Dockerfile's COPY does.
 """
@@ -13,6 +13,7 @@ printed as a Markdown table. The three ways:
 import hashlib
 import importlib.metadata
 import io
+import os
 import platform
 import statistics
 import sys
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from zlib_ng import zlib_ng
 
+from dpbuild.adapters.helper import ProcessHelper
 from dpbuild.adapters.reporter import StreamReporter
 from dpbuild.adapters.store import DiskStore
 from dpbuild.archive.entry import Entry, Kind
@@ -94,7 +96,15 @@ def joined(wheels: list[Path]) -> tuple[float, int]:
             artifacts.append(Artifact(name=name, version=version, filename=path.name, digest=digest, size=size))
         start = time.perf_counter()
         quiet = StreamReporter(io.StringIO(), time.monotonic, "none")
-        layers = make_layers(artifacts, site(), store, quiet, taken=50).layers
+        layers = make_layers(
+            artifacts,
+            site(),
+            store,
+            quiet,
+            taken=50,
+            cores=os.cpu_count() or 1,
+            helper=lambda: ProcessHelper(store.path),
+        ).layers
         return time.perf_counter() - start, sum(layer.descriptor.size for layer in layers)
 
 

@@ -80,7 +80,9 @@ def run(
     return out
 
 
-def timed(words: list[object], clock: Clock, env: Mapping[str, str], what: str, *, watched: bool) -> tuple[float, int]:
+def timed(
+    words: list[object], clock: Clock, env: Mapping[str, str], what: str, *, watched: bool
+) -> tuple[float, int | None]:
     """Seconds by the wall clock and peak memory in bytes: of the program or one that it ran, ``watched`` of all
     together. Raises Failed, OutOfTime.
     """
@@ -99,7 +101,7 @@ def timed(words: list[object], clock: Clock, env: Mapping[str, str], what: str, 
             assert process.stderr is not None
             with process.stderr:
                 err = process.stderr.read()
-            _, status, usage = os.wait4(process.pid, 0)
+            _, status = os.waitpid(process.pid, 0)
     except BaseException:
         end(process)
         raise
@@ -111,8 +113,9 @@ def timed(words: list[object], clock: Clock, env: Mapping[str, str], what: str, 
         if clock.left() <= 0:
             raise OutOfTime
         raise Failed(f"{what} ended with {process.returncode}: {tail(err)}")
-    # What the kernel says at the end begins with what this process held when it started the other one.
-    return seconds, max(seen) if seen else usage.ru_maxrss * 1024
+    # What the kernel says at the end begins with what this process held when it started the other one, so it is no
+    # help. Nothing for what was over before it was looked at.
+    return seconds, max(seen, default=0) or None
 
 
 def end(process: "subprocess.Popen[str]") -> None:
