@@ -1,10 +1,10 @@
 """The lock: made, renewed or checked. Beside the pipeline, which builds from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dpbuild.errors import BaseImageError, DpbuildError, LockError, LockStale, NotFound, SandboxError
+from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedRuntime
 from dpbuild.oci.platform import Platform
@@ -20,8 +20,6 @@ from dpbuild.stages.bases import Bases
 from dpbuild.stages.builds import Builds, begin
 from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
-
-LOCK = "pylock.dpbuild.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +37,21 @@ class LockOptions:
 def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptions, world: World) -> tuple[str, ...]:
     """Write the lock, or check it; returns what changed, one line for each package. Raises LockStale (42)."""
     config = config_stage.load(project.directory, project.read, flags)
-    text = project.read(LOCK)
+    text = project.read(lockfile.NAME)
     if options.check:
         reason = "there is no lock" if text is None else lock_stage.stale(lockfile.loads(text), config)
         if reason is not None:
-            raise LockStale(reason, where=LOCK, hint="run dpbuild lock")
+            raise LockStale(reason, where=lockfile.NAME, hint="run dpbuild lock")
         return ()
-    previous = _previous(text, world)
+    previous = lockfile.kept(text, world.reporter.note)
     bases = Bases(world, config, None if options.upgrade_base else previous)
     builds = begin(project, config, world, bases.blob, options.builder, locked=False)
-    new = _make_lock(project, config, bases, previous, world, options, builds)
+    new = make_lock(project, config, bases, previous, world, options, builds)
     changes = lock_stage.changes(previous, new)
-    if not project.write(LOCK, lockfile.dumps(new)):
-        raise LockError("the lock cannot be written: the project is read-only", where=f"{project.directory}/{LOCK}")
+    if not project.write(lockfile.NAME, lockfile.dumps(new)):
+        raise LockError(
+            "the lock cannot be written: the project is read-only", where=f"{project.directory}/{lockfile.NAME}"
+        )
     _lock_builds(project, config, bases, new, world, builds)
     return changes
 
@@ -66,7 +66,7 @@ def _lock_builds(project: ProjectFolder, config: Config, bases: Bases, new: Lock
             continue
         base = bases.get(platform)
         goal = target(base.facts, platform)
-        chosen = select(new.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=LOCK)
+        chosen = select(new.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=lockfile.NAME)
         sdists = [row for row in chosen if not row[1].name.endswith(".whl")]
         app = files if first or native else None
         first = False
@@ -78,66 +78,7 @@ def _lock_builds(project: ProjectFolder, config: Config, bases: Bases, new: Lock
     builds.write(project)
 
 
-def lock_for_build(
-    project: ProjectFolder,
-    config: Config,
-    platforms: Sequence[Platform],
-    world: World,
-    *,
-    locked: bool,
-    frozen: bool,
-    builder: str = "auto",
-) -> tuple[Lock, str, Bases, Builds]:
-    """The lock that is there if it fits, else a new one; its text, and what builds what it names."""
-    text = project.read(LOCK)
-    if text is None and (locked or frozen):
-        raise LockStale("there is no lock", where=f"{project.directory}/{LOCK}", hint="run dpbuild lock")
-    if locked or frozen:
-        assert text is not None  # noqa: S101 - refused above
-        found = lockfile.loads(text)
-        reason = None if frozen else lock_stage.stale(found, config, platforms)
-        bases = Bases(world, config, found)
-        if reason is not None:
-            python = "" if found.base_reference == str(config.base) else _moved(found, platforms, bases)
-            raise LockStale(f"the lock is stale: {reason}{python}", where=LOCK, hint="run dpbuild lock")
-        return found, text, bases, begin(project, config, world, bases.blob, builder, locked=True)
-    previous = _previous(text, world)
-    reason = "there is no lock" if previous is None else lock_stage.stale(previous, config, platforms)
-    bases = Bases(world, config, previous)
-    builds = begin(project, config, world, bases.blob, builder, locked=False)
-    if reason is None and previous is not None and text is not None:
-        return previous, text, bases, builds
-    new = _make_lock(project, config, bases, previous, world, LockOptions(builder=builder), builds)
-    if previous is not None:
-        world.reporter.note(f"the lock was renewed: {reason}")
-        for line in lock_stage.changes(previous, new):
-            world.reporter.note(f"  {line}")
-    text = lockfile.dumps(new)
-    if not project.write(LOCK, text):
-        world.reporter.note("the project is read-only, so the lock was not kept")
-    return new, text, bases, builds
-
-
-def _moved(lock: Lock, platforms: Sequence[Platform], bases: Bases) -> str:
-    """What another base means for Python; "" where it is the same, or the base cannot be read."""
-    try:
-        found = [lock_stage.moved(lock, row, bases.get(row).facts.version) for row in platforms[:1]]
-    except DpbuildError:
-        return ""
-    return "".join(f" ({row})" for row in found if row)
-
-
-def _previous(text: str | None, world: World) -> Lock | None:
-    if text is None:
-        return None
-    try:
-        return lockfile.loads(text)
-    except LockError as problem:
-        world.reporter.note(f"the lock that is there cannot be read and is made anew: {problem.what}")
-        return None
-
-
-def _make_lock(
+def make_lock(
     project: ProjectFolder,
     config: Config,
     bases: Bases,
@@ -146,6 +87,7 @@ def _make_lock(
     options: LockOptions,
     builds: Builds,
 ) -> Lock:
+    """A new lock for the project, which is not written. Raises what resolving and reading the bases raise."""
     targets = []
     dates: list[str] = []
     for platform, required in lock_stage.wanted_platforms(config, world.host, previous):

@@ -20,7 +20,7 @@ from dpbuild.errors import (
     StoreError,
     UsageError,
 )
-from dpbuild.locking import LOCK, lock_for_build
+from dpbuild.locked import lock_for_build
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Evidence, Made
 from dpbuild.model.image import Image
@@ -35,9 +35,9 @@ from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
+from dpbuild.stages import lockfile
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
-from dpbuild.stages.builds import Builds
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
 from dpbuild.stages.evidence.sign import sign
@@ -46,11 +46,11 @@ from dpbuild.stages.image import choose_entrypoint, combine, make_image
 from dpbuild.stages.inputs import moved
 from dpbuild.stages.layers import compression
 from dpbuild.stages.layers.bytecode import standard_library
-from dpbuild.stages.layers.debian import debian_layers
 from dpbuild.stages.layers.make import make_layers
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.open_image import OpenImage
+from dpbuild.stages.pending import PendingBuilds
 from dpbuild.stages.proof.observing import Observing
 from dpbuild.stages.proof.selection import Selection, chosen
 from dpbuild.stages.select import ANY, select
@@ -130,7 +130,7 @@ def _build(
     evidence: tuple[Evidence, ...] = ()
     if config.evidence or options.sbom:
         builder = bases.get(platforms[0]) if app.artifact else None
-        app = replace(app, build_wheels=tuple(builds.wheels_used), build_lock=build_lock)
+        app = replace(app, build_wheels=builds.wheels_used, build_lock=build_lock)
         told = inputs(config, app, text, builder, commit, epoch=options.epoch or 0, file_time=epoch)
         rows = [row for row, _ in made]
         evidence = documents(images, rows, [_sbom(row, bases, world) for row in rows], told)
@@ -152,7 +152,7 @@ def _apps(
     bases: Bases,
     platforms: Sequence[Platform],
     kind: app_stage.Kind,
-    builds: Builds,
+    builds: PendingBuilds,
 ) -> dict[Platform, app_stage.App]:
     """The app for each platform, its wheel built if it is one: once with the first platform's interpreter, or for
     each platform where something has to be compiled.
@@ -160,10 +160,10 @@ def _apps(
     if kind != "wheel":
         return dict.fromkeys(platforms, app_stage.collect(project, config, None, kind))
     files = project.build_files()
-    building = platforms if builds.compiles(files) else platforms[:1]
+    building = platforms if builds.now.compiles(files) else platforms[:1]
     made = {}
     for platform in building:
-        artifact = builds.app(bases.get(platform), files)
+        artifact = builds.now.app(bases.get(platform), files)
         made[platform] = replace(app_stage.collect(project, config, artifact, kind), sources=files)
     return {platform: made.get(platform, made[platforms[0]]) for platform in platforms}
 
@@ -175,7 +175,7 @@ def _image(
     platform: Platform,
     locked: Lock,
     app: app_stage.App,
-    builds: Builds,
+    builds: PendingBuilds,
     epoch: int,
     options: BuildOptions,
     world: World,
@@ -186,11 +186,11 @@ def _image(
     if change := moved(locked, platform, base.facts.version):
         raise LockStale(
             f"the lock is for another Python than the base has: {change}",
-            where=LOCK,
+            where=lockfile.NAME,
             hint="run dpbuild lock, or build on the base that it was made for",
         )
     goal = target(base.facts, platform)
-    chosen = select(locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=LOCK)
+    chosen = select(locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=lockfile.NAME)
     artifacts = builds.wheels(base, fetch_all(chosen, project.directory, store, world.fetcher, world.reporter))
     # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
     compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
@@ -200,24 +200,35 @@ def _image(
     plain = Site(base, compiler, replacing, observer=observer)
     below = standard_library(plain, store, contents, world.reporter)
     taken = len(base.manifest.layers) + len(below) + app.layers
-    debian = debian_layers(
-        locked.runtime_of(str(platform)),
-        base,
-        contents,
-        lambda: world.debian_packages(config, base),
+    site = plain
+    if runtime := locked.runtime_of(str(platform)):
+        from dpbuild.stages.layers.debian import debian_layers
+
+        debian = debian_layers(
+            runtime,
+            base,
+            contents,
+            lambda: world.debian_packages(config, base),
+            store,
+            world.reporter,
+            taken=taken,
+        )
+        site, below = replace(plain, base=debian.base, owners=debian.owners), (*below, *debian.layers)
+        taken += len(debian.layers)
+    # Layers go on their way as they are made; what makes them an image goes when all is proved.
+    wheels = make_layers(
+        artifacts,
+        site,
         store,
         world.reporter,
         taken=taken,
-    )
-    site = replace(plain, base=debian.base, owners=debian.owners)
-    above = taken + len(debian.layers)
-    # Layers go on their way as they are made; what makes them an image goes when all is proved.
-    wheels = make_layers(
-        artifacts, site, store, world.reporter, taken=above, cores=world.cores, ready=ready, helper=world.helper
+        cores=world.cores,
+        ready=ready,
+        helper=world.helper,
     )
     home = find_home(config, base, contents, store) if app.layers else None
     last = app_stage.make_layer(app, site, store, contents, epoch, home)
-    layers = (*below, *debian.layers, *wheels.layers, *last)
+    layers = (*below, *wheels.layers, *last)
     if config.compression == "zstd":
         layers = compression.recompress(layers, store, world.reporter)
     own, mains, files = app_stage.starters(app, store)

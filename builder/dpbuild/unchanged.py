@@ -6,12 +6,11 @@ by content, everything that was read, then so are the images; what is left is to
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from dpbuild import __version__
 from dpbuild.built import DEFAULT_OUTPUT, BuildOptions, Built, summary
@@ -29,8 +28,11 @@ if TYPE_CHECKING:
 
 
 # Part of the key of what is kept: whoever changes what is kept, or what images depend on, changes this.
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _KIND: Final = "images"
+# Bytes that say how long the JSON is. What is no JSON lies behind it as it is: an SBOM has megabytes, and they are not
+# to be encoded, searched for quotes and decoded in a run that does nothing else.
+_SIZE: Final = 8
 
 
 class _Gone(Exception):
@@ -52,13 +54,14 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
     built = build_anew(project, flags, options, world)
     if options.sign_key:
         return built
+    rest = _Bytes()
     value = {
         "seen": project.seen(),
         "tags": [str(tag) for tag in built.tags],
         "notes": built.notes,
-        "images": _encode(built.images),
+        "images": _encode(built.images, rest),
     }
-    world.store.put(_KIND, key, json.dumps(value).encode())
+    world.store.put(_KIND, key, rest.behind(json.dumps(value).encode()))
     return built
 
 
@@ -74,8 +77,12 @@ def _recall(project: ProjectFolder, key: str, world: World) -> dict[str, Any] | 
     data = world.store.get(_KIND, key) if world.has_store else None
     if data is None:
         return None
-    value: dict[str, Any] = json.loads(data)
-    return value if project.still(value["seen"]) else None
+    size = _SIZE + int.from_bytes(data[:_SIZE])
+    value: dict[str, Any] = json.loads(data[_SIZE:size])
+    if not project.still(value["seen"]):
+        return None
+    value["images"] = _decode(value["images"], memoryview(data)[size:])
+    return value
 
 
 def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions, world: World) -> Built:
@@ -84,7 +91,7 @@ def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions,
     tags = tuple(parse_registry(text) for text in found["tags"])
     if options.push and not tags:
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
-    images = _decode(found["images"])
+    images: Images = found["images"]
     if options.expect_digest and options.expect_digest != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {options.expect_digest}")
 
@@ -107,16 +114,35 @@ def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions,
     return Built(images=images, written=written, tags=tags, notes=tuple(found["notes"]))
 
 
-def _encode(images: Images) -> dict[str, Any]:
+class _Bytes:
+    """Bytes that are put behind the JSON, and named there by offset and length."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def add(self, data: bytes) -> tuple[int, int]:
+        """Put it last; where it is."""
+        place = self._length, len(data)
+        self._parts.append(data)
+        self._length += len(data)
+        return place
+
+    def behind(self, head: bytes) -> bytes:
+        """All of it."""
+        return b"".join([len(head).to_bytes(_SIZE), head, *self._parts])
+
+
+def _encode(images: Images, rest: _Bytes) -> dict[str, Any]:
     return {
         "descriptor": encode_descriptor(images.descriptor),
-        "index": _text(images.index_bytes),
+        "index": rest.add(images.index_bytes),
         "images": [
             {
                 "platform": str(row.platform),
                 "descriptor": encode_descriptor(row.descriptor),
-                "manifest": _text(row.manifest_bytes),
-                "config": _text(row.config_bytes),
+                "manifest": rest.add(row.manifest_bytes),
+                "config": rest.add(row.config_bytes),
                 "base": str(row.base),
                 "base_layers": row.base_layers,
             }
@@ -126,28 +152,30 @@ def _encode(images: Images) -> dict[str, Any]:
             {
                 "subject": encode_descriptor(row.subject),
                 "descriptor": encode_descriptor(row.descriptor),
-                "manifest": _text(row.manifest_bytes),
-                "blobs": [[encode_descriptor(blob), _text(data)] for blob, data in row.blobs],
+                "manifest": rest.add(row.manifest_bytes),
+                "blobs": [[encode_descriptor(blob), rest.add(data)] for blob, data in row.blobs],
             }
             for row in images.referrers
         ],
     }
 
 
-def _decode(value: dict[str, Any]) -> Images:
+def _decode(value: dict[str, Any], rest: memoryview) -> Images:
+    def part(place: tuple[int, int]) -> bytes:
+        start, size = place
+        return bytes(rest[start : start + size])
+
     images = []
     for row in value["images"]:
-        descriptor, data = decode_descriptor(row["descriptor"], "descriptor"), _bytes(row["manifest"])
-        manifest = decode(data, descriptor.media_type)
-        if not isinstance(manifest, Manifest):
-            raise _Gone
+        descriptor, data = decode_descriptor(row["descriptor"], "descriptor"), part(row["manifest"])
+        # Only images are kept; what is decoded for an index would be none.
         images.append(
             Image(
                 platform=Platform.parse(row["platform"]),
                 descriptor=descriptor,
-                manifest=manifest,
+                manifest=cast("Manifest", decode(data, descriptor.media_type)),
                 manifest_bytes=data,
-                config_bytes=_bytes(row["config"]),
+                config_bytes=part(row["config"]),
                 base=parse(row["base"]),
                 base_layers=row["base_layers"],
             )
@@ -156,22 +184,14 @@ def _decode(value: dict[str, Any]) -> Images:
         Referrer(
             subject=decode_descriptor(row["subject"], "descriptor"),
             descriptor=decode_descriptor(row["descriptor"], "descriptor"),
-            manifest_bytes=_bytes(row["manifest"]),
-            blobs=tuple((decode_descriptor(blob, "descriptor"), _bytes(text)) for blob, text in row["blobs"]),
+            manifest_bytes=part(row["manifest"]),
+            blobs=tuple((decode_descriptor(blob, "descriptor"), part(place)) for blob, place in row["blobs"]),
         )
         for row in value["referrers"]
     )
     return Images(
         descriptor=decode_descriptor(value["descriptor"], "descriptor"),
         images=tuple(images),
-        index_bytes=_bytes(value["index"]),
+        index_bytes=part(value["index"]),
         referrers=tuple(referrers),
     )
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text)

@@ -9,7 +9,6 @@ inflating gives and where blocks begin is a matter of the format, not of the lib
 """
 
 import ctypes
-import ctypes.util
 import functools
 from collections.abc import Callable
 from typing import Final
@@ -135,7 +134,10 @@ def bundled() -> _Ng:
 
 def system() -> _System:
     """The system's zlib. Raises OSError where there is none."""
-    name = ctypes.util.find_library("z")
+    # Imports half of subprocess: for the few that need it.
+    from ctypes.util import find_library
+
+    name = find_library("z")
     if name is None:
         raise OSError("no libz")
     return _System(name)

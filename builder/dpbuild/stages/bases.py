@@ -22,7 +22,6 @@ from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages.base import read_base
 from dpbuild.stages.compiler import SandboxCompiler
-from dpbuild.stages.evidence.trust import require_signature
 
 
 @dataclass(slots=True)
@@ -58,6 +57,8 @@ class Bases:
             verifier = self.world.verifier(self.config.base_key.encode(), "verify.base-key")
         except UsageError as problem:
             raise ConfigError(problem.what, where=problem.where, hint=problem.hint) from None
+        from dpbuild.stages.evidence.trust import require_signature
+
         require_signature(self.source(platform), verifier, self.world.store, str(self.config.base))
 
     def _as_locked(self, base: Base) -> None:

@@ -253,7 +253,7 @@ class Builds:
 
         What was locked for other platforms than those of this run stays. With ``locked`` nothing is written.
         """
-        if self.locked:
+        if self.locked or not self.used:
             return self.text if self.used else ""
         platforms = {platform for _, platform in self.used}
         units = {key: lock for key, lock in self.units.items() if key in self.used or key[1] not in platforms}

@@ -5,7 +5,6 @@ sorted, a fixed hash seed, and nothing imported that is not built in.
 """
 
 from collections.abc import Iterable
-from importlib.resources import files as resources
 from typing import Final, Literal
 
 from dpbuild.errors import SandboxError
@@ -60,6 +59,8 @@ def compile_sources(
     rows = sorted((path, source) for path, source in files if wanted(path))
     if not rows:
         return ()
+    from importlib.resources import files as resources
+
     script = resources(__package__).joinpath("bytecode_compile.py.txt").read_text()
     outcome = sandbox.run(
         Job(

@@ -1,7 +1,6 @@
 """Packages of rpm distributions: the database in SQLite, and the lists that distroless images keep instead."""
 
 import re
-import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import closing
@@ -65,6 +64,8 @@ def with_log(data: bytes, log: bytes) -> bytes:
 
 def database(data: bytes) -> Iterator[SystemPackage]:
     """The packages in ``rpmdb.sqlite``. Raises RpmError."""
+    import sqlite3
+
     if data[:16] != b"SQLite format 3\0":
         raise RpmError("it is no SQLite database")
     with closing(sqlite3.connect(":memory:")) as connection:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Final
 
 from dpbuild.errors import LockError
@@ -108,6 +109,17 @@ def loads(text: str, where: str = NAME) -> Lock:
             for number, row in enumerate(read.tables(own, "runtime-packages", path))
         ),
     )
+
+
+def kept(text: str | None, note: Callable[[str], None]) -> Lock | None:
+    """The lock that is there; None where there is none, or one that cannot be read, which is said."""
+    if text is None:
+        return None
+    try:
+        return loads(text)
+    except LockError as problem:
+        note(f"the lock that is there cannot be read and is made anew: {problem.what}")
+        return None
 
 
 def _base(read: Reader, row: pylock.Table, path: str) -> LockedBase:

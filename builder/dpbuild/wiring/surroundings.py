@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterable
@@ -75,7 +74,7 @@ class Surroundings:
     @property
     def host(self) -> Platform:
         """The platform that dpbuild runs on."""
-        return Platform.parse(f"linux/{platform.machine().lower()}")
+        return Platform.parse(f"linux/{os.uname().machine.lower()}")
 
     @property
     def epoch(self) -> int | None:

@@ -5,6 +5,7 @@ import io
 from typing import Final
 
 from dpbuild.model.image import Images
+from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.registry import Registry
 from dpbuild.ports.store import Store
@@ -27,11 +28,21 @@ def attach(registry: Registry, place: RegistryReference, images: Images, store: 
         if all(row.descriptor.digest in there for row in rows if row.subject.digest == whole.digest):
             _remember(store, key)
             return
-    for row in rows:
-        for descriptor, content in row.blobs:
-            registry.push_blob(place, descriptor, lambda content=content: io.BytesIO(content))  # type: ignore[misc]
+    for descriptor, content in blobs(images, place):
+        push(registry, place, descriptor, content)
     registry.attach(place, rows)
     _remember(store, key)
+
+
+def blobs(images: Images, place: RegistryReference) -> tuple[tuple[Descriptor, bytes], ...]:
+    """What the evidence for a repository consists of, every blob once."""
+    rows = images.referrers_in(place.name)
+    return tuple({descriptor.digest: (descriptor, data) for row in rows for descriptor, data in row.blobs}.values())
+
+
+def push(registry: Registry, place: RegistryReference, descriptor: Descriptor, content: bytes) -> None:
+    """One of them. Raises the registry errors."""
+    registry.push_blob(place, descriptor, lambda: io.BytesIO(content))
 
 
 def _remember(store: Store | None, key: str) -> None:
