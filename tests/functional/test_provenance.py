@@ -206,3 +206,15 @@ def test_an_index_and_its_platforms_and_a_wheel_app(
     assert {row["subject"] for row in listed} >= set(found)
     # It is still one image for every reader, under the name that it was given.
     assert json.loads(dpbuild("inspect", f"oci:{tmp_path / 'both'}", "--json").out)["root"]["digest"] == digest
+
+
+def test_a_second_lock_is_an_input_only_where_something_is_built(bench: Bench) -> None:
+    bench.build(check=True)
+    (clean,) = attached(bench.output).values()
+    (bench.project / "pylock.dpbuild-build.toml").write_text("left from when an sdist was built\n")
+    for flags in ((), ("--locked",)):
+        bench.run("cache", "clean", "--only", "facts", check=True)
+        bench.build("--epoch", "0", *flags, check=True)
+        (found,) = attached(bench.output).values()
+        assert dependencies(found, "build-lock") == []
+        assert found == clean
