@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.model.image import Images, Written
+from dpbuild.model.words import counted
 from dpbuild.oci.codec import encode_descriptor
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def summary(
         added = sum(row.size for row in layers[image.base_layers :])
         reporter.result(
             f"{image.platform}: {(base + added) / 1e6:.1f} MB, {added / 1e6:.1f} MB on top of the base's "
-            f"{base / 1e6:.1f} MB; {len(layers) - image.base_layers} layers, {old} of them kept from before"
+            f"{base / 1e6:.1f} MB; {counted(len(layers) - image.base_layers, 'layer')}, {old} of them kept from before"
         )
     for row in written:
         names = f" as {', '.join(row.tags)}" if row.tags else ""

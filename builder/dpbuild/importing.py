@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from dpbuild.checking import open_subject
 from dpbuild.errors import BaseImageError, SandboxError
+from dpbuild.model.words import counted
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
 from dpbuild.ports.sandbox import Job, Sandbox
@@ -62,7 +63,7 @@ def import_all(reference: Reference, platform: Platform, kind: str, world: World
     sandbox = world.sandbox(kind)
     with world.reporter.step(f"importing in {sandbox.name}") as step:
         rows = _run(sandbox, rootfs, subject.start.executable or subject.facts.interpreter, image, tuple(owners))
-        step.done(f"{len(rows)} modules of {len(found)} distributions")
+        step.done(f"{counted(len(rows), 'module')} of {counted(len(found), 'distribution')}")
     imported = (
         Imported(module=name, distribution=owners[name], problem=_problem(status, output), output=output)
         for name, status, output in rows

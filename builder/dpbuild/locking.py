@@ -7,6 +7,7 @@ from functools import partial
 from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedRuntime
+from dpbuild.model.words import counted
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.source import Composed, ImageSource
@@ -120,7 +121,7 @@ def make_lock(
             metadata=lambda package, target: builds.metadata(bases.get(target.platform), package),
             note=world.reporter.note,
         )
-        step.done(f"{len(new.packages)} packages for {', '.join(new.platforms)}")
+        step.done(f"{counted(len(new.packages), 'package')} for {', '.join(new.platforms)}")
     kept = None if options.upgrade or options.upgrade_base else previous
     return replace(new, runtime=_runtime(config, new, bases, kept, world))
 

@@ -6,6 +6,7 @@ from typing import Final
 from dpbuild.adapters.debian import DebianArchive
 from dpbuild.debian import contents, deb
 from dpbuild.errors import DpbuildError, HashMismatch
+from dpbuild.model.words import counted
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
 
@@ -74,6 +75,6 @@ class ContentsIndex:
             return None
         with self._reporter.step(f"looking up libraries in {self._codename}") as step:
             known = contents.libraries(archive.contents(self._codename, self._architecture))
-            step.done(f"{len(known)} libraries")
+            step.done(counted(len(known), "library", "libraries"))
         self._store.put(_KIND, key, contents.encode(known))
         return known

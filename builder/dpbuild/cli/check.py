@@ -10,6 +10,7 @@ import click
 from dpbuild.cli import options
 from dpbuild.errors import FindingsError, UsageError
 from dpbuild.model.finding import Finding, Severity
+from dpbuild.model.words import counted
 from dpbuild.oci.platform import Platform
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def command(reference: str, *, json_: bool, sarif: Path | None, **given: Any) ->
     errors = sum(1 for row in results for each in row[2] if each.severity is Severity.ERROR)
     if errors:
         raise FindingsError(
-            f"the image has {errors} error{'s' if errors > 1 else ''}",
+            f"the image has {counted(errors, 'error')}",
             where=str(parsed),
             hint="dpbuild explain RULE says what a rule means and how to mend it",
         )

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.lock import LockedFile, LockedPackage
+from dpbuild.model.words import counted
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.reporter import Reporter, Step
@@ -29,7 +30,7 @@ def fetch_all(
     if missing:
         sizes = [file.size for file in missing]
         total = sum(size for size in sizes if size is not None) if None not in sizes else None
-        title = f"downloading {len(missing)} wheel{'s' if len(missing) > 1 else ''}"
+        title = f"downloading {counted(len(missing), 'wheel')}"
         with reporter.step(title, total) as step, ThreadPoolExecutor(threads) as pool:
             moved = pool.map(lambda file: _fetch(fetcher, file, directory, step), missing)
             step.done(f"{sum(moved) / 1e6:.1f} MB")

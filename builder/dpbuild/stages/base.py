@@ -17,6 +17,7 @@ from dpbuild.archive.overlay import FileTree, OverlayError
 from dpbuild.errors import BaseImageError, HashMismatch
 from dpbuild.model.base import Base
 from dpbuild.model.facts import Facts
+from dpbuild.model.words import counted
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
@@ -93,7 +94,7 @@ def fetch_layers(source: ImageSource, layers: tuple[Descriptor, ...], store: Sto
     total = sum(row.size for row in missing)
     with reporter.step("fetching the base", total) as step:
         _parallel(lambda row: _fetch(source, row, store, step), missing)
-        step.done(f"{len(missing)} layers")
+        step.done(counted(len(missing), "layer"))
     return total
 
 

@@ -14,6 +14,7 @@ from dpbuild.debian import image
 from dpbuild.debian.indices import Package, timestamp
 from dpbuild.debian.suites import ARCHITECTURES, SUITES, VARIANTS, Suite
 from dpbuild.errors import BaseImageError, NotFound, StoreError
+from dpbuild.model.words import counted
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_config, encode_index, encode_manifest
 from dpbuild.oci.descriptor import Descriptor
@@ -207,7 +208,7 @@ class ComposeSource:
             )
             descriptor = replace(self._put(data, mediatype.OCI_MANIFEST), platform=platform)
             if step is not None:
-                step.done(f"{len(layers)} layers, {sum(row.descriptor.size for row in layers) / 1e6:.1f} MB")
+                step.done(f"{counted(len(layers), 'layer')}, {sum(row.descriptor.size for row in layers) / 1e6:.1f} MB")
         composition = Composition(
             platform=platform,
             digest=descriptor.digest,

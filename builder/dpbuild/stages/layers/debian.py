@@ -18,6 +18,7 @@ from dpbuild.errors import BaseImageError, PathConflict
 from dpbuild.model.base import Base
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import LockedRuntime
+from dpbuild.model.words import counted
 from dpbuild.oci.codec import canonical
 from dpbuild.ports.debian import DebianPackages, Pin
 from dpbuild.ports.reporter import Reporter
@@ -112,9 +113,7 @@ class _Maker:
     def _fetch(self, pins: Iterable[Pin]) -> None:
         missing = [pin for pin in pins if pin not in self._data]
         if missing:
-            with self._reporter.step(
-                f"fetching {len(missing)} Debian package{'s' if len(missing) > 1 else ''}"
-            ) as step:
+            with self._reporter.step(f"fetching {counted(len(missing), 'Debian package')}") as step:
                 self._data |= zip(missing, self._packages().fetch(missing, step.advance), strict=True)
                 step.done(f"{sum(len(self._data[pin]) for pin in missing) / 1e6:.1f} MB")
 

@@ -15,6 +15,7 @@ from dpbuild.archive.deflate import Splicer
 from dpbuild.errors import PathConflict
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.layer import Layer
+from dpbuild.model.words import counted
 from dpbuild.oci.codec import canonical
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.ports.helper import Helper, HelperLost
@@ -164,10 +165,10 @@ class _Maker:
             if missing:
                 # The largest first: the last one to finish should be a small one.
                 missing.sort(key=_size, reverse=True)
-                with reporter.step(f"making {_count(len(missing), 'layer')}") as step, self._helpers(missing):
+                with reporter.step(f"making {counted(len(missing), 'layer')}") as step, self._helpers(missing):
                     made = pool.map(lambda members: self._made(members, keys[members], step), missing)
                     found.update(zip(missing, made, strict=True))
-                    step.done(f"{sum(len(members) for members in missing)} wheels")
+                    step.done(counted(sum(len(members) for members in missing), "wheel"))
         scripts = frozenset(row.path.rpartition("/")[2] for rows in listings.values() for row in rows if row.script)
         return WheelLayers(tuple(layer for members in groups if (layer := found[members]) is not None), scripts)
 
@@ -316,10 +317,6 @@ def _label(artifact: Artifact) -> str:
 
 def _size(members: Iterable[Artifact]) -> int:
     return sum(each.size for each in members)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _comment(members: tuple[Artifact, ...]) -> str:
