@@ -1,5 +1,6 @@
-"""The fixtures of ``bench.py``, for all functional tests."""
+"""The fixtures of ``bench.py`` and ``forge.py``, for all functional tests."""
 
 from bench import bare, bench
+from forge import forge, sdist
 
-__all__ = ["bare", "bench"]
+__all__ = ["bare", "bench", "forge", "sdist"]
