@@ -10,6 +10,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Final
 
+from dpbuild.adapters import build_log
 from dpbuild.adapters.backend_folders import EPOCH, HOME, RESULTS, SITE, SOURCE, Folders, folders
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import SdistBuildFailed, StoreError, UnsafeWheel
@@ -26,7 +27,6 @@ from dpbuild.stages import audit
 
 # PEP 517: what a project without a build-backend key gets.
 LEGACY: Final = "setuptools.build_meta:__legacy__"
-_LAST_LINES: Final = 25
 # Who builds: not root, so that nothing outside of the writable folders can be written to.
 USER: Final = "65532:65532"
 # Debug information would be most of what is compiled, and holds paths of the builder.
@@ -226,14 +226,9 @@ class SandboxBackend:
     def _failed(
         self, project: Project, backend: str, what: str, log: bytes, hint: str = ""
     ) -> SdistBuildFailed | StoreError:
-        where = None
-        with contextlib.suppress(OSError):
-            self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = self._logs / f"{_named(project, '-').replace('the-project', 'app')}.log"
-            path.write_bytes(log)
-            where = str(path)
+        where = build_log.keep(self._logs, _named(project, "-").replace("the-project", "app"), log)
         text = log.decode(errors="replace")
-        lines = "".join(f"\n  | {line}" for line in text.rstrip().splitlines()[-_LAST_LINES:])
+        lines = build_log.last_lines(text)
         said = f"{_named(project)}: its build backend {backend} {what}" if backend else f"{_named(project)}: it {what}"
         if _FULL.search(text):
             return StoreError(
