@@ -18,7 +18,7 @@ ALWAYS = frozenset(name for name in audit._GLIBC if name.startswith("ld"))
 )
 def test_the_libraries_are_in_every_policy(policy: dict[str, object]) -> None:
     minor = int(str(policy["name"]).rpartition("_")[2])
-    if minor < audit._OLDEST:
+    if minor < audit.OLDEST:
         return
     allowed = {*policy["lib_whitelist"], *ALWAYS}  # type: ignore[misc]
     missing = (audit._GLIBC | audit._COMPILER) - allowed

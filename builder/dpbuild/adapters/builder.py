@@ -4,7 +4,7 @@ No maintainer script is run; the few links that they would make and builds need 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from dpbuild.debian.suites import ARCHITECTURES, Suite
 from dpbuild.errors import BaseImageError, ConfigError, NotFound, StoreError
 from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan
+from dpbuild.model.facts import SystemPackage
 from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages import builder as stage
@@ -90,6 +91,22 @@ class DebianBuilders:
             except (ValueError, OSError) as problem:
                 raise StoreError(f"the builder cannot be put together: {problem}", where=fresh) from None
         return self._kept("builder", key)
+
+    def trees(self, base: Base, suite: Suite, plan: BuilderPlan) -> Iterator[tuple[SystemPackage, str, str]]:
+        """Every package of a builder with the folder of its files and the sha256 of its .deb.
+
+        Raises as ``folder``: one that is not in the store any more is fetched.
+        """
+        gone = [pin for pin in plan.pins if self._store.folder("deb", pin[2]) is None]
+        if gone:
+            names = frozenset(name for name, _, _ in plan.pins)
+            with self._reporter.step(f"fetching {len(gone)} packages of the builder again") as step:
+                for pin in gone:
+                    self._tree(base, suite, pin, names, step)
+        architecture = ARCHITECTURES[base.platform.architecture]
+        for name, version, sha256 in plan.pins:
+            package = SystemPackage(name=name, version=version, architecture=architecture)
+            yield package, self._kept("deb", sha256), sha256
 
     def _tree(self, base: Base, suite: Suite, pin: tuple[str, str, str], names: frozenset[str], step: Step) -> str:
         """A package's files, unpacked once."""

@@ -93,6 +93,31 @@ class SandboxBuilders:
             timeout=self._config.timeout,
         )
 
+    def repair(
+        self, base: Base, plan: BuilderPlan, build: Build, wheel: Artifact, tools: Sequence[Artifact]
+    ) -> Artifact:
+        """The wheel with the libraries that it needs of the builder inside."""
+        from dpbuild.adapters.origins import Trees, origins
+        from dpbuild.adapters.repair import repair_in
+
+        reading = self._reading(base, plan)
+
+        def trees() -> Trees:
+            return self._debian().trees(base, SUITES[plan.suite], plan) if plan.suite else ()
+
+        return repair_in(
+            lambda: self._start(base, plan),
+            self._store,
+            reading.facts.interpreter,
+            wheel,
+            tools,
+            lambda libraries: origins(libraries, self._start(base, plan)[1], reading, trees),
+            facts=base.facts,
+            env={**dict(build.environment), **dict(self._config.env)},
+            logs=self._logs,
+            timeout=self._config.timeout,
+        )
+
     def _reading(self, base: Base, plan: BuilderPlan | None) -> Base:
         """What the facts of the builder are read from."""
         return base if self._image is None or plan is None else self._image.read(base, plan)

@@ -32,6 +32,7 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
                     "options": {name: list(values) for name, values in build.options},
                     "environment": dict(build.environment),
                     "fetch": [list(row) for row in build.fetch],
+                    "repair": bool(build.repair),
                 },
                 "run": asdict(recipe.run_on(suite)),
             }

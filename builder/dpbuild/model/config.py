@@ -60,12 +60,16 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderConfig:
-    """``[tool.dpbuild.builder]``: ``timeout`` in seconds, ``memory`` in bytes for each process, 0 for no limit."""
+    """``[tool.dpbuild.builder]``: ``timeout`` in seconds, ``memory`` in bytes for each process, 0 for no limit.
+
+    ``repair`` holds for every wheel whose recipe says nothing of it.
+    """
 
     image: str = ""
     packages: tuple[str, ...] = ()
     resolve: bool = False
     network: bool = False
+    repair: bool = False
     env: Pairs = ()
     timeout: int = 1800
     memory: int = 0

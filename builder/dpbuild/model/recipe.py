@@ -14,7 +14,8 @@ class Build:
     """What building takes. ``packages`` are Debian packages, ``options`` config settings of the backend.
 
     ``version`` narrows the recipe's versions (PEP 440 specifier), "" for no further limit. ``fetch`` are commands
-    that run with network in the unpacked sdist before the build.
+    that run with network in the unpacked sdist before the build. ``repair`` says that libraries which the wheel needs
+    of the builder go into it; None where nothing says so or otherwise.
     """
 
     version: str = ""
@@ -22,6 +23,7 @@ class Build:
     options: Options = ()
     environment: Pairs = ()
     fetch: tuple[tuple[str, ...], ...] = ()
+    repair: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class Recipe:
             options=tuple(sorted({**dict(self.build.options), **dict(own.options)}.items())),
             environment=tuple(sorted({**dict(self.build.environment), **dict(own.environment)}.items())),
             fetch=own.fetch or self.build.fetch,
+            repair=self.build.repair if own.repair is None else own.repair,
         )
 
     def run_on(self, suite: str) -> Run:

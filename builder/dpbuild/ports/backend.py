@@ -50,5 +50,13 @@ class Builders(Protocol):
         With network, and the host's indexes. Raises UnsupportedRequirement (41), LockError (40), SandboxError (100).
         """
 
+    def repair(
+        self, base: Base, plan: BuilderPlan, build: Build, wheel: Artifact, tools: Sequence[Artifact]
+    ) -> Artifact:
+        """The wheel with the libraries that it needs of the builder inside, in the store; auditwheel is in ``tools``.
+
+        Raises SdistBuildFailed (54), UnsafeWheel (53), SandboxError (100).
+        """
+
     def backend(self, base: Base, plan: BuilderPlan | None, build: Build) -> Backend:
         """What builds in it; without a plan in the base itself, which has no compiler. Nothing is unpacked yet."""

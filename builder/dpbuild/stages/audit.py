@@ -22,7 +22,7 @@ _GLIBC: Final = frozenset(
 )
 _COMPILER: Final = frozenset({"libgcc_s.so.1", "libstdc++.so.6"})
 # The oldest glibc that manylinux wheels are still made for.
-_OLDEST: Final = 17
+OLDEST: Final = 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,5 +83,5 @@ def platform_tag(found: Demands, facts: Facts) -> str:
     machine = facts.machine
     if machine not in MACHINES or facts.libc.kind != "glibc" or found.sonames - _GLIBC - _COMPILER:
         return f"linux_{machine}"
-    minor = facts.libc.version[1] if found.sonames & _COMPILER else max(_OLDEST, found.glibc[1])
+    minor = facts.libc.version[1] if found.sonames & _COMPILER else max(OLDEST, found.glibc[1])
     return f"manylinux_2_{minor}_{machine}"

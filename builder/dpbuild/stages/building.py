@@ -20,6 +20,8 @@ from dpbuild.ports.store import Store
 from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages.buildlock import NAME
 from dpbuild.stages.lock import build_stale, make_build_lock
+from dpbuild.stages.repair import VERSION as REPAIR
+from dpbuild.stages.repair import needed
 from dpbuild.stages.select import ANY, select
 
 # Raise this when the same source and requirements may give another wheel.
@@ -41,6 +43,7 @@ class Work:
 
     ``content`` stands for the source; ``fetch`` brings the wheels of a lock of build requirements, built where there
     are none; ``metadata_of`` says what such a one requires. ``find_links`` and ``directory`` are the configuration's.
+    ``repair`` puts into a wheel what it needs of the builder, by tools that are wheels; None where nobody asks for it.
     """
 
     title: str
@@ -57,6 +60,7 @@ class Work:
     find_links: tuple[str, ...] = ()
     directory: str = "."
     metadata_of: Callable[[LockedPackage], Metadata] | None = None
+    repair: Callable[[Artifact, tuple[Artifact, ...]], Artifact] | None = None
 
     def lock(self, previous: Lock | None, *, locked: bool) -> Lock:
         """The lock of the build requirements: ``previous`` itself if it holds, which with ``locked`` it must.
@@ -96,13 +100,16 @@ class Work:
 
     def key(self, what: str, lock: Lock) -> str:
         """Everything that an answer depends on."""
-        files = [file for _, file in self.chosen(lock)]
-        built = any(not file.name.endswith(".whl") for file in files)
-        # An sdist may give another wheel when something that it is built with changes.
-        wheels = sorted(row.digest.hex for row in self.fetch(lock)) if built else sorted(row.sha256 for row in files)
+        wheels = self._hashes(lock)
         backend = [self.project.build_backend, list(self.project.backend_path), self.backend.identity]
         value = [VERSION, self.content, backend, wheels, self.facts.interpreter_sha256, self.facts.interpreter]
         return f"{what} {hashlib.sha256(canonical(value)).hexdigest()}"
+
+    def _hashes(self, lock: Lock) -> list[str]:
+        files = [file for _, file in self.chosen(lock)]
+        built = any(not file.name.endswith(".whl") for file in files)
+        # An sdist may give another wheel when something that it is built with changes.
+        return sorted(row.digest.hex for row in self.fetch(lock)) if built else sorted(row.sha256 for row in files)
 
     def requires(self, lock: Lock) -> tuple[str, ...]:
         """What the backend itself asks for, on top of what the project names."""
@@ -132,13 +139,33 @@ class Work:
         if found is not None:
             return found
         wheels = self.fetch(lock)
+        return self._once(key, "building", lambda: self.backend.build(self.project, self.source, wheels))
+
+    def repaired(self, wheel: Artifact, lock: Lock) -> Artifact:
+        """The wheel with the libraries that it needs of the builder inside, if it needs any; ``lock`` is of the tools.
+
+        Raises SdistBuildFailed (54), UnsafeWheel (53).
+        """
+        repair = self.repair
+        if repair is None or not needed(wheel.filename):
+            return wheel
+        builder = [self.backend.identity, self.facts.interpreter_sha256, self.facts.interpreter, str(self.facts.libc)]
+        value = [REPAIR, wheel.digest.hex, builder, self._hashes(lock)]
+        key = f"repaired {hashlib.sha256(canonical(value)).hexdigest()}"
+        found = self._kept(key)
+        if found is not None:
+            return found
+        tools = self.fetch(lock)
+        return self._once(key, "repairing", lambda: repair(wheel, tools))
+
+    def _once(self, key: str, word: str, make: Callable[[], Artifact]) -> Artifact:
         with self.store.alone("app", key):
-            # Another run may have built it meanwhile.
+            # Another run may have made it meanwhile.
             found = self._kept(key)
             if found is not None:
                 return found
-            with self.reporter.step(f"building {self.title}") as step:
-                made = self.backend.build(self.project, self.source, wheels)
+            with self.reporter.step(f"{word} {self.title}") as step:
+                made = make()
                 step.done(made.filename)
             row = [made.name, made.version, made.filename, made.digest.hex, made.size]
             self.store.put("app", key, canonical(row))

@@ -17,12 +17,12 @@ from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.model.recipe import Build
 from dpbuild.model.target import Target
 from dpbuild.oci.platform import Platform
-from dpbuild.ports.backend import Backend, Builders, Source
+from dpbuild.ports.backend import Builders, Source
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.world import Blob, World
 from dpbuild.pypa import metadata
 from dpbuild.pypa.metadata import Metadata
-from dpbuild.stages import buildlock, piptools, recipes, sdist
+from dpbuild.stages import buildlock, piptools, recipes, repair, sdist
 from dpbuild.stages.app import files_key
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.building import Work, requires
@@ -110,19 +110,46 @@ class Builds:
 
         def compiled(goal: Target, files: tuple[tuple[str, str], ...], arguments: tuple[str, ...]) -> str:
             base = base_of(goal.platform)
-            key = piptools.UNIT, str(base.platform)
-            lock = self.units.get(key)
-            if lock is None or build_stale(lock, piptools.REQUIRES, goal, self.config.find_links):
-                links, directory = self.config.find_links, self.config.directory
-                lock = make_build_lock(
-                    piptools.REQUIRES, goal, self.world.resolver, find_links=links, directory=directory, previous=lock
-                )
-            self.units[key] = lock
-            self.used.add(key)
-            wheels = self._fetched(lock, base, goal)
+            wheels = self._fetched(self._tools(piptools.UNIT, piptools.REQUIRES, base, goal), base, goal)
             return self.builders.pip_compile(base, self._plan(base, ()), wheels, files, arguments)
 
         return PipToolsResolver(inner=self.world.resolver, compile=compiled)
+
+    def _tools(self, unit: str, requires: tuple[str, ...], base: Base, goal: Target) -> Lock:
+        """The lock of what is brought into the builder beside the build requirements of anything."""
+        key = unit, str(base.platform)
+        lock = self.units.get(key)
+        if lock is None or (reason := build_stale(lock, requires, goal, self.config.find_links)):
+            if self.locked:
+                what = (
+                    f"there is no lock of the tools of {unit}"
+                    if lock is None
+                    else f"the lock of {unit} is stale: {reason}"
+                )
+                raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
+            links, directory = self.config.find_links, self.config.directory
+            lock = make_build_lock(
+                requires, goal, self.world.resolver, find_links=links, directory=directory, previous=lock
+            )
+        self.units[key] = lock
+        self.used.add(key)
+        return lock
+
+    def _repair(
+        self, base: Base, plan: BuilderPlan | None, build: Build
+    ) -> Callable[[Artifact, tuple[Artifact, ...]], Artifact] | None:
+        wanted = self.config.builder.repair if build.repair is None else build.repair
+        # What no compiler made needs no libraries.
+        if plan is None or not wanted:
+            return None
+        return lambda wheel, tools: self.builders.repair(base, plan, build, wheel, tools)
+
+    def _repair_tools(self, base: Base, goal: Target) -> Lock:
+        fresh = (repair.UNIT, str(base.platform)) not in self.used
+        lock = self._tools(repair.UNIT, repair.REQUIRES, base, goal)
+        if fresh:
+            self.wheels_used += select(lock.packages, goal, allow_sdist=ANY, where=NAME)
+        return lock
 
     def _fetched(self, lock: Lock, base: Base, goal: Target) -> tuple[Artifact, ...]:
         """The wheels of build requirements; what there is no wheel of is built."""
@@ -148,8 +175,8 @@ class Builds:
             self.under_way.pop()
 
     def _app(self, base: Base, files: tuple[ProjectFile, ...]) -> Work:
-        backend = self._backend(base, Build(), compiler=self.compiles(files))
-        return self._prepared(base, "the app's wheel", self.config.project, files, files_key(files), backend)
+        plan = self._plan(base, ()) if self.compiles(files) else None
+        return self._prepared(base, "the app's wheel", self.config.project, files, files_key(files), plan, Build())
 
     def _work(self, base: Base, artifact: Artifact) -> tuple[Work, Sdist]:
         title = f"{artifact.name} {artifact.version}"
@@ -163,11 +190,19 @@ class Builds:
         suite = recipes.suite_of(base.facts.distributor)
         recipe = recipes.choose(artifact.name, artifact.version, suite, self.config.recipes)
         compiler = recipe is not None or sdist.compiles(found.names, requires(found.project))
-        backend = self._backend(base, recipe.build_on(suite) if recipe else Build(), compiler=compiler)
-        return self._prepared(base, title, found.project, artifact, artifact.digest.hex, backend), found
+        build = recipe.build_on(suite) if recipe else Build()
+        plan = self._plan(base, build.packages) if compiler else None
+        return self._prepared(base, title, found.project, artifact, artifact.digest.hex, plan, build), found
 
     def _prepared(
-        self, base: Base, title: str, project: Project, source: Source, content: str, backend: Backend
+        self,
+        base: Base,
+        title: str,
+        project: Project,
+        source: Source,
+        content: str,
+        plan: BuilderPlan | None,
+        build: Build,
     ) -> Work:
         goal = target(base.facts, base.platform)
         world = self.world
@@ -178,7 +213,7 @@ class Builds:
             content=content,
             facts=base.facts,
             target=goal,
-            backend=backend,
+            backend=self.builders.backend(base, plan, build),
             resolver=world.resolver,
             fetch=lambda lock: self._fetched(lock, base, goal),
             store=world.store,
@@ -186,6 +221,7 @@ class Builds:
             find_links=self.config.find_links,
             directory=self.config.directory,
             metadata_of=None if self.kind == "none" else lambda package: self.metadata(base, package),
+            repair=self._repair(base, plan, build),
         )
 
     def _sdist(self, base: Base, artifact: Artifact) -> Artifact:
@@ -204,7 +240,8 @@ class Builds:
         return built
 
     def _built(self, unit: str, base: Base, work: Work) -> Artifact:
-        return work.wheel(self._lock(unit, base, work))
+        wheel = work.wheel(self._lock(unit, base, work))
+        return wheel if work.repair is None else work.repaired(wheel, self._repair_tools(base, work.target))
 
     def _lock(self, unit: str, base: Base, work: Work) -> Lock:
         key = unit, str(base.platform)
@@ -212,6 +249,8 @@ class Builds:
         self.units[key] = lock
         if key not in self.used:
             self.used.add(key)
+            if work.repair is not None:
+                self._repair_tools(base, work.target)
             chosen = work.chosen(lock)
             self.wheels_used += chosen
             with self._inside(work.title) if work.title not in self.under_way else contextlib.nullcontext():
@@ -224,10 +263,6 @@ class Builds:
             work, _ = self._work(base, row)
             with self._inside(work.title):
                 self._lock(buildlock.unit(row.name, row.version), base, work)
-
-    def _backend(self, base: Base, build: Build, *, compiler: bool) -> Backend:
-        plan = self._plan(base, build.packages) if compiler else None
-        return self.builders.backend(base, plan, build)
 
     def _plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
         """The builder: as it is locked, if it was locked for this very base."""

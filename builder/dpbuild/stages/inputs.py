@@ -44,7 +44,11 @@ def inputs(config: Config) -> Inputs:
 
 
 def _hash(recipe: Recipe) -> str:
-    return hashlib.sha256(repr(asdict(recipe)).encode()).hexdigest()
+    row = asdict(recipe)
+    for build in (row["build"], *(each for _, each in row["builds"])):
+        # What a wheel is repaired with is locked beside what it is built with, and decides nothing here.
+        del build["repair"]
+    return hashlib.sha256(repr(row).encode()).hexdigest()
 
 
 def stale(lock: Lock, config: Config, platforms: Iterable[Platform] = ()) -> str | None:

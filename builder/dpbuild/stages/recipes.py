@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from dpbuild.debian.suites import SUITES
 from dpbuild.errors import ConfigError
 from dpbuild.model.recipe import Build, Options, Recipe, Run
-from dpbuild.stages.problems import Problems, near, parsed, read_pairs, read_text, read_texts, wrong
+from dpbuild.stages.problems import Problems, near, parsed, read_flag, read_pairs, read_text, read_texts, wrong
 
 __all__ = [
     "Build",
@@ -245,6 +245,7 @@ _BUILD: Final[Mapping[str, _Reader]] = {
     "options": _options,
     "environment": read_pairs,
     "fetch": _commands,
+    "repair": read_flag,
 }
 _RUN: Final[Mapping[str, _Reader]] = {
     "packages": read_packages,

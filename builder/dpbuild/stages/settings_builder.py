@@ -72,6 +72,7 @@ _KEYS: Final[Mapping[str, Callable[[str, object, Problems], Any]]] = {
     "packages": read_packages,
     "resolve": _resolve,
     "network": read_flag,
+    "repair": read_flag,
     "env": read_pairs,
     "timeout": _timeout,
     "memory": _memory,

@@ -68,6 +68,7 @@ image = "registry.example/python-dev:3.13"
 packages = ["libown-dev"]
 resolve = false
 network = true
+repair = true
 env = {CC = "gcc-13"}
 timeout = "1h5m"
 memory = "2g"
@@ -112,6 +113,7 @@ def test_every_key(place):
         packages=("libown-dev",),
         resolve=False,
         network=True,
+        repair=True,
         env=(("CC", "gcc-13"),),
         timeout=3900,
         memory=2 << 30,
@@ -128,6 +130,7 @@ def test_every_key(place):
         ("timeout = true", "builder.timeout must be a time"),
         ('memory = "1k"', "builder.memory must be a size of 64m or more"),
         ("memory = 5", "builder.memory must be a string"),
+        ("repair = 1", "builder.repair must be true or false"),
         ("resolve = true", "builder.resolve = true is not supported by this version"),
         ('image = "oci:"', "builder.image"),
         ('packages = ["No Package"]', "not the name of a Debian package"),

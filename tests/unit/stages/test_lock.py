@@ -166,7 +166,11 @@ def test_staleness_in_words():
         stale(lock, config("pure>=1", "native", project='requires-python = ">=3.9"\n')[0])
         == "requires-python changed: + >=3.9"
     )
-    # Other keys do not decide the lock.
+    # Other keys do not decide the lock, nor what is done with a wheel that was built.
+    packages = "[tool.dpbuild.recipes.native.build]\npackages = ['libx-dev']\n"
+    with_recipe = locked(config("pure>=1", "native", tool=packages))
+    assert stale(with_recipe, config("pure>=1", "native", tool=f"{packages}repair = true\n")[0]) is None
+    assert stale(lock, config("pure>=1", "native", tool=packages)[0]) == "recipes changed"
     assert stale(lock, config("pure>=1", "native", tool='user = "7"\nbytecode = false\n')[0]) is None
     assert stale(replace(lock, inputs="sha256:0"), config("pure>=1", "native")[0]) == "the hash of the inputs differs"
 

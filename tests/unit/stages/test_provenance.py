@@ -49,11 +49,11 @@ runtime-packages = ["libpq5"]
 no-binary = ["a"]
 only-binary = [":all:"]
 evidence = true
-builder = {{packages = ["libown-dev"], network = true}}
+builder = {{packages = ["libown-dev"], network = true, repair = true}}
 debian = {{mirror = "https://ann:s3cret@debian.example/"}}
 [tool.dpbuild.recipes.own]
 version = ">=1"
-build = {{packages = ["libx-dev"], fetch = [["curl", "x"]], options = {{setup = ["a", "b"]}}, environment = {{X = "1"}}, debian12 = {{packages = ["liby-dev"]}}}}
+build = {{packages = ["libx-dev"], fetch = [["curl", "x"]], options = {{setup = ["a", "b"]}}, environment = {{X = "1"}}, repair = true, debian12 = {{packages = ["liby-dev"], repair = false}}}}
 run = {{packages = ["libx1"], when = "built", debian13 = {{packages = ["libx2"]}}}}
 """
 

@@ -19,8 +19,10 @@ fetch = [["make", "fetch"]]
 packages = ["libfoo-dev", "pkgconf"]
 options = { "--one" = "1", "--two" = ["2", "3"] }
 environment = { FOO = "all" }
+repair = true
 
 [build.debian12]
+repair = false
 version = "<3"
 packages = ["libbar-dev", "pkgconf"]
 environment = { FOO = "twelve" }
@@ -50,6 +52,7 @@ def test_every_key_has_its_value():
     assert twelve.environment == (("FOO", "twelve"),)
     assert thirteen.environment == (("FOO", "all"),)
     assert thirteen.packages == ("libfoo-dev", "pkgconf")
+    assert (twelve.repair, thirteen.repair) == (False, True)
     run = recipe.run_on("debian13")
     assert (run.packages, run.without) == (("libfoo1", "libfoo1t64"), ("x11-common",))
     assert (run.when, run.unless) == ("built", ("foo-binary",))
@@ -72,6 +75,7 @@ def test_every_key_has_its_value():
         ('[build]\nfetch = ["make"]', 2, r"build.fetch[0] must be an array of strings"),
         ("build = 1", 1, "build must be a table, not an integer"),
         ("[build]\noptions = { x = 1 }", 2, "build.options.x must be an array of strings"),
+        ('[build]\nrepair = "yes"', 2, "build.repair must be true or false, not a string"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_line(text: str, line: int, said: str):

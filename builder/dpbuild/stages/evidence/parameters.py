@@ -39,7 +39,8 @@ def _builder(value: BuilderConfig) -> dict[str, Any]:
 
     Its variables never reach the image and may be credentials for what is fetched; they are left out.
     """
-    rows = {"image": value.image, "packages": list(value.packages), "resolve": value.resolve, "network": value.network}
+    rows: dict[str, Any] = {"image": value.image, "packages": list(value.packages), "resolve": value.resolve}
+    rows |= {"network": value.network, "repair": value.repair}
     return {name: row for name, row in rows.items() if row}
 
 

@@ -27,7 +27,7 @@ def packages(tree: FileTree, contents: Contents) -> tuple[Component, ...]:
     distributor = facts_packages.distributor(contents)
     rows, databases = facts_packages.packages(tree, contents)
     vendor, _, release = distributor.partition(":")
-    refs = {row: _address(row, distributor) for row in rows}
+    refs = {row: address(row, distributor) for row in rows}
     components = [
         Component(ref=refs[row], kind="library", name=row.name, version=row.version, purl=refs[row]) for row in rows
     ]
@@ -50,7 +50,8 @@ def packages(tree: FileTree, contents: Contents) -> tuple[Component, ...]:
     return tuple(components)
 
 
-def _address(row: SystemPackage, distributor: str) -> str:
+def address(row: SystemPackage, distributor: str) -> str:
+    """The package URL of a distributor's package."""
     vendor, _, release = distributor.partition(":")
     kind = _TYPES.get(vendor, "generic")
     if kind == "deb":
