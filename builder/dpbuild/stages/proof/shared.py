@@ -1,6 +1,7 @@
 """LIB: shared libraries that are missing, too old, damaged, or asked for by a name that leads nowhere."""
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -15,6 +16,8 @@ _ADD: Final = (
     "add what has the library: runtime-packages in [tool.dpbuild] takes Debian packages; or take a variant of the"
     " package that brings it"
 )
+# Public indexes take no wheel for such a platform.
+_BUILT: Final = re.compile(r"^Tag: [^-\s]+-[^-\s]+-linux_[^.\s]+$", re.MULTILINE)
 _RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -37,7 +40,7 @@ def _missing(subject: Subject) -> Iterator[Found]:
             entry = (judged, subject.real(each.wanted_by) or each.wanted_by, module, passed)
             groups.setdefault((each.library, subject.owner(each.wanted_by)), []).append(entry)
     names = _packages(subject, (library for library, _ in groups), (row[0] for rows in groups.values() for row in rows))
-    for (library, _), rows in groups.items():
+    for (library, owner), rows in groups.items():
         severity, path, module, passed = min(rows, key=lambda row: _RANK[row[0]])
         where = "only another package's folder has" if library in found.elsewhere else _nowhere(passed)
         parts = [f"needs {library}, which {where}"]
@@ -45,7 +48,10 @@ def _missing(subject: Subject) -> Iterator[Found]:
             parts.append(f"so {'does 1 more file' if count == 1 else f'do {count} more files'} of the package")
         if module and severity is not Severity.NOTE:
             parts.append(f"import {module} fails")
-        yield Found(path=path, evidence="; ".join(parts), severity=severity, fix=_mend([library], names))
+        fix = _mend([library], names)
+        if repair := _repair(subject, owner):
+            fix = f"{fix or _ADD}; or {repair}"
+        yield Found(path=path, evidence="; ".join(parts), severity=severity, fix=fix)
 
 
 def _packages(subject: Subject, names: Iterable[str], severities: Iterable[Severity]) -> dict[str, str]:
@@ -64,6 +70,17 @@ def _mend(names: Iterable[str], known: dict[str, str]) -> str:
         return ""
     listed = ", ".join(f'"{row}"' for row in packages)
     return f"runtime-packages = [{listed}] in [tool.dpbuild], or a variant of the package that brings the library"
+
+
+def _repair(subject: Subject, owner: str) -> str:
+    """What takes a missing library into the wheel of a distribution, if that wheel was built for this system."""
+    row = next((row for row in subject.distributions if str(row) == owner), None)
+    if row is None or not _BUILT.search(subject.scan(f"{row.info}/WHEEL").text):
+        return ""
+    return (
+        f"build {row} with repair = true in [tool.dpbuild.recipes.{row.name}.build] (the app: in"
+        " [tool.dpbuild.builder]), and the library travels inside the wheel"
+    )
 
 
 def _outdated(subject: Subject) -> Iterator[Found]:

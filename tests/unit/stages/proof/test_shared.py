@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from factories.elf import make_elf
 from factories.image import File
 from factories.package import image, rows
@@ -35,6 +36,23 @@ def test_the_package_that_has_it_is_named() -> None:
     (row,) = found(dataclasses.replace(subject, providers=providers), "LIB")
     assert row.fix.startswith('runtime-packages = ["libnone1"]')
     assert frozenset({"libnone.so.1"}) in asked
+
+
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        (["cp313-cp313-linux_x86_64"], True),
+        (["cp313-cp313-manylinux_2_17_x86_64"], False),
+        (["cp313-cp313-manylinux_2_17_x86_64", "cp313-cp313-manylinux2014_x86_64"], False),
+        ([], False),
+    ],
+)
+def test_what_was_built_can_be_repaired(tags: list[str], named: bool) -> None:
+    """A wheel for any Linux of this machine was never on a public index; others keep their own mend."""
+    about = "Wheel-Version: 1.0\n" + "".join(f"Tag: {tag}\n" for tag in tags)
+    (row,) = found(image({**PKG, "pkg/_a.abi3.so": BROKEN, "pkg-1.0.dist-info/WHEEL": about}), "LIB")
+    assert ("build pkg 1.0 with repair = true in [tool.dpbuild.recipes.pkg.build]" in row.fix) is named
+    assert row.fix.startswith("add what has the library: runtime-packages in [tool.dpbuild]")
 
 
 def test_nobody_is_asked_where_nothing_is_missing() -> None:
