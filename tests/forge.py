@@ -50,7 +50,7 @@ def wheels(bench: Bench) -> Iterator[tuple[str, bytes]]:
     """The wheels that were built, by file name."""
     for path in sorted((bench.cache / "maps/app").glob("*")):
         row = json.loads(path.read_bytes()[32:])
-        if len(row) == 5:
+        if len(row) >= 5 and isinstance(row[4], int):
             yield row[2], (bench.cache / "blobs/sha256" / row[3]).read_bytes()
 
 

@@ -243,7 +243,7 @@ def _image(
         bundle=bool(app.certificates),
         variables=home.variables(base) if home else (),
     )
-    return made_from(image, base, chosen, locked), layers
+    return made_from(image, base, chosen, locked, (*artifacts, *([app.artifact] if app.artifact else []))), layers
 
 
 def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[str, ...]:

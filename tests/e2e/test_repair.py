@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from e2e_tools import docker
+from factories.sdist import MPFR, native_files
 from machinery import Ran
 
 pytestmark = [pytest.mark.network, pytest.mark.docker, pytest.mark.bubblewrap]
@@ -19,7 +20,7 @@ version = "1"
 dependencies = ["psycopg2"]
 [tool.dpbuild]
 base = "compose:{suite}:nonroot"
-platforms = ["linux/{machine}"]
+platforms = ["linux/amd64"]
 app = "none"
 bytecode = false
 no-binary = ["psycopg2"]
@@ -31,10 +32,10 @@ run.packages = []
 SUITES = {"debian12": ("cp311", 36, "150"), "debian13": ("cp313", 41, "170")}
 
 
-def project(folder: Path, suite: str, machine: str = "amd64") -> Path:
+def project(folder: Path, suite: str) -> Path:
     place = folder / "project"
     place.mkdir()
-    (place / "pyproject.toml").write_text(PROJECT.format(suite=suite, machine=machine, code=json.dumps(CODE)))
+    (place / "pyproject.toml").write_text(PROJECT.format(suite=suite, code=json.dumps(CODE)))
     return place
 
 
@@ -94,10 +95,23 @@ def test_docker_and_bubblewrap_give_the_same_image(dpbuild: Callable[..., Ran], 
 
 @pytest.mark.slow
 @pytest.mark.qemu
-def test_on_arm64(dpbuild: Callable[..., Ran], tmp_path: Path) -> None:
-    """By arm64's own interpreter and patchelf, under qemu."""
-    done = dpbuild("build", project(tmp_path, "debian13", "arm64"), "-o", tmp_path / "image")
-    if "repairing" in done.err:
-        assert wheel_of(done)[2] == "aarch64"
-    ran = dpbuild("run", "--platform", "linux/arm64", "--builder", "bubblewrap", f"oci:{tmp_path / 'image'}")
-    assert re.fullmatch(r"(170\d+) \1\n", ran.out), ran.out
+def test_two_machines_in_one_command(dpbuild: Callable[..., Ran], tmp_path: Path) -> None:
+    """An app: for arm64 it is compiled and repaired by arm64's own programs, under qemu."""
+    folder = tmp_path / "project"
+    for name, content in native_files("precise", project=False, **MPFR).items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(content)
+    with (folder / "pyproject.toml").open("a") as file:
+        file.write(
+            '[project]\nname = "precise"\nversion = "1.0"\n[tool.dpbuild]\nbase = "compose:debian13:nonroot"\n'
+            'bytecode = false\nentrypoint = ["-c", "import precise; print(precise.answer())"]\n'
+            "[tool.dpbuild.builder]\nrepair = true\n"
+        )
+    output = tmp_path / "image"
+    done = dpbuild("build", folder, "-o", output, "--platform", "linux/amd64,linux/arm64")
+    tags = re.findall(r"repairing the app's wheel: precise-1\.0-cp313-cp313-manylinux_2_\d+_(\w+)\.whl", done.err)
+    assert tags == ["x86_64", "aarch64"]
+    for platform in ("linux/amd64", "linux/arm64"):
+        ran = dpbuild("run", "--platform", platform, "--builder", "bubblewrap", f"oci:{output}")
+        assert ran.out == "4\n"

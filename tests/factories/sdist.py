@@ -5,6 +5,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 BACKEND = """\
 import base64, hashlib, os, subprocess, sys, sysconfig, zipfile
@@ -62,6 +63,14 @@ static PyMethodDef methods[] = {{{{"answer", answer, METH_NOARGS, 0}}, {{0}}}};
 static struct PyModuleDef module = {{PyModuleDef_HEAD_INIT, "{name}", 0, -1, methods}};
 PyMODINIT_FUNC PyInit_{name}(void) {{ return PyModule_Create(&module); }}
 """
+
+# For ``native_files``: the compiler needs libmpfr, which needs libgmp. Neither is in the base, and the linker is given the
+# file's name, since no package of a builder has a link for it.
+MPFR: Mapping[str, Any] = {
+    "libraries": ("-l:libmpfr.so.6",),
+    "more": "extern const char *mpfr_get_version(void);",
+    "answer": "mpfr_get_version()[0] - '0'",
+}
 
 
 def native_files(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -90,13 +91,15 @@ def repair_in(
         with store.open(wheel.digest) as file:
             before = rewrite.contents(file.read())
         after = rewrite.contents(data)
-        filename, data = repair.finish(filename, after, origins(repair.taken(before, after)), tools, facts)
+        libraries = origins(repair.taken(before, after))
+        filename, data = repair.finish(filename, after, libraries, tools, facts)
     except WheelError as problem:
         raise UnsafeWheel(f"{wheel.name} {wheel.version}: auditwheel made {filename}: {problem}") from None
     with store.writer() as writer:
         writer.write(data)
         digest, size = writer.commit()
-    return Artifact(name=wheel.name, version=wheel.version, filename=filename, digest=digest, size=size, locked=False)
+    inside = {(row.package.name, row.package.version, row.sha256) for _, row in libraries if row and row.sha256}
+    return replace(wheel, filename=filename, digest=digest, size=size, inside=tuple(sorted(inside)))
 
 
 def _refused(wheel: Artifact, policy: str, status: int, log: bytes, logs: Path, title: str) -> SdistBuildFailed:

@@ -17,8 +17,8 @@ Chosen = tuple[tuple[LockedPackage, LockedFile], ...]
 class Made:
     """One platform's image with its base and the files that the lock chose for it.
 
-    ``packages`` are those of a composed base, ``runtime`` those on top of any: name, version and the sha256 of the
-    .deb.
+    ``packages`` are those of a composed base, ``runtime`` those on top of any, ``inside`` those that libraries in
+    repaired wheels were copied from: name, version and the sha256 of the .deb.
     """
 
     image: Image
@@ -26,6 +26,7 @@ class Made:
     wheels: Chosen = ()
     packages: tuple[tuple[str, str, str], ...] = ()
     runtime: tuple[tuple[str, str, str], ...] = ()
+    inside: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

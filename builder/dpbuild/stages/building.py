@@ -167,7 +167,7 @@ class Work:
             with self.reporter.step(f"{word} {self.title}") as step:
                 made = make()
                 step.done(made.filename)
-            row = [made.name, made.version, made.filename, made.digest.hex, made.size]
+            row = [made.name, made.version, made.filename, made.digest.hex, made.size, *made.inside]
             self.store.put("app", key, canonical(row))
         return made
 
@@ -175,7 +175,15 @@ class Work:
         kept = self.store.get("app", key)
         if kept is None:
             return None
-        name, version, filename, digest, size = json.loads(kept)
+        name, version, filename, digest, size, *inside = json.loads(kept)
         if not self.store.has(Digest(digest)):
             return None
-        return Artifact(name=name, version=version, filename=filename, digest=Digest(digest), size=size, locked=False)
+        return Artifact(
+            name=name,
+            version=version,
+            filename=filename,
+            digest=Digest(digest),
+            size=size,
+            locked=False,
+            inside=tuple((package, number, sha256) for package, number, sha256 in inside),
+        )

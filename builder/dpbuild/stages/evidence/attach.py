@@ -1,10 +1,11 @@
 """The evidence of a build, attached to each platform's manifest and to the index."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dpbuild import __version__
+from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Chosen, Evidence, Inputs, Made
@@ -18,8 +19,8 @@ from dpbuild.stages.evidence.sbom import combined
 from dpbuild.stages.image import timestamp
 
 
-def made_from(image: Image, base: Base, wheels: Chosen, lock: Lock) -> Made:
-    """One platform's image with what the lock says of it."""
+def made_from(image: Image, base: Base, wheels: Chosen, lock: Lock, artifacts: Iterable[Artifact]) -> Made:
+    """One platform's image with what the lock says of it; ``artifacts`` are all of its wheels."""
     platform = str(image.platform)
     row = next((each for each in lock.bases if each.platform == platform), None)
     runtime = lock.runtime_of(platform)
@@ -29,6 +30,7 @@ def made_from(image: Image, base: Base, wheels: Chosen, lock: Lock) -> Made:
         wheels=wheels,
         packages=row.packages if row else (),
         runtime=runtime.packages if runtime else (),
+        inside=tuple(sorted({row for artifact in artifacts for row in artifact.inside})),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from dpbuild.debian.suites import ARCHITECTURES
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.evidence import Chosen, Inputs, Made
@@ -123,7 +124,7 @@ def _builder(base: Base) -> Json:
 
 
 def _packages(made: Made) -> list[Json]:
-    """The Debian packages of a composed base, and those that are added."""
+    """The Debian packages of a composed base, those that are added, and those that wheels have libraries of."""
     facts = made.base.facts
     # Some packages are for all architectures, which the lock does not tell.
     architectures = {row.name: row.architecture for row in facts.packages}
@@ -132,10 +133,15 @@ def _packages(made: Made) -> list[Json]:
             name,
             sha256,
             role,
-            uri=purl.debian(name, version, architectures.get(name, ""), facts.distributor),
+            uri=purl.debian(name, version, architectures.get(name, usual), facts.distributor),
             annotations={"platform": str(made.image.platform)},
         )
-        for role, rows in (("base-package", made.packages), ("runtime-package", made.runtime))
+        for role, rows, usual in (
+            ("base-package", made.packages, ""),
+            ("runtime-package", made.runtime, ""),
+            # What can be loaded is for one architecture.
+            ("wheel-package", made.inside, ARCHITECTURES.get(made.image.platform.architecture, "")),
+        )
         for name, version, sha256 in rows
     ]
 
