@@ -48,7 +48,9 @@ def made(bench: Bench, tag: str) -> tuple[str, zipfile.ZipFile]:
 
 
 def test_the_libraries_travel_inside(shop: Bench, sdist: Callable[..., None], dpbuild: Callable[..., Ran]) -> None:
-    sdist("precise", RUN, REPAIR, **MPFR)
+    # Every policy expects libatomic of a system, and the base has none.
+    more = (*MPFR["libraries"], "-Wl,--no-as-needed", "-l:libatomic.so.1")
+    sdist("precise", RUN, REPAIR, **{**MPFR, "libraries": more})
     done = shop.build("--sbom", shop.tmp / "sbom.json")
     assert done.status == 0, done.err
     assert runs(shop, dpbuild) == "4\n"
@@ -56,6 +58,7 @@ def test_the_libraries_travel_inside(shop: Bench, sdist: Callable[..., None], dp
     assert name in done.err
     libraries = [row for row in wheel.namelist() if row.startswith("precise.libs/")]
     assert [re.sub(r"-[0-9a-f]{8}\.", ".", row).partition(".so.")[0] for row in libraries] == [
+        "precise.libs/libatomic",
         "precise.libs/libgmp",
         "precise.libs/libmpfr",
     ]
@@ -63,11 +66,11 @@ def test_the_libraries_travel_inside(shop: Bench, sdist: Callable[..., None], dp
 
     # The packages and versions are those that the builder is locked with.
     lock = (shop.project / BUILD_LOCK).read_text()
-    pins = dict(re.findall(r'^    "(libgmp10|libmpfr6) (\S+) [0-9a-f]{64}",$', lock, re.MULTILINE))
+    pins = dict(re.findall(r'^    "(libatomic1|libgmp10|libmpfr6) (\S+) [0-9a-f]{64}",$', lock, re.MULTILINE))
     document = json.loads(wheel.read("precise-1.0.dist-info/sboms/dpbuild.cdx.json"))
     rows = {row["name"]: row for row in document["components"]}
     assert {row: rows[row]["version"] for row in rows} == pins
-    assert len(pins) == 2
+    assert len(pins) == 3
     assert all(rows[row]["purl"].startswith(f"pkg:deb/debian/{row}@") for row in pins)
     inside = [each["name"] for row in sorted(rows) for each in rows[row]["components"]]
     assert inside == libraries

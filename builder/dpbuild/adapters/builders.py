@@ -112,7 +112,7 @@ class SandboxBuilders:
             wheel,
             tools,
             lambda libraries: origins(libraries, self._start(base, plan)[1], reading, trees),
-            facts=base.facts,
+            base=base,
             env={**dict(build.environment), **dict(self._config.env)},
             logs=self._logs,
             timeout=self._config.timeout,

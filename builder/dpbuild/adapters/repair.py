@@ -12,7 +12,7 @@ from dpbuild.adapters.backend_folders import EPOCH, HOME, RESULTS, SITE, SOURCE,
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import SdistBuildFailed, UnsafeWheel
 from dpbuild.model.artifact import Artifact
-from dpbuild.model.facts import Facts
+from dpbuild.model.base import Base
 from dpbuild.model.files import ProjectFile
 from dpbuild.ports.sandbox import Job, Sandbox, TimedOut
 from dpbuild.pypa import rewrite
@@ -24,6 +24,7 @@ from dpbuild.stages.repair import Origin, Taken
 _LOST: Final = re.compile(r'required library "([^"]+)" could not be located')
 # What it fails with is the line after; the whole is in the log.
 _TRACE: Final = re.compile(r"^Traceback \(most recent call last\):\n(?: .*\n)*", re.MULTILINE)
+_PACKAGES: Final = "leave repair out of its recipe, and name Debian packages that it needs in run.packages"
 _REFUSED: Final = re.compile(r"cannot repair .* ABI because")
 
 
@@ -35,16 +36,22 @@ def repair_in(
     tools: Sequence[Artifact],
     origins: Callable[[Sequence[Taken]], list[tuple[Taken, Origin | None]]],
     *,
-    facts: Facts,
+    base: Base,
     env: Mapping[str, str],
     logs: Path,
     timeout: float,
 ) -> Artifact:
     """``wheel`` with the libraries that it needs inside, in the store. ``tools`` are auditwheel and what it needs.
 
-    ``facts`` are those of the base, ``origins`` tells where libraries are from, ``timeout`` is in seconds. Raises
-    SdistBuildFailed (54), UnsafeWheel (53), TargetError (30), SandboxError.
+    ``origins`` tells where libraries are from, ``timeout`` is in seconds. Raises SdistBuildFailed (54),
+    UnsafeWheel (53), TargetError (30), SandboxError.
     """
+    with store.open(wheel.digest) as file:
+        before = rewrite.contents(file.read())
+    title = f"{wheel.name}-{wheel.version}-repair"
+    if program := repair.embedded(before):
+        what = f"its program {program} has Python in it by a shared library, which no manylinux wheel may need"
+        raise SdistBuildFailed(_said(wheel, what), hint=_PACKAGES)
     source = ProjectFile(path=wheel.filename, open=lambda: store.open(wheel.digest))
     variables = {
         **env,
@@ -61,8 +68,10 @@ def repair_in(
         "TZ": "UTC",
     }
     with folders(store, interpreter, [source], tools) as found:
-        known = found.site / repair.POLICIES
-        policy = repair.policy(known.read_bytes() if known.is_file() else b"", facts)
+        place = found.site / repair.POLICIES
+        known = repair.policies(place.read_bytes() if place.is_file() else b"", base.tree)
+        policy = repair.policy(known, base.facts)
+        place.write_bytes(known)
         sandbox, root = start()
         job = Job(
             rootfs=root,
@@ -76,7 +85,6 @@ def repair_in(
             timeout=timeout,
             user=USER,
         )
-        title = f"{wheel.name}-{wheel.version}-repair"
         try:
             outcome = sandbox.run(job)
         except TimedOut as late:
@@ -88,11 +96,9 @@ def repair_in(
             raise _refused(wheel, policy, outcome.status, log, logs, title)
         filename, data = made[0].name, made[0].read_bytes()
     try:
-        with store.open(wheel.digest) as file:
-            before = rewrite.contents(file.read())
         after = rewrite.contents(data)
         libraries = origins(repair.taken(before, after))
-        filename, data = repair.finish(filename, after, libraries, tools, facts)
+        filename, data = repair.finish(filename, after, libraries, tools, base.facts)
     except WheelError as problem:
         raise UnsafeWheel(f"{wheel.name} {wheel.version}: auditwheel made {filename}: {problem}") from None
     with store.writer() as writer:
@@ -100,6 +106,10 @@ def repair_in(
         digest, size = writer.commit()
     inside = {(row.package.name, row.package.version, row.sha256) for _, row in libraries if row and row.sha256}
     return replace(wheel, filename=filename, digest=digest, size=size, inside=tuple(sorted(inside)))
+
+
+def _said(wheel: Artifact, what: str) -> str:
+    return f"{wheel.name} {wheel.version} was built and cannot be repaired: {what}"
 
 
 def _refused(wheel: Artifact, policy: str, status: int, log: bytes, logs: Path, title: str) -> SdistBuildFailed:
@@ -121,7 +131,7 @@ def _refused(wheel: Artifact, policy: str, status: int, log: bytes, logs: Path, 
             log,
             logs,
             title,
-            "leave repair out of its recipe, and name Debian packages that it needs in run.packages",
+            _PACKAGES,
         )
     return _failed(wheel, f"auditwheel ended with status {status}", log, logs, title, "")
 
@@ -130,7 +140,7 @@ def _failed(wheel: Artifact, what: str, log: bytes, logs: Path, title: str, hint
     where = build_log.keep(logs, title, log)
     lines = build_log.last_lines(_TRACE.sub("", log.decode(errors="replace")))
     return SdistBuildFailed(
-        f"{wheel.name} {wheel.version} was built and cannot be repaired: {what}{lines}",
+        _said(wheel, what) + lines,
         where=where,
         hint=hint or "the whole log is in that file",
     )

@@ -12,7 +12,7 @@ from dpbuild.model.facts import Facts
 from dpbuild.pypa.tags import MACHINES
 
 # The libraries that make up glibc, and the compiler's own run time: what PEP 600's policies all allow.
-_GLIBC: Final = frozenset(
+GLIBC: Final = frozenset(
     f"{name}"
     for name in (
         *("libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libutil.so.1"),
@@ -64,7 +64,7 @@ def demands(label: str, files: Mapping[str, bytes], facts: Facts) -> Demands:
             if soname not in inside:
                 libraries.setdefault(soname, name)
         for library, versions in row.verneed:
-            wanted = newest(versions, "GLIBC_") if library in _GLIBC else None
+            wanted = newest(versions, "GLIBC_") if library in GLIBC else None
             if wanted and len(wanted) > 1:
                 glibc = max(glibc, (wanted[0], wanted[1]))
     if facts.libc.kind == "glibc" and glibc > facts.libc.version:
@@ -81,7 +81,7 @@ def platform_tag(found: Demands, facts: Facts) -> str:
     if not found.native:
         return "any"
     machine = facts.machine
-    if machine not in MACHINES or facts.libc.kind != "glibc" or found.sonames - _GLIBC - _COMPILER:
+    if machine not in MACHINES or facts.libc.kind != "glibc" or found.sonames - GLIBC - _COMPILER:
         return f"linux_{machine}"
     minor = facts.libc.version[1] if found.sonames & _COMPILER else max(OLDEST, found.glibc[1])
     return f"manylinux_2_{minor}_{machine}"

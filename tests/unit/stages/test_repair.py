@@ -9,7 +9,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from factories.elf import make_elf
 from factories.facts import make_facts
+from factories.image import File, Files, Link, make_tar
 
+from dpbuild.archive.overlay import FileTree
+from dpbuild.archive.read import entries, open_layer
 from dpbuild.errors import SdistBuildFailed, TargetError
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.facts import SystemPackage
@@ -60,9 +63,44 @@ def test_bases_that_no_policy_is_for():
         repair.policy(policies("manylinux_2_17"), make_facts(libc=(1, 2), musl=True))
     with pytest.raises(TargetError, match=r"no policy for glibc 2\.41"):
         repair.policy(policies("linux", "manylinux_2_99"), FACTS)
-    for broken in (b"", b"[1]", b"{}x"):
+
+
+def test_what_the_base_lacks_is_expected_of_no_system():
+    whole = ["libc.so.6", "libm.so.6", "libz.so.1", "libX11.so.6", "libGL.so.1"]
+    known = [
+        {"name": "manylinux_2_17", "lib_whitelist": whole[:4], "symbol_versions": {"x86_64": {}}},
+        {"name": "manylinux_2_41", "lib_whitelist": whole},
+    ]
+    tree = tree_of(
+        {
+            "lib": Link("usr/lib"),
+            "usr/lib/x86_64-linux-gnu/libz.so.1": Link("libz.so.1.3"),
+            # Not where the loader would look.
+            "usr/local/lib/python3.13/dist-packages/a.libs/libX11.so.6": File(b""),
+            "usr/share/libGL.so.1": File(b""),
+        }
+    )
+    found = json.loads(repair.policies(json.dumps(known).encode(), tree))
+    assert [row["lib_whitelist"] for row in found] == [whole[:3], whole[:3]]
+    assert found[0]["symbol_versions"] == {"x86_64": {}}
+    for broken in (b"", b"[1]", b"{}x", b'[{"name": "manylinux_2_17"}]'):
         with pytest.raises(SdistBuildFailed, match="cannot be read"):
-            repair.policy(broken, FACTS)
+            repair.policies(broken, tree)
+
+
+def tree_of(files: Files) -> FileTree:
+    stream, _ = open_layer(io.BytesIO(make_tar(files)), limit=1 << 20)
+    return FileTree.of([[entry for entry, _ in entries(stream)]])
+
+
+def test_a_program_with_python_in_it():
+    """auditwheel would take libpython away from it, as it does from extension modules, which do not miss it."""
+    module = make_elf(needed=("libpython3.13.so.1.0",))
+    program = make_elf(needed=("libpython3.13.so.1.0",), interp="/lib64/ld-linux-x86-64.so.2")
+    other = make_elf(needed=("libpq.so.5",), interp="/lib64/ld-linux-x86-64.so.2")
+    files = {"x.so": (module, 0o755), "x-1.0.data/scripts/a": (other, 0o755), "broken": (module[:70], 0o644)}
+    assert repair.embedded(files) == ""
+    assert repair.embedded({**files, "x-1.0.data/scripts/x": (program, 0o755)}) == "x-1.0.data/scripts/x"
 
 
 @pytest.mark.parametrize(
