@@ -9,14 +9,15 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engines import podman_service, short_folder
 from machinery import ComposedBase
 
 from dpbuild.adapters.sandbox.bubblewrap import BubblewrapSandbox
-from dpbuild.adapters.sandbox.connect import EngineSettings, connect
+from dpbuild.adapters.sandbox.connect import EngineSettings, Kind, connect
 from dpbuild.adapters.sandbox.engine import EngineSandbox
 from dpbuild.adapters.sandbox.loader import LoaderSandbox
 from dpbuild.errors import SandboxError
@@ -26,15 +27,23 @@ pytestmark = [pytest.mark.network]
 
 ENV = (("LANG", "C.UTF-8"), ("GREETING", "hällo wörld"))
 # What a way of running adds by itself.
-ADDED = {"PYTHONHOME", "PWD", "PATH", "HOME", "HOSTNAME"}
+ADDED = {"PYTHONHOME", "PWD", "PATH", "HOME", "HOSTNAME", "TERM", "container"}
 
 
-def engine() -> EngineSandbox:
-    settings = EngineSettings.configured(dict(os.environ), os.environ.get("HOME", ""))
-    return EngineSandbox(lambda: connect(settings, "docker"), "docker")
+def engine(kind: Kind = "docker", host: str = "") -> EngineSandbox:
+    """The machine's own engine, or the one at an address."""
+    environment = {**os.environ, **({"CONTAINER_HOST": host} if host else {})}
+    settings = EngineSettings.configured(environment, os.environ.get("HOME", ""))
+    return EngineSandbox(lambda: connect(settings, kind), kind)
 
 
-@pytest.fixture(params=["loader", "bubblewrap", "docker"])
+@pytest.fixture(scope="module")
+def podman() -> Iterator[str]:
+    with short_folder() as folder, podman_service(folder) as url:
+        yield url
+
+
+@pytest.fixture(params=["loader", "bubblewrap", "docker", pytest.param("podman", marks=pytest.mark.slow)])
 def sandbox(request: pytest.FixtureRequest, need: Callable[..., None]) -> Sandbox:
     match request.param:
         case "bubblewrap":
@@ -43,6 +52,9 @@ def sandbox(request: pytest.FixtureRequest, need: Callable[..., None]) -> Sandbo
         case "docker":
             need("docker")
             return engine()
+        case "podman":
+            need("podman")
+            return engine("podman", request.getfixturevalue("podman"))
         case _:
             return LoaderSandbox()
 
@@ -176,8 +188,9 @@ def left(word: str) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_leaves_nothing_running(
-    sandbox: Sandbox, base: ComposedBase, tmp_path: Path, number: int, root: Path
+    sandbox: Sandbox, base: ComposedBase, tmp_path: Path, number: int, root: Path, request: pytest.FixtureRequest
 ) -> None:
+    host = request.getfixturevalue("podman") if sandbox.name == "podman" else ""
     word = f"marker-{tmp_path.name}-{os.getpid()}"
     started = tmp_path / "started"
     driver = f"""
@@ -187,7 +200,7 @@ def test_interrupting_leaves_nothing_running(
         from dpbuild.adapters.sandbox.bubblewrap import BubblewrapSandbox
         from dpbuild.adapters.sandbox.loader import LoaderSandbox
         from dpbuild.ports.sandbox import Job
-        way = {{"docker": engine, "bubblewrap": lambda: BubblewrapSandbox({shutil.which("bwrap")!r})}}
+        way = {{"docker": engine, "podman": lambda: engine("podman", {host!r}), "bubblewrap": lambda: BubblewrapSandbox({shutil.which("bwrap")!r})}}
         def stop(*_): raise KeyboardInterrupt
         signal.signal(signal.SIGTERM, stop)
         sandbox = way.get({sandbox.name!r}, LoaderSandbox)()

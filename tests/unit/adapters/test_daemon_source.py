@@ -121,7 +121,7 @@ def broken(problem: Exception) -> Callable[[str], Iterator[bytes]]:
 @pytest.mark.parametrize(
     ("problem", "error", "words"),
     [
-        (ConnectionResetError("gone"), SandboxError, "connection to the engine broke: gone"),
+        (ConnectionResetError("gone"), SandboxError, "connection to it broke: gone"),
         (docker.errors.APIError("no space left"), SandboxError, "does not give the image: no space left"),
         (docker.errors.ImageNotFound("gone"), NotFound, "no such image"),
     ],

@@ -154,5 +154,5 @@ def test_a_connection_that_breaks_is_our_error() -> None:
         def version(self) -> dict[str, str]:
             raise ConnectionResetError("gone")
 
-    with pytest.raises(SandboxError, match="connection to the engine broke: gone"):
+    with pytest.raises(SandboxError, match="connection to it broke: gone"):
         sink(Broken()).write(images(image("linux/amd64", b"a")))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from dpbuild.adapters.sandbox.trouble import problems
 from dpbuild.errors import SandboxError
 
 Kind = Literal["docker", "podman"]
@@ -129,8 +130,9 @@ def connect(settings: EngineSettings, kind: Literal["auto", "docker", "podman"] 
 
 
 def engine_name(client: Any) -> Kind:
-    """Whose engine it is; Podman speaks Docker's API and says so in its version."""
-    parts = client.version().get("Components") or []
+    """Whose engine it is; Podman speaks Docker's API and says so in its version. Raises SandboxError."""
+    with problems("the engine does not say what it is"):
+        parts = client.version().get("Components") or []
     return "podman" if any("podman" in str(part.get("Name", "")).lower() for part in parts) else "docker"
 
 

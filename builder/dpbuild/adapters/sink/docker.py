@@ -1,8 +1,10 @@
 """The Docker engine's own store: ``--load``."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from dpbuild.adapters.sandbox.trouble import problems
 from dpbuild.adapters.sink.archive import Blob, archive_chunks, for_host, named
 from dpbuild.errors import SandboxError
 from dpbuild.model.image import Images, Written
@@ -37,12 +39,9 @@ class DockerSink:
         self._connect().close()
 
     def write(self, images: Images) -> Written:
-        """Load it, unless the engine has it under all its names. Raises SandboxError."""
-        import docker.errors
-        import requests.exceptions
-
+        """Load it, unless the engine has it under all its names. Raises SandboxError, StoreError."""
         client = self._connect()
-        try:
+        with contextlib.closing(client), problems("the engine refused the image"):
             host = self._engine_platform(client)
             image = for_host(images, host)
             if len(images.images) > 1:
@@ -59,12 +58,6 @@ class DockerSink:
                 raise SandboxError("the engine took the image, and does not know it", where=str(image.descriptor))
             for tag in self._tags:
                 client.tag(found, tag.name, tag.tag or "latest", force=True)
-        except docker.errors.DockerException as problem:
-            raise SandboxError(f"the engine refused the image: {problem}") from None
-        except (requests.exceptions.RequestException, OSError) as problem:
-            raise SandboxError(f"the connection to the engine broke: {problem}") from None
-        finally:
-            client.close()
         return Written(
             kind="docker",
             reference=f"docker-daemon:{found}",

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from dpbuild.adapters.sandbox.trouble import problems
 from dpbuild.adapters.source.archive import DockerArchiveSource, TarFiles
 from dpbuild.adapters.store import DiskStore
-from dpbuild.errors import NotFound, SandboxError
+from dpbuild.errors import NotFound
 from dpbuild.oci.codec import canonical, encode_descriptor
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
@@ -127,19 +128,16 @@ class DaemonSource:
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         import docker.errors
-        import requests.exceptions
 
         client = self._connect()
         try:
-            return question(client)
-        except docker.errors.ImageNotFound:
-            raise NotFound(
-                "the engine has no such image", where=self._where, hint="docker image ls shows what it has"
-            ) from None
-        except docker.errors.DockerException as problem:
-            raise SandboxError(f"the engine does not give the image: {problem}", where=self._where) from None
-        except (requests.exceptions.RequestException, OSError) as problem:
-            raise SandboxError(f"the connection to the engine broke: {problem}", where=self._where) from None
+            with problems("the engine does not give the image", where=self._where):
+                try:
+                    return question(client)
+                except docker.errors.ImageNotFound:
+                    raise NotFound(
+                        "the engine has no such image", where=self._where, hint="docker image ls shows what it has"
+                    ) from None
         finally:
             with contextlib.suppress(OSError):
                 client.close()

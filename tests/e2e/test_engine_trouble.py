@@ -1,0 +1,142 @@
+"""Builds in an engine that ends, or stops answering, in the middle: one error, nothing half-made, and the next one works."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from bench import Bench, bare, bench, files
+from engines import Daemon, own_daemon, short_folder
+from machinery import Ran
+from wholeness import check_clean, check_store
+
+__all__ = ["bare", "bench"]
+
+pytestmark = [pytest.mark.docker, pytest.mark.network]
+
+# A backend without requirements, which waits as long as there is a file in the project.
+BACKEND = """\
+import base64, hashlib, os, time, zipfile
+
+def build_wheel(folder, settings=None, metadata=None):
+    print("at work", flush=True)
+    while os.path.exists("wait"):
+        time.sleep(0.1)
+    info = "app-1.dist-info/"
+    files = {
+        "main.py": open("main.py").read(),
+        info + "METADATA": "Metadata-Version: 2.1\\nName: app\\nVersion: 1\\n",
+        info + "WHEEL": "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    record = info + "RECORD,,\\n"
+    with zipfile.ZipFile(os.path.join(folder, "app-1-py3-none-any.whl"), "w") as wheel:
+        for name, text in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{name},sha256={digest},{len(text)}\\n"
+            wheel.writestr(name, text)
+        wheel.writestr(info + "RECORD", record)
+    return "app-1-py3-none-any.whl"
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with short_folder() as folder, own_daemon(folder) as started:
+        yield started
+
+
+@pytest.fixture
+def waiting(bench: Bench) -> Bench:
+    """A project whose backend waits."""
+    (bench.project / "backend.py").write_text(BACKEND)
+    (bench.project / "wait").touch()
+    bench.configure('entrypoint = ["-m", "main"]')
+    text = (bench.project / "pyproject.toml").read_text()
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (bench.project / "pyproject.toml").write_text(system + text)
+    bench.lock()
+    return bench
+
+
+def start(bench: Bench, daemon: Daemon) -> "subprocess.Popen[str]":
+    """A build by that engine."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dpbuild", "build", str(bench.project), "-o", str(bench.output), "--builder", "docker"],
+        env={**os.environ, **bench.environment, **daemon.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def in_the_middle(process: "subprocess.Popen[str]", daemon: Daemon) -> None:
+    """Wait until something runs in the engine."""
+    for _ in range(600):
+        if process.poll() is not None:
+            pytest.fail(f"it ended too early: {process.communicate()[1]}")
+        if daemon.running():
+            return
+        time.sleep(0.1)
+    pytest.fail("nothing was started in the engine")
+
+
+def ended(process: "subprocess.Popen[str]", seconds: float) -> Ran:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, err = process.communicate()
+        pytest.fail(f"it hangs: {err}")
+    return Ran(process.returncode, out, err)
+
+
+def forget(bench: Bench) -> None:
+    """As if nothing had been built yet."""
+    for name in ("app", "images"):
+        shutil.rmtree(bench.cache / "maps" / name)
+
+
+def test_an_engine_that_is_killed_in_the_middle(waiting: Bench, daemon: Daemon) -> None:
+    before = files(waiting.project)
+    process = start(waiting, daemon)
+    in_the_middle(process, daemon)
+    daemon.kill()
+    done = ended(process, 60)
+    waiting.left(
+        done,
+        100,
+        "error: the engine ended, or the connection to it broke",
+        before,
+        hint="start it again, or choose another --builder",
+    )
+    check_store(waiting.cache)
+    (waiting.project / "wait").unlink()
+    other = waiting.build("--builder", "bubblewrap", check=True)
+    daemon.start()
+    forget(waiting)
+    same = waiting.build("--builder", "docker", env=daemon.environment, check=True)
+    assert same.out == other.out
+    assert any((waiting.cache / "maps/app").iterdir())
+    check_clean(waiting.cache)
+
+
+def test_an_engine_that_does_not_answer(waiting: Bench, daemon: Daemon) -> None:
+    before = files(waiting.project)
+    with (waiting.project / "pyproject.toml").open("a") as file:
+        file.write('[tool.dpbuild.builder]\ntimeout = "1s"\n')
+    process = start(waiting, daemon)
+    in_the_middle(process, daemon)
+    daemon.signal(signal.SIGSTOP)
+    try:
+        done = ended(process, 120)
+    finally:
+        daemon.signal(signal.SIGCONT)
+    waiting.left(done, 100, "error: the engine does not answer", before, hint="start it again")
+    check_store(waiting.cache)
+    (waiting.project / "wait").unlink()
+    waiting.build("--builder", "docker", env=daemon.environment, check=True)
+    assert daemon.running() == []
