@@ -46,14 +46,16 @@ def lock_for_build(
     previous = lockfile.kept(text, world.reporter.note)
     reason = "there is no lock" if previous is None else inputs.stale(previous, config, platforms)
     bases = Bases(world, config, previous)
-    builds = PendingBuilds(partial(_begin, project, config, world, bases, builder, locked=False))
+    resolver = previous.resolver if previous else "uv"
+    begin = partial(_begin, project, config, world, bases, builder, locked=False, resolver=resolver)
+    builds = PendingBuilds(begin)
     if reason is None and previous is not None and text is not None:
         return previous, text, bases, builds
     from dpbuild.locking import LockOptions, make_lock
 
     new = make_lock(project, config, bases, previous, world, LockOptions(builder=builder), builds.now)
     if previous is not None:
-        world.reporter.note(f"the lock was renewed: {reason}")
+        world.reporter.note(f"the lock was renewed{'' if new.resolver == 'uv' else f' by {new.resolver}'}: {reason}")
         for line in inputs.changes(previous, new):
             world.reporter.note(f"  {line}")
     text = lockfile.dumps(new)
@@ -71,7 +73,18 @@ def _moved(lock: Lock, platforms: Sequence[Platform], bases: Bases) -> str:
     return "".join(f" ({row})" for row in found if row)
 
 
-def _begin(project: ProjectFolder, config: Config, world: World, bases: Bases, kind: str, *, locked: bool) -> Builds:
+def _begin(
+    project: ProjectFolder,
+    config: Config,
+    world: World,
+    bases: Bases,
+    kind: str,
+    *,
+    locked: bool,
+    resolver: str = "uv",
+) -> Builds:
     from dpbuild.stages.builds import begin
 
-    return begin(project, config, world, bases.blob, kind, locked=locked)
+    builds = begin(project, config, world, bases.blob, kind, locked=locked)
+    builds.resolver = resolver
+    return builds

@@ -25,14 +25,14 @@ from dpbuild.stages.target import target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOptions:
-    """What ``dpbuild lock`` adds to the configuration."""
+    """What ``dpbuild lock`` adds to the configuration. ``resolver`` "" is the one that made the lock, else uv."""
 
     check: bool = False
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     upgrade_base: bool = False
     builder: str = "auto"
-    resolver: str = "uv"
+    resolver: str = ""
 
 
 def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptions, world: World) -> tuple[str, ...]:
@@ -89,6 +89,9 @@ def make_lock(
     builds: Builds,
 ) -> Lock:
     """A new lock for the project, which is not written. Raises what resolving and reading the bases raise."""
+    # Who chose another resolver wants its answers, from whoever renews the lock. A lock of another tool is as it is.
+    resolver = options.resolver or (previous.resolver if previous else "uv")
+    resolver = "uv" if config.requirements.kind in ("uv-lock", "pylock") else resolver
     targets = []
     dates: list[str] = []
     for platform, required in lock_stage.wanted_platforms(config, world.host, previous):
@@ -110,7 +113,7 @@ def make_lock(
         new = lock_stage.make_lock(
             config,
             targets,
-            world.resolver if options.resolver == "uv" else builds.pip_tools(bases.get),
+            world.resolver if resolver == "uv" else builds.pip_tools(bases.get),
             project.read,
             base_digest=str(first.root.digest),
             base_date=max(dates),
@@ -123,7 +126,8 @@ def make_lock(
         )
         step.done(f"{counted(len(new.packages), 'package')} for {', '.join(new.platforms)}")
     kept = None if options.upgrade or options.upgrade_base else previous
-    return replace(new, runtime=_runtime(config, new, bases, kept, world))
+    builds.resolver = resolver
+    return replace(new, runtime=_runtime(config, new, bases, kept, world), resolver=resolver)
 
 
 def _runtime(config: Config, new: Lock, bases: Bases, kept: Lock | None, world: World) -> tuple[LockedRuntime, ...]:

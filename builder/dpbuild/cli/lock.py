@@ -29,9 +29,9 @@ from dpbuild.cli import options
 @click.option(
     "--resolver",
     type=click.Choice(["uv", "pip-tools"]),
-    default="uv",
+    default=None,
     envvar="DPBUILD_RESOLVER",
-    help="pip-tools resolves in the builder, with the base's own interpreter.",
+    help="pip-tools resolves in the builder, with the base's own interpreter. Default: what made the lock, else uv.",
 )
 @options.builder
 @options.platforms
@@ -62,7 +62,7 @@ def command(path: Path, **given: Any) -> None:
             upgrade_packages=options.split(given["upgrade_packages"]),
             upgrade_base=given["upgrade_base"],
             builder=given["builder"],
-            resolver=given["resolver"],
+            resolver=given["resolver"] or "",
         ),
         world,
     )

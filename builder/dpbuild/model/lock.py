@@ -43,7 +43,8 @@ class Lock:
     """A whole lock. ``base_digest`` is the digest that the base's reference resolved to; ``runtime`` has a row for
     each platform that gets Debian packages.
 
-    ``inputs`` is the hash of ``input_values``, which are kept to say in words what changed.
+    ``inputs`` is the hash of ``input_values``, which are kept to say in words what changed. ``resolver`` made it, and
+    makes it again when it is renewed.
     """
 
     requires_python: str
@@ -57,6 +58,7 @@ class Lock:
     bases: tuple[LockedBase, ...] = ()
     input_values: Inputs = ()
     runtime: tuple[LockedRuntime, ...] = ()
+    resolver: str = "uv"
 
     def runtime_of(self, platform: str) -> LockedRuntime | None:
         """The Debian packages of a platform, None if it gets none."""

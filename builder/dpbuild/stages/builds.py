@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from dpbuild.errors import LockError, LockStale, NoCompatibleWheel, SdistBuildFailed, UnsupportedRequirement
+from dpbuild.errors import (
+    LockError,
+    LockStale,
+    NoCompatibleWheel,
+    SandboxError,
+    SdistBuildFailed,
+    UnsupportedRequirement,
+)
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan, BuildLock
@@ -36,7 +43,10 @@ from dpbuild.stages.target import target
 
 @dataclass(slots=True)
 class Builds:
-    """Builds wheels and keeps the second lock. With ``locked`` nothing in it may be missing or change."""
+    """Builds wheels and keeps the second lock. With ``locked`` nothing in it may be missing or change.
+
+    ``resolver`` is what the first lock is made by: what pip-tools is run with is kept as long as it is that.
+    """
 
     world: World
     config: Config
@@ -49,6 +59,7 @@ class Builds:
     planned: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
     wheels_used: list[tuple[LockedPackage, LockedFile]] = field(default_factory=list)
     text: str = ""
+    resolver: str = "uv"
     # What is being built or asked at this moment, the outermost first.
     under_way: list[str] = field(default_factory=list)
 
@@ -111,7 +122,13 @@ class Builds:
         def compiled(goal: Target, files: tuple[tuple[str, str], ...], arguments: tuple[str, ...]) -> str:
             base = base_of(goal.platform)
             wheels = self._fetched(self._tools(piptools.UNIT, piptools.REQUIRES, base, goal), base, goal)
-            return self.builders.pip_compile(base, self._plan(base, ()), wheels, files, arguments)
+            plan = self._plan(base, ())
+            try:
+                return self.builders.pip_compile(base, plan, wheels, files, arguments)
+            except SandboxError as problem:
+                hint = f"{problem.hint}; " if problem.hint else ""
+                hint += "dpbuild lock --resolver uv needs none of it"
+                raise SandboxError(f"pip-tools cannot be run: {problem.what}", where=problem.where, hint=hint) from None
 
         return PipToolsResolver(inner=self.world.resolver, compile=compiled)
 
@@ -266,9 +283,8 @@ class Builds:
 
     def _plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
         """The builder: as it is locked, if it was locked for this very base."""
-        # An image has what it has.
         image = self.config.builder.image
-        wanted = () if image else tuple(sorted({*packages, *self.config.builder.packages}))
+        wanted = self._wanted(packages)
         key = str(base.platform), wanted
         self.planned.add(key)
         known = self.plans.get(key)
@@ -283,6 +299,11 @@ class Builds:
         self.plans[key] = self.builders.plan(base, wanted)
         return self.plans[key]
 
+    def _wanted(self, packages: tuple[str, ...]) -> tuple[str, ...]:
+        """The packages of a builder that has these, too; an image has what it has."""
+        builder = self.config.builder
+        return () if builder.image else tuple(sorted({*packages, *builder.packages}))
+
     def write(self, project: ProjectFolder) -> str:
         """Write the second lock, if anything in it changed; its text, "" where nothing is built.
 
@@ -291,10 +312,16 @@ class Builds:
         if self.locked or not self.used:
             return self.text if self.used else ""
         platforms = {platform for _, platform in self.used}
-        units = {key: lock for key, lock in self.units.items() if key in self.used or key[1] not in platforms}
+        resolving = {key for key in self.units if key[0] == piptools.UNIT}
+        kept = {key for key in self.units if key in self.used or key[1] not in platforms} - resolving
+        planned = set(self.planned)
+        if self.resolver == piptools.UNIT:
+            kept |= resolving
+            planned |= {(platform, self._wanted(())) for _, platform in resolving}
+        units = {key: lock for key, lock in self.units.items() if key in kept}
         if not units:
             return ""
-        plans = tuple(plan for key, plan in self.plans.items() if key in self.planned or key[0] not in platforms)
+        plans = tuple(plan for key, plan in self.plans.items() if key in planned or key[0] not in platforms)
         text = buildlock.dumps(BuildLock(units=tuple(sorted(units.items())), builders=plans))
         if text != self.text:
             project.write(NAME, text)

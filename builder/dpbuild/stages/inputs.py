@@ -110,10 +110,11 @@ def moved(lock: Lock, platform: Platform, version: str) -> str:
 def changes(before: Lock | None, after: Lock) -> tuple[str, ...]:
     """What a new lock changes, one line for each package: ``+ a 1.0``, ``- b 2.0``, ``c 1.0 -> 1.1``.
 
-    Before them another Python of the base.
+    Before them another resolver, and another Python of the base.
     """
     old, new = _versions(before), _versions(after)
-    out = [
+    out = [f"resolver {before.resolver} -> {after.resolver}"] if before and before.resolver != after.resolver else []
+    out += [
         f"{row.platform}: {found}"
         for row in after.bases
         if before and (found := moved(before, Platform.parse(row.platform), dict(row.facts).get("python", "")))

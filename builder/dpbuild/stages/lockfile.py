@@ -14,6 +14,8 @@ from dpbuild.pypa.pylock import Document, LockedPackage, Reader
 NAME: Final = "pylock.dpbuild.toml"
 # Raise this when a lock written before cannot be used any more.
 VERSION: Final = 1
+# What makes a lock; the first one unless it says otherwise.
+RESOLVERS: Final = ("uv", "pip-tools")
 # Name, version and sha256 of a .deb.
 Pins = tuple[tuple[str, str, str], ...]
 _USER = re.compile(r"^[a-z][a-z0-9+.-]*://[^/?#]*@", re.IGNORECASE)
@@ -29,6 +31,8 @@ def dumps(lock: Lock) -> str:
     """The text of the lock, the same bytes for equal locks. Raises LockError for URLs with user information."""
     without_user(lock.packages, None)
     own: dict[str, object] = {"lock-version": VERSION, "inputs-hash": lock.inputs, "platforms": lock.platforms}
+    # Left out where it is the usual one: the same packages give the same bytes.
+    own |= {} if lock.resolver == RESOLVERS[0] else {"resolver": lock.resolver}
     own["inputs"] = {key: rows for key, rows in lock.input_values if rows}
     if lock.base_reference:
         base: dict[str, object] = {"reference": lock.base_reference, "digest": lock.base_digest}
@@ -81,6 +85,13 @@ def loads(text: str, where: str = NAME) -> Lock:
             hint="run dpbuild lock",
         )
     path = "tool.dpbuild"
+    resolver = read.text(own, "resolver", path, default=RESOLVERS[0])
+    if resolver not in RESOLVERS:
+        raise LockError(
+            f"the lock was made by {resolver!r}, which this dpbuild does not have",
+            where=where,
+            hint=f"run dpbuild lock --resolver {RESOLVERS[0]}",
+        )
     base = read.table(own, "base", path)
     inputs = read.table(own, "inputs", path)
     for number, package in enumerate(document.packages):
@@ -108,6 +119,7 @@ def loads(text: str, where: str = NAME) -> Lock:
             _runtime(read, row, f"{path}.runtime-packages[{number}]")
             for number, row in enumerate(read.tables(own, "runtime-packages", path))
         ),
+        resolver=resolver,
     )
 
 
