@@ -5,14 +5,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from bench import Bench, bare, bench, files
 from engines import Daemon, own_daemon, short_folder
-from machinery import Ran
+from machinery import ComposedBase, Ran
 from wholeness import check_clean, check_store
+
+from dpbuild.adapters.sandbox.connect import EngineSettings, connect
+from dpbuild.adapters.sandbox.engine import EngineSandbox
+from dpbuild.errors import SandboxError
+from dpbuild.ports.sandbox import Job
 
 __all__ = ["bare", "bench"]
 
@@ -124,6 +130,7 @@ def test_an_engine_that_is_killed_in_the_middle(waiting: Bench, daemon: Daemon) 
     check_clean(waiting.cache)
 
 
+@pytest.mark.slow
 def test_an_engine_that_does_not_answer(waiting: Bench, daemon: Daemon) -> None:
     before = files(waiting.project)
     with (waiting.project / "pyproject.toml").open("a") as file:
@@ -140,3 +147,27 @@ def test_an_engine_that_does_not_answer(waiting: Bench, daemon: Daemon) -> None:
     (waiting.project / "wait").unlink()
     waiting.build("--builder", "docker", env=daemon.environment, check=True)
     assert daemon.running() == []
+
+
+@pytest.mark.slow
+def test_an_engine_that_goes_silent_where_there_is_no_limit(
+    daemon: Daemon, composed_base: Callable[[str], ComposedBase]
+) -> None:
+    base = composed_base("debian13")
+    sandbox = EngineSandbox(lambda: connect(EngineSettings(host=daemon.url), "docker"), "docker", patience=2.0)
+
+    def stop() -> None:
+        while not daemon.running():
+            time.sleep(0.1)
+        daemon.signal(signal.SIGSTOP)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    try:
+        with pytest.raises(SandboxError, match="the engine does not answer"):
+            sandbox.run(
+                Job(rootfs=base.rootfs, argv=(base.base.facts.interpreter, "-c", "import time; time.sleep(300)"))
+            )
+    finally:
+        stopping.join()
+        daemon.signal(signal.SIGCONT)

@@ -416,6 +416,10 @@ def test_disk_full_at_the_output(bench: Bench, small: Callable[[str], Path]) -> 
         assert done.status == 110, done.err
         assert "error: the disk is full" in done.err
         assert not any(place.iterdir())
+    subprocess.run(["mount", "-o", "remount,size=400m", str(place)], check=True)
+    for name in ("image", "image.tar"):
+        assert bench.run("build", bench.project, "-o", place / name).status == 0
+        assert {path.name for path in place.iterdir()} <= {"image", "image.tar"}
 
 
 def test_a_damaged_wheel_in_the_store_is_fetched_again(bench: Bench) -> None:

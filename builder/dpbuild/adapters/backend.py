@@ -39,6 +39,7 @@ _NETWORK: Final = re.compile(
     r"|Could not resolve host|No address associated with hostname|failed to lookup address|NameResolutionError"
 )
 _FULL: Final = re.compile(r"No space left on device|\[Errno 28\]|Disk quota exceeded")
+_ENGINES: Final = ("docker", "podman")
 _READ_ONLY: Final = re.compile(r"Read-only file system: '?([^'\n]+)|Permission denied: '?(/[^'\n]+)")
 
 
@@ -184,7 +185,7 @@ class SandboxBackend:
                 log, status = outcome.stdout + outcome.stderr, str(outcome.status)
                 if not outcome.status:
                     continue
-            raise self._failed(project, "", f"{what} {status}", log, "the step is fetch of its recipe")
+            raise self._failed(project, sandbox, "", f"{what} {status}", log, "the step is fetch of its recipe")
 
     def _call(self, hook: str, project: Project, found: Folders) -> Any:
         sandbox, root = self._start()
@@ -216,24 +217,24 @@ class SandboxBackend:
         except TimedOut as late:
             what = f"was stopped because it took longer than {limits.timeout:g} s"
             hint = "give it longer: timeout of [tool.dpbuild.builder]"
-            raise self._failed(project, name, what, late.stdout + late.stderr, hint) from None
+            raise self._failed(project, sandbox, name, what, late.stdout + late.stderr, hint) from None
         answer = found.results / "answer.json"
         if outcome.status or not answer.is_file():
             what = f"ended with status {outcome.status}"
-            raise self._failed(project, name, what, outcome.stdout + outcome.stderr)
+            raise self._failed(project, sandbox, name, what, outcome.stdout + outcome.stderr)
         return json.loads(answer.read_text())
 
     def _failed(
-        self, project: Project, backend: str, what: str, log: bytes, hint: str = ""
+        self, project: Project, sandbox: Sandbox, backend: str, what: str, log: bytes, hint: str = ""
     ) -> SdistBuildFailed | StoreError:
         where = build_log.keep(self._logs, _named(project, "-").replace("the-project", "app"), log)
         text = log.decode(errors="replace")
         lines = build_log.last_lines(text)
         said = f"{_named(project)}: its build backend {backend} {what}" if backend else f"{_named(project)}: it {what}"
         if _FULL.search(text):
-            return StoreError(
-                f"{said}: the disk is full{lines}", where=where, hint="free some room, or use --cache-dir"
-            )
+            # An engine has the files on a disk of its own until they are fetched.
+            room = f" where {sandbox.name} has its data" if sandbox.name in _ENGINES else ", or use --cache-dir"
+            return StoreError(f"{said}: the disk is full{lines}", where=where, hint=f"free some room{room}")
         if backend and not self._environment.network and _NETWORK.search(text):
             said += ": it wants the network, which a build does not get"
             hint = hint or (

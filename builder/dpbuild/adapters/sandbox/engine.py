@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 from dpbuild.adapters.sandbox.attached import PATIENCE, attached
@@ -12,10 +13,11 @@ from dpbuild.adapters.sandbox.users import resolve_user
 from dpbuild.archive import tar
 from dpbuild.errors import SandboxError
 from dpbuild.ports.runner import Start
-from dpbuild.ports.sandbox import Job, Outcome, TimedOut
+from dpbuild.ports.sandbox import Job, Mount, Outcome, TimedOut
 
 _WHAT: Final = "the engine could not run the image"
 _ATTEMPTS: Final = 4
+_CHUNK: Final = 1 << 20
 # Seconds that an engine gets to remove something: as a rule, and once it is known to have trouble.
 _REMOVING: Final = 60
 _TROUBLED: Final = 3
@@ -71,11 +73,21 @@ class EngineSandbox:
         outcome = attached(client, container, job, self._patience)
         for mount in job.mounts:
             if mount.writable:
-                try:
-                    replace(client.get_archive(container, mount.target)[0], mount.source)
-                except ValueError as problem:
-                    raise SandboxError(f"what the program left in {mount.target} cannot be taken: {problem}") from None
+                _fetch(client, container, mount)
         return outcome
+
+
+def _fetch(client: Any, container: str, mount: Mount) -> None:
+    """Bring back what is in a writable mount. The SDK would leave the connection open if that fails half-way."""
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
+    answer = client.get(url, params={"path": mount.target}, stream=True, timeout=client.timeout)
+    with contextlib.closing(answer):
+        if answer.status_code != HTTPStatus.OK:
+            raise SandboxError(f"the engine does not give back {mount.target}: {answer.text.strip()}")
+        try:
+            replace(answer.iter_content(_CHUNK), mount.source)
+        except ValueError as problem:
+            raise SandboxError(f"what the program left in {mount.target} cannot be taken: {problem}") from None
 
 
 def run_image(client: Any, image: str, start: Start) -> Outcome:
