@@ -36,7 +36,7 @@ from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import lockfile
-from dpbuild.stages.artifacts import fetch_all
+from dpbuild.stages.artifacts import fetching
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
@@ -191,41 +191,43 @@ def _image(
         )
     goal = target(base.facts, platform)
     chosen = select(locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=lockfile.NAME)
-    artifacts = builds.wheels(base, fetch_all(chosen, project.directory, store, world.fetcher, world.reporter))
-    # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
-    compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
-    replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")
-    # Proof and evidence ask for what is in the layers: told while these are made, unless they are compressed anew.
-    observer = Observing if config.compression == "gzip" else None
-    plain = Site(base, compiler, replacing, observer=observer)
-    below = standard_library(plain, store, contents, world.reporter)
-    taken = len(base.manifest.layers) + len(below) + app.layers
-    site = plain
-    if runtime := locked.runtime_of(str(platform)):
-        from dpbuild.stages.layers.debian import debian_layers
+    with fetching(chosen, project.directory, store, world.fetcher, world.reporter) as arriving:
+        artifacts = builds.wheels(base, arriving.artifacts)
+        # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
+        compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
+        replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")
+        # Proof and evidence ask for what is in the layers: told while these are made, unless they are compressed anew.
+        observer = Observing if config.compression == "gzip" else None
+        plain = Site(base, compiler, replacing, observer=observer)
+        below = standard_library(plain, store, contents, world.reporter)
+        taken = len(base.manifest.layers) + len(below) + app.layers
+        site = plain
+        if runtime := locked.runtime_of(str(platform)):
+            from dpbuild.stages.layers.debian import debian_layers
 
-        debian = debian_layers(
-            runtime,
-            base,
-            contents,
-            lambda: world.debian_packages(config, base),
+            debian = debian_layers(
+                runtime,
+                base,
+                contents,
+                lambda: world.debian_packages(config, base),
+                store,
+                world.reporter,
+                taken=taken,
+            )
+            site, below = replace(plain, base=debian.base, owners=debian.owners), (*below, *debian.layers)
+            taken += len(debian.layers)
+        # Layers go on their way as they are made; what makes them an image goes when all is proved.
+        wheels = make_layers(
+            artifacts,
+            site,
             store,
             world.reporter,
             taken=taken,
+            cores=world.cores,
+            ready=ready,
+            helper=world.helper,
+            wait=arriving.wait,
         )
-        site, below = replace(plain, base=debian.base, owners=debian.owners), (*below, *debian.layers)
-        taken += len(debian.layers)
-    # Layers go on their way as they are made; what makes them an image goes when all is proved.
-    wheels = make_layers(
-        artifacts,
-        site,
-        store,
-        world.reporter,
-        taken=taken,
-        cores=world.cores,
-        ready=ready,
-        helper=world.helper,
-    )
     home = find_home(config, base, contents, store) if app.layers else None
     last = app_stage.make_layer(app, site, store, contents, epoch, home)
     layers = (*below, *wheels.layers, *last)

@@ -21,6 +21,10 @@ class StreamReporter:
         self._clock = clock
         self._mode = mode
         self._lock = threading.Lock()
+        # Those under way, the first to begin first: downloads go on while layers are made.
+        self._steps: list[StreamStep] = []
+        self._shown = 0.0
+        self._text = ""
 
     @contextmanager
     def step(self, title: str, total: int | None = None) -> Iterator["StreamStep"]:
@@ -28,17 +32,21 @@ class StreamReporter:
         step = StreamStep(self, title, total, self._clock())
         if self._mode == "json":
             self._json({"event": "start", "step": title, "total": total})
-        self._live(f"{title} …")
+        self._steps.append(step)
+        self._show()
         try:
             yield step
         finally:
-            self._clear()
+            self._steps.remove(step)
+            self._show()
         seconds = self._clock() - step.started
         if self._mode == "json":
             self._json({"event": "done", "step": title, "result": step.result, "seconds": round(seconds, 3)})
         elif self._mode != "none" and seconds >= _NOTABLE:
             result = f": {step.result}" if step.result else ""
+            self._clear()
             self._line(f"{title}{result} ({seconds:.1f} s)")
+            self._show()
 
     def note(self, text: str) -> None:
         """One line."""
@@ -47,6 +55,7 @@ class StreamReporter:
         elif self._mode != "none":
             self._clear()
             self._line(f"note: {text}")
+            self._show()
 
     def result(self, text: str) -> None:
         """The closing lines of a verb."""
@@ -55,24 +64,24 @@ class StreamReporter:
         elif self._mode != "none":
             self._line(text)
 
-    def show(self, step: "StreamStep") -> None:
+    def show(self) -> None:
         """Refresh the live line, if it is time."""
-        if self._mode != "live":
-            return
+        if self._mode == "live" and self._clock() - self._shown >= _REFRESH:
+            self._show()
+
+    def _show(self) -> None:
         now = self._clock()
-        if now - step.started < _NOTABLE or now - step.shown < _REFRESH:
-            return
-        step.shown = now
-        amount = f"{step.amount / 1e6:.1f}" + (f" of {step.total / 1e6:.1f}" if step.total else "")
-        self._live(f"{step.title} … {amount} MB")
+        self._shown = now
+        self._live(", ".join(step.told(now) for step in list(self._steps)))
 
     def _clear(self) -> None:
         self._live("")
 
     def _live(self, text: str) -> None:
         """The line that stands until something else is to be said."""
-        if self._mode == "live":
-            with self._lock:
+        with self._lock:
+            if self._mode == "live" and text != self._text:
+                self._text = text
                 self._stream.write(f"\r\x1b[K{text}")
                 self._stream.flush()
 
@@ -94,7 +103,6 @@ class StreamStep:
         self.title = title
         self.total = total
         self.started = started
-        self.shown = 0.0
         self.amount = 0
         self.result = ""
 
@@ -102,7 +110,13 @@ class StreamStep:
         """So many bytes more."""
         with self._lock:
             self.amount += amount
-        self._reporter.show(self)
+        self._reporter.show()
+
+    def told(self, now: float) -> str:
+        """What a person sees of it while it is under way."""
+        if not self.amount or now - self.started < _NOTABLE:
+            return f"{self.title} …"
+        return f"{self.title} … {self.amount / 1e6:.1f}" + (f" of {self.total / 1e6:.1f}" if self.total else "") + " MB"
 
     def done(self, result: str) -> None:
         """What the step found."""

@@ -59,3 +59,28 @@ def test_a_terminal_shows_at_once_what_goes_on_and_then_how_far_it_is() -> None:
 def test_a_terminal_is_not_written_to_all_the_time(seconds: float) -> None:
     rows = said("live", seconds=seconds, moves=4).replace("\r\x1b[K", "\n").splitlines()
     assert [row for row in rows if row] == ["downloading …", "note: a note", "the end"]
+
+
+def test_a_terminal_shows_all_that_goes_on() -> None:
+    stream, clock = io.StringIO(), Clock()
+    reporter = StreamReporter(stream, clock, "live")
+    with reporter.step("making 2 layers") as making:
+        with reporter.step("downloading", 2_000_000) as downloading:
+            clock.now = 1.0
+            downloading.advance(500_000)
+            clock.now = 2.0
+            making.advance(3_000_000)
+        reporter.note("a note")
+    rows = [row for row in stream.getvalue().replace("\r\x1b[K", "\n").splitlines() if row]
+    assert rows == [
+        "making 2 layers …",
+        "making 2 layers …, downloading …",
+        "making 2 layers …, downloading … 0.5 of 2.0 MB",
+        "making 2 layers … 3.0 MB, downloading … 0.5 of 2.0 MB",
+        "making 2 layers … 3.0 MB",
+        "downloading (2.0 s)",
+        "making 2 layers … 3.0 MB",
+        "note: a note",
+        "making 2 layers … 3.0 MB",
+        "making 2 layers (2.0 s)",
+    ]

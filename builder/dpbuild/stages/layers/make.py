@@ -12,7 +12,6 @@ from typing import Final
 
 from dpbuild import __version__
 from dpbuild.archive.deflate import Splicer
-from dpbuild.errors import PathConflict
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.layer import Layer
 from dpbuild.model.words import counted
@@ -23,7 +22,7 @@ from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers import write
 from dpbuild.stages.layers.bytecode import compile_planned
-from dpbuild.stages.layers.content import Data
+from dpbuild.stages.layers.conflicts import Conflicts, Listed, label_of
 from dpbuild.stages.layers.group import group
 from dpbuild.stages.layers.kept import find, keep
 from dpbuild.stages.layers.order import Order, fulfil
@@ -32,18 +31,10 @@ from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, 
 
 # Each may hold a large library in memory.
 _MOST_THREADS: Final = 6
+# Threads for layers whose wheels are still downloaded; they wait and do nothing else.
+_MOST_WAITING: Final = 16
 # Starting another process pays from this many bytes of wheels on.
 _WORTH_IT: Final = 24 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """One file of a wheel as far as conflicts and folders are concerned."""
-
-    path: str
-    mode: int
-    identity: str
-    script: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +64,11 @@ def make_layers(
     cores: int = 2,
     ready: Callable[[Descriptor], object] = lambda layer: None,
     helper: Callable[[], Helper] | None = None,
+    wait: Callable[[Artifact], object] = lambda artifact: None,
 ) -> WheelLayers:
     """One layer for each group of wheels.
 
+    ``wait`` returns when a wheel is in the store, and raises what keeps it from that; it is asked for each one first.
     ``taken`` counts the image's other layers; ``cores`` are there to be used, by processes that ``helper`` starts where
     there is much to do. ``ready`` is told each layer that had to be made, as soon as it is; from several threads.
     Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
@@ -86,7 +79,7 @@ def make_layers(
     known = _recall(store, key, groups) if key else None
     if known is not None:
         return known
-    maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper)
+    maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper, wait)
     made = maker.make(wheels, groups, reporter)
     if key:
         store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
@@ -130,6 +123,7 @@ class _Maker:
         cores: int,
         ready: Callable[[Descriptor], object],
         helper: Callable[[], Helper] | None,
+        wait: Callable[[Artifact], object],
     ) -> None:
         self._site = site
         self._ready = ready
@@ -139,8 +133,12 @@ class _Maker:
         # Who can write a layer at this moment: a helper, or for None the thread itself.
         self._free: SimpleQueue[Helper | None] = SimpleQueue()
         self._local = threading.local()
+        self._wait = wait
+        # Waiting takes no processor; all else is for as many at a time as there are.
+        self._busy = threading.Semaphore(max(2, cores))
         self._placement = write.Placement(site.base.tree, site.owners)
         self._gone = site.gone
+        self._conflicts = Conflicts(site, self._placement)
         # Those of the layers, in their order in the image.
         self.keys: list[str] = []
         # What was read of wheels to list them, until they are written.
@@ -155,22 +153,43 @@ class _Maker:
     def make(
         self, artifacts: tuple[Artifact, ...], groups: tuple[tuple[Artifact, ...], ...], reporter: Reporter
     ) -> WheelLayers:
-        with ThreadPoolExecutor(max(2, self._cores)) as pool:
-            listings = dict(zip(artifacts, pool.map(self._listing, artifacts), strict=True))
-            self._check(listings)
-            keys = {members: self._key(members, listings) for members in groups}
-            self.keys = [keys[members] for members in groups]
-            found = {members: find(self._store, keys[members], _comment(members)) for members in groups}
-            missing = [members for members in groups if found[members] is None]
+        here = {artifact for artifact in artifacts if self._store.has(artifact.digest)}
+        complete = [members for members in groups if here.issuperset(members)]
+        absent = len(groups) - len(complete)
+        with ThreadPoolExecutor(max(2, self._cores) + min(absent, _MOST_WAITING)) as pool:
+            keys = dict(zip(complete, pool.map(self._listed_key, complete), strict=True))
+            found: dict[tuple[Artifact, ...], Layer | None] = {
+                members: find(self._store, key, _comment(members)) for members, key in keys.items()
+            }
+            missing = [members for members in groups if found.get(members) is None]
             if missing:
                 # The largest first: the last one to finish should be a small one.
                 missing.sort(key=_size, reverse=True)
                 with reporter.step(f"making {counted(len(missing), 'layer')}") as step, self._helpers(missing):
-                    made = pool.map(lambda members: self._made(members, keys[members], step), missing)
-                    found.update(zip(missing, made, strict=True))
+                    made = pool.map(lambda members: self._arrived(members, keys.get(members), step), missing)
+                    for members, done in zip(missing, made, strict=True):
+                        keys[members], found[members] = done
                     step.done(counted(sum(len(members) for members in missing), "wheel"))
-        scripts = frozenset(row.path.rpartition("/")[2] for rows in listings.values() for row in rows if row.script)
-        return WheelLayers(tuple(layer for members in groups if (layer := found[members]) is not None), scripts)
+        self.keys = [keys[members] for members in groups]
+        return WheelLayers(
+            tuple(layer for members in groups if (layer := found[members]) is not None),
+            frozenset(self._conflicts.scripts),
+        )
+
+    def _arrived(self, members: tuple[Artifact, ...], key: str | None, step: Step) -> tuple[str, Layer]:
+        """The layer of wheels that may still be on their way, and its key, if that is not known yet."""
+        for member in members:
+            self._wait(member)
+        with self._busy:
+            key = key or self._listed_key(members)
+            return key, find(self._store, key, _comment(members)) or self._made(members, key, step)
+
+    def _listed_key(self, members: tuple[Artifact, ...]) -> str:
+        """The key of a layer, whose wheels do not conflict with those before. Raises PathConflict, UnsafeWheel."""
+        listings = {member: self._listing(member) for member in members}
+        for member, rows in listings.items():
+            self._conflicts.add(member, rows)
+        return self._key(members, listings)
 
     @contextmanager
     def _helpers(self, missing: list[tuple[Artifact, ...]]) -> Iterator[None]:
@@ -194,15 +213,15 @@ class _Maker:
 
     # what is in a wheel
 
-    def _listing(self, artifact: Artifact) -> tuple[_Listed, ...]:
+    def _listing(self, artifact: Artifact) -> tuple[Listed, ...]:
         key = json.dumps([*self._site.key()[:-1], artifact.digest.hex, artifact.filename, artifact.locked])
         kept = self._store.get("wheels", key)
         if kept is not None:
-            return tuple(_Listed(*row) for row in json.loads(kept))
+            return tuple(Listed(*row) for row in json.loads(kept))
         with self._store.open(artifact.digest) as file:
             found = self._listed[artifact] = self._plan(artifact, Reader(file))
         rows = tuple(
-            _Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script)
+            Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script)
             for each in found.files
         )
         self._store.put("wheels", key, canonical([[row.path, row.mode, row.identity, row.script] for row in rows]))
@@ -212,54 +231,13 @@ class _Maker:
         opened = open_wheel(artifact, reader, self._splicer())
         return _Plan(reader, opened.wheel.dist_info, plan(opened, self._site.facts, self._splicer()))
 
-    # conflicts
-
-    def _check(self, listings: dict[Artifact, tuple[_Listed, ...]]) -> None:
-        """Find conflicts between wheels and with the base. Raises PathConflict."""
-        tree = self._site.base.tree
-        owners: dict[str, tuple[_Listed, Artifact]] = {}
-        folders: dict[str, Artifact] = {}
-        search = [part.strip("/") for part in (self._site.base.config.variable("PATH") or "").split(":") if part]
-        for artifact, rows in listings.items():
-            for row in rows:
-                path = self._place(row, artifact)
-                other = owners.setdefault(path, (row, artifact))
-                if other[0] is not row and (other[0].identity, other[0].mode) != (row.identity, row.mode):
-                    raise PathConflict(
-                        f"{_label(other[1])} and {_label(artifact)} both have the file /{path}, "
-                        "with different contents",
-                        hint="leave one of them out, or choose versions that do not collide",
-                    )
-                folder = path.rpartition("/")[0]
-                while folder and folder not in folders:
-                    folders[folder] = artifact
-                    folder = folder.rpartition("/")[0]
-                if row.script:
-                    name = path.rpartition("/")[2]
-                    for directory in search:
-                        known = f"{directory}/{name}"
-                        if tree.get(known) is not None and known not in self._gone:
-                            raise PathConflict(
-                                f"{_label(artifact)} has a script named {name}, as the base's /{known}",
-                                hint="it would shadow the base's program; leave the package out",
-                            )
-        for path in owners.keys() & folders.keys():
-            raise PathConflict(
-                f"{_label(owners[path][1])} has the file /{path}, which is a folder in {_label(folders[path])}"
-            )
-
-    def _place(self, row: _Listed, artifact: Artifact) -> str:
-        empty = Data(b"")
-        planned = Planned(path=row.path, mode=row.mode, content=empty, identity=("", b""), owner=_label(artifact))
-        return self._placement.place(planned, self._gone)
-
     # keys
 
     def _removed(self, members: tuple[Artifact, ...]) -> frozenset[str]:
         names = {member.name for member in members}
         return frozenset().union(*(paths for name, paths in self._site.replaced if name in names))
 
-    def _key(self, members: tuple[Artifact, ...], listings: dict[Artifact, tuple[_Listed, ...]]) -> str:
+    def _key(self, members: tuple[Artifact, ...], listings: dict[Artifact, tuple[Listed, ...]]) -> str:
         surroundings = self._placement.surroundings(row.path for member in members for row in listings[member])
         value = [*self._site.key(), _named(members), surroundings, sorted(self._removed(members))]
         return hashlib.sha256(canonical(value)).hexdigest()
@@ -311,13 +289,9 @@ class _Maker:
         return fulfil(self._store, order, step.advance)
 
 
-def _label(artifact: Artifact) -> str:
-    return f"{artifact.name} {artifact.version}"
-
-
 def _size(members: Iterable[Artifact]) -> int:
     return sum(each.size for each in members)
 
 
 def _comment(members: tuple[Artifact, ...]) -> str:
-    return ", ".join(_label(each) for each in members)
+    return ", ".join(label_of(each) for each in members)
