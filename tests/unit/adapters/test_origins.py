@@ -62,3 +62,26 @@ def test_of_a_package_of_the_base_and_of_nobody(tmp_path: Path) -> None:
         (wanted[2], None),
         (wanted[3], None),
     ]
+
+
+def test_a_package_that_has_a_link_to_anothers_library(tmp_path: Path) -> None:
+    """As -dev packages do, whose names come first."""
+    dev = dataclasses.replace(PQ, name="libpq-dev")
+    root = tmp_path / "root"
+    root.mkdir()
+    base = image(
+        root,
+        {
+            "lib": Link("usr/lib"),
+            "usr/lib/libpq.so.5.17": File(b"pq"),
+            "usr/lib/libpq.so": Link("libpq.so.5.17"),
+            "var/lib/dpkg/status": File(
+                b"".join(f"Package: {row.name}\nVersion: {row.version}\n\n".encode() for row in (dev, PQ))
+            ),
+            "var/lib/dpkg/info/libpq-dev:amd64.list": File(b"/usr/lib\n/usr/lib/libpq.so\n"),
+            "var/lib/dpkg/info/libpq5:amd64.list": File(b"/lib\n/lib/libpq.so.5.17\n"),
+        },
+    )
+    base.facts = dataclasses.replace(base.facts, packages=(dev, PQ))
+    wanted = taken("libpq.so.5.17", b"pq")
+    assert origins([wanted], str(root), base, tuple) == [(wanted, Origin(package=PQ))]  # type: ignore[arg-type]

@@ -96,9 +96,15 @@ class Owners:
     @functools.cached_property
     def _system(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for path, owner in (*self._status_d(), *self._dpkg(), *self._apk()):
+        rows = (*self._status_d(), *self._dpkg(), *self._apk())
+        for path, owner in rows:
             found.setdefault(path, owner)
             # Packages name the files where they were before /usr was merged.
+            entry = self._tree.get(path)
+            if entry is not None:
+                found.setdefault(f"/{entry.path}", owner)
+        for path, owner in rows:
+            # What a package has a link to may be another one's, as with a -dev package, or nobody's.
             real = self._tree.resolve(path)
             if real is not None:
                 found.setdefault(f"/{real}", owner)
