@@ -5,12 +5,12 @@ make themselves; only what these hold may move them.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
-from bench import Bench
+from bench import BASE, Bench
 from factories.image import make_image
 from factories.python_image import debian
 from factories.wheel import make_wheel
@@ -19,6 +19,7 @@ from fakes.registry import FakeRegistry, fake_registry
 from dpbuild.adapters.store import DiskStore, DiskWriter
 from dpbuild.archive import decompress, deflate, gzip
 from dpbuild.stages import places
+from dpbuild.stages.compiler import SandboxCompiler
 
 LARGE = 5 << 20
 
@@ -150,3 +151,37 @@ def test_every_kind_of_build(builds: Builds) -> None:
     builds.base("newer")
     builds.bench.lock("--upgrade-base")
     at_most(builds.build(), inflated=30_000, compressed=0, verified=4_000, written=0, opened=6, asked=22)
+
+
+@pytest.mark.network
+def test_what_is_compiled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process of the base's interpreter for each wheel, the app and the standard library; nothing a second time."""
+    compiled: list[str] = []
+    inner = SandboxCompiler.compile
+
+    def compile_(self: SandboxCompiler, files: Sequence[tuple[str, bytes]], *, checked: bool) -> Any:
+        folder, _, name = files[0][0].rpartition("/")
+        compiled.append(name if folder.endswith(("dist-packages", "app")) else folder.rpartition("/")[2])
+        return inner(self, files, checked=checked)
+
+    monkeypatch.setattr(SandboxCompiler, "compile", compile_)
+
+    def build(**versions: str) -> list[str]:
+        rows = tuple(f"{name}=={version}" for name, version in versions.items())
+        words = f'base = "{BASE}"', 'platforms = ["linux/amd64"]', 'exclude = ["pyproject.toml"]'
+        bench.configure(*words, dependencies=rows)
+        path = bench.project / "pyproject.toml"
+        path.write_text(path.read_text().replace("bytecode = false", "bytecode = true"))
+        compiled.clear()
+        bench.build(check=True)
+        return sorted(compiled)
+
+    for name, version in (("one", "1.0"), ("two", "1.0"), ("two", "2.0")):
+        bench.index.add(make_wheel(name, version, files={f"{name}.py": f"version = {version!r}\n"}))
+    (bench.project / "main.py").write_text("import one\n")
+    assert build(one="1.0", two="1.0") == ["main.py", "one.py", "python3.13", "two.py"]
+    assert build(one="1.0", two="1.0") == []
+    (bench.project / "main.py").write_text("import one, two\n")
+    assert build(one="1.0", two="1.0") == ["main.py"]
+    # Small wheels share a layer by their names; these two do not.
+    assert build(one="1.0", two="2.0") == ["two.py"]
