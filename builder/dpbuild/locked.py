@@ -46,9 +46,7 @@ def lock_for_build(
     previous = lockfile.kept(text, world.reporter.note)
     reason = "there is no lock" if previous is None else inputs.stale(previous, config, platforms)
     bases = Bases(world, config, previous)
-    resolver = previous.resolver if previous else "uv"
-    begin = partial(_begin, project, config, world, bases, builder, locked=False, resolver=resolver)
-    builds = PendingBuilds(begin)
+    builds = PendingBuilds(partial(_begin, project, config, world, bases, builder, locked=False))
     if reason is None and previous is not None and text is not None:
         return previous, text, bases, builds
     from dpbuild.locking import LockOptions, make_lock
@@ -73,18 +71,7 @@ def _moved(lock: Lock, platforms: Sequence[Platform], bases: Bases) -> str:
     return "".join(f" ({row})" for row in found if row)
 
 
-def _begin(
-    project: ProjectFolder,
-    config: Config,
-    world: World,
-    bases: Bases,
-    kind: str,
-    *,
-    locked: bool,
-    resolver: str = "uv",
-) -> Builds:
+def _begin(project: ProjectFolder, config: Config, world: World, bases: Bases, kind: str, *, locked: bool) -> Builds:
     from dpbuild.stages.builds import begin
 
-    builds = begin(project, config, world, bases.blob, kind, locked=locked)
-    builds.resolver = resolver
-    return builds
+    return begin(project, config, world, bases.blob, kind, locked=locked)

@@ -16,7 +16,6 @@ from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import lock as lock_stage
 from dpbuild.stages import lockfile, runtime
-from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.builds import Builds, begin
 from dpbuild.stages.select import ANY, select
@@ -25,7 +24,7 @@ from dpbuild.stages.target import target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockOptions:
-    """What ``dpbuild lock`` adds to the configuration. ``resolver`` "" is the one that made the lock, else uv."""
+    """What ``dpbuild lock`` adds to the configuration. ``resolver`` "" is the configured one, the lock's or uv."""
 
     check: bool = False
     upgrade: bool = False
@@ -72,8 +71,7 @@ def _lock_builds(project: ProjectFolder, config: Config, bases: Bases, new: Lock
         app = files if first or native else None
         first = False
         try:
-            found = fetch_all(sdists, project.directory, world.store, world.fetcher, world.reporter)
-            builds.lock(base, found, app)
+            builds.lock(base, builds.downloaded(base, sdists), app)
         except SandboxError as problem:
             world.reporter.note(f"what is built on {platform} is not locked: {problem.what}")
     builds.write(project)
@@ -113,7 +111,7 @@ def make_lock(
         new = lock_stage.make_lock(
             config,
             targets,
-            world.resolver if resolver == "uv" else builds.pip_tools(bases.get),
+            builds.resolver(bases.get, options.resolver or ("" if config.builder.resolve else resolver)),
             project.read,
             base_digest=str(first.root.digest),
             base_date=max(dates),
@@ -126,7 +124,6 @@ def make_lock(
         )
         step.done(f"{counted(len(new.packages), 'package')} for {', '.join(new.platforms)}")
     kept = None if options.upgrade or options.upgrade_base else previous
-    builds.resolver = resolver
     return replace(new, runtime=_runtime(config, new, bases, kept, world), resolver=resolver)
 
 

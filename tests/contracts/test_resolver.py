@@ -1,4 +1,4 @@
-"""What every resolver must do: the fake one, and uv with an index on loopback."""
+"""What every resolver must do: the fake one, uv with an index on loopback, and pip-tools (with pip as ``test_pip`` has it)."""
 
 import os
 import sys
@@ -10,12 +10,15 @@ from factories.facts import make_target
 from factories.sdist import make_sdist, native_files
 from factories.wheel import make_wheel
 from fakes.index import serve_index
+from fakes.pip import FakePip
 from fakes.resolver import FakeResolver
 
 from dpbuild.adapters.uv import UvResolver, find_uv
 from dpbuild.errors import NoCompatibleWheel, UnsupportedRequirement
+from dpbuild.model.target import Target
 from dpbuild.ports.resolver import Resolver, ResolveRequest
 from dpbuild.pypa.metadata import Metadata
+from dpbuild.stages.piptools import PipToolsResolver
 
 WHEELS = (
     ("app", "1.0", "py3-none-any", ("native>=1", 'exceptiongroup>=1; python_version < "3.11"', 'tomli; python_version < "3.12"')),
@@ -51,10 +54,19 @@ def uv_resolver(index, folder: Path, python: str = sys.executable, **environment
     )
 
 
-@pytest.fixture(params=["fake", "uv"])
+def pip_tools(target: Target) -> FakePip:
+    pip = FakePip(target)
+    for name, version, tag, requires in WHEELS:
+        pip.add(make_wheel(name, version, tag)[0], requires)
+    return pip
+
+
+@pytest.fixture(params=["fake", "uv", "pip-tools"])
 def resolver(request, index, tmp_path_factory) -> Resolver:
     if request.param == "uv":
         return uv_resolver(index, tmp_path_factory.getbasetemp())
+    if request.param == "pip-tools":
+        return PipToolsResolver(inner=FakeResolver(), pip=pip_tools)
     fake = FakeResolver()
     for name, version, tag, requires in WHEELS:
         fake.add(make_wheel(name, version, tag)[0], requires)

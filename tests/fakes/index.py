@@ -36,6 +36,8 @@ class Index:
         self.authorizations: list[str] = []
         self.login: tuple[str, str] | None = None
         self.json = True
+        # Whether pages in HTML give hashes.
+        self.fragments = True
         # Seconds before a file is sent.
         self.delay = 0.0
         self.url = ""
@@ -137,8 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         lines = ["<!DOCTYPE html><html><body>"]
         for name, data in files.items():
-            digest = hashlib.sha256(data).hexdigest()
-            lines.append(f'<a href="{self.index.file_url(name)}#sha256={digest}">{html.escape(name)}</a><br>')
+            fragment = f"#sha256={hashlib.sha256(data).hexdigest()}" if self.index.fragments else ""
+            lines.append(f'<a href="{self.index.file_url(name)}{fragment}">{html.escape(name)}</a><br>')
         self._send(200, "\n".join([*lines, "</body></html>"]).encode(), "text/html")
 
     def _send(self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan
 from dpbuild.model.config import BuilderConfig
 from dpbuild.model.recipe import Build
+from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.sandbox import Sandbox
 from dpbuild.stages import builder as stage
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from dpbuild.adapters.backend import Outside, SandboxBackend
     from dpbuild.adapters.builder import DebianBuilders
     from dpbuild.adapters.builder_image import ImageBuilder
+    from dpbuild.adapters.pip_builder import BuilderPip
+    from dpbuild.adapters.pip_fetch import BuilderFetcher
+    from dpbuild.adapters.pip_settings import HostIndexes
     from dpbuild.adapters.store import DiskStore
 
 _INSTALL: Final = "install bubblewrap (and allow user namespaces), Docker or Podman; --builder chooses one of them"
@@ -41,8 +45,9 @@ class SandboxBuilders:
         logs: Path,
         config: BuilderConfig,
         reporter: Reporter,
-        indexes: Callable[[], Mapping[str, str]],
+        indexes: Callable[[], HostIndexes],
         outside: Callable[[], Outside],
+        offline: bool = False,
     ) -> None:
         self._debian = debian
         self._image = image
@@ -54,6 +59,7 @@ class SandboxBuilders:
         self._reporter = reporter
         self._indexes = indexes
         self._outside = outside
+        self._offline = offline
         self._said: set[str] = set()
 
     def plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
@@ -70,27 +76,33 @@ class SandboxBuilders:
             )
         return self._debian().plan(base, suite, packages)
 
-    def pip_compile(
-        self,
-        base: Base,
-        plan: BuilderPlan,
-        wheels: Sequence[Artifact],
-        files: Sequence[tuple[str, str]],
-        arguments: Sequence[str],
-    ) -> str:
-        """What pip-compile makes of the files in the builder."""
-        from dpbuild.adapters.pip_compile import compile_in, pip_environment
+    def pip(self, base: Base, plan: BuilderPlan | None, directory: str) -> BuilderPip:
+        """pip in the builder."""
+        from dpbuild.adapters.pip_builder import Builder, BuilderPip
 
-        return compile_in(
-            lambda: self._start(base, plan),
+        reading = self._reading(base, plan)
+
+        def start() -> tuple[Sandbox, str]:
+            sandbox = self._sandbox()
+            if not sandbox.isolates:
+                raise SandboxError("there is nothing that could run a builder here", hint=_INSTALL)
+            return self._start(base, plan)
+
+        return BuilderPip(
+            Builder(
+                start=start,
+                identity=f"{base.descriptor.digest} {self._identity(base, plan)}",
+                interpreter=reading.facts.interpreter,
+                python=reading.facts.version,
+                image=None if reading is base else reading.config.environment,
+                env=self._config.env,
+                timeout=self._config.timeout,
+            ),
             self._store,
-            self._reading(base, plan).facts.interpreter,
-            wheels,
-            dict(files),
-            arguments,
+            host=self._indexes,
             outside=self._outside(),
-            index=pip_environment(self._indexes()),
-            timeout=self._config.timeout,
+            directory=directory,
+            offline=self._offline,
         )
 
     def repair(
@@ -118,6 +130,20 @@ class SandboxBuilders:
             timeout=self._config.timeout,
         )
 
+    def fetcher(
+        self, base: Base, plan: Callable[[], BuilderPlan | None], directory: str, host: Fetcher
+    ) -> BuilderFetcher:
+        """What downloads in the builder."""
+        from dpbuild.adapters.pip_fetch import BuilderFetcher
+
+        def pip() -> BuilderPip:
+            return self.pip(base, plan(), directory)
+
+        return BuilderFetcher(pip, self._store, host, offline=self._offline)
+
+    def _identity(self, base: Base, plan: BuilderPlan | None) -> str:
+        return "base" if plan is None else stage.digest(plan, [str(row.digest) for row in base.manifest.layers])
+
     def _reading(self, base: Base, plan: BuilderPlan | None) -> Base:
         """What the facts of the builder are read from."""
         return base if self._image is None or plan is None else self._image.read(base, plan)
@@ -125,7 +151,6 @@ class SandboxBuilders:
     def backend(self, base: Base, plan: BuilderPlan | None, build: Build) -> SandboxBackend:
         """What builds in it."""
         config = self._config
-        identity = "base" if plan is None else stage.digest(plan, [str(row.digest) for row in base.manifest.layers])
         from dpbuild.adapters.backend import Environment, SandboxBackend
 
         return SandboxBackend(
@@ -135,7 +160,7 @@ class SandboxBuilders:
             self._store,
             self._logs,
             Environment(
-                identity=identity,
+                identity=self._identity(base, plan),
                 env=tuple(sorted({**dict(build.environment), **dict(config.env)}.items())),
                 options=build.options,
                 timeout=config.timeout,

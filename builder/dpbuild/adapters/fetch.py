@@ -21,7 +21,7 @@ _ATTEMPTS = 4
 _CHUNK = 1 << 20
 # A wait for a busy index, in seconds: doubled at every attempt.
 _WAIT = 0.5
-_OTHER_INDEX = "the index serves other bytes than when it was locked; find out why before you lock again"
+OTHER_INDEX = "the index serves other bytes than when it was locked; find out why before you lock again"
 _OTHER_FILE = "the file was changed since it was locked; if that was meant, run dpbuild lock"
 
 Login = tuple[str, str]
@@ -102,7 +102,9 @@ class HttpFetcher:
                 continue
             if answer.status != 200:
                 answer.close()
-                _refused(file, answer.status, url)
+                if answer.status in (429, 500, 502, 503, 504):
+                    raise _Busy(f"the index answered {answer.status}", url)
+                raise refusal(file, answer.status, bare(url))
             with self._store.writer() as writer:
                 size = 0
                 for chunk in answer.chunks():
@@ -110,7 +112,7 @@ class HttpFetcher:
                     size += len(chunk)
                     if file.size is not None and size > file.size:
                         break
-                _commit(writer.commit, file, bare(url), _OTHER_INDEX)
+                commit_file(writer.commit, file, bare(url), OTHER_INDEX)
             return size
         raise ArtifactError(f"cannot download {file.name}: too many redirects")
 
@@ -121,26 +123,26 @@ class HttpFetcher:
             with path.open("rb") as source, self._store.writer() as writer:
                 while chunk := source.read(_CHUNK):
                     writer.write(chunk)
-                _, size = _commit(writer.commit, file, str(path), _OTHER_FILE)
+                _, size = commit_file(writer.commit, file, str(path), _OTHER_FILE)
         except OSError as problem:
             raise ArtifactError(f"cannot read {file.name}: {problem.strerror}", where=str(path)) from None
         return size
 
 
-def _refused(file: LockedFile, status: int, url: str) -> None:
-    if status in (429, 500, 502, 503, 504):
-        raise _Busy(f"the index answered {status}", url)
+def refusal(file: LockedFile, status: int, where: str) -> ArtifactError:
+    """The error for an index that answers something else than the file."""
     hint = {
         401: "give the index's credentials by netrc, keyring or UV_INDEX_<NAME>_USERNAME and _PASSWORD",
         403: "the index does not allow it with these credentials",
         404: "it was removed from the index, or the lock was made against another one; run dpbuild lock",
     }.get(status)
-    raise ArtifactError(f"cannot download {file.name}: the index answered {status}", where=bare(url), hint=hint)
+    return ArtifactError(f"cannot download {file.name}: the index answered {status}", where=where, hint=hint)
 
 
-def _commit(
+def commit_file(
     commit: Callable[[Digest], tuple[Digest, int]], file: LockedFile, where: str, hint: str
 ) -> tuple[Digest, int]:
+    """Keep what was written, if it is the file that is locked. Raises HashMismatch that names it."""
     try:
         return commit(Digest(file.sha256))
     except HashMismatch as problem:

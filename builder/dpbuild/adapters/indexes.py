@@ -8,7 +8,7 @@ import configparser
 import netrc
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -34,12 +34,17 @@ _PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "no-index", "cert"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexes:
-    """``environment`` is all that uv gets; ``keyring``: whether uv asks one; ``notes`` are for the user."""
+    """``environment`` is all that uv gets; ``keyring``: whether uv asks one; ``notes`` are for the user.
+
+    ``settings`` are those of uv's files, ``netrc`` is the path of that file, or "".
+    """
 
     environment: Mapping[str, str]
     logins: KnownLogins
     keyring: bool
     notes: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    netrc: str = ""
 
 
 def configured(environ: Mapping[str, str], *, home: str, prefix: str, directory: str) -> Indexes:
@@ -57,11 +62,14 @@ def configured(environ: Mapping[str, str], *, home: str, prefix: str, directory:
     kept = {name: value for name, value in environ.items() if value and (name in _KEPT or name.startswith("UV_"))}
     environment = {**kept, **_proxies(kept), **added}
     file = environ.get("NETRC") or f"{home}/.netrc"
+    file = file if Path(file).is_file() else ""
     return Indexes(
         environment=environment,
-        logins=logins(environment, uv, file if Path(file).is_file() else None),
+        logins=logins(environment, uv, file or None),
         keyring=(environment.get("UV_KEYRING_PROVIDER") or uv.get("keyring-provider")) == "subprocess",
         notes=notes,
+        settings=uv,
+        netrc=file,
     )
 
 

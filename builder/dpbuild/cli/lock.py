@@ -31,7 +31,8 @@ from dpbuild.cli import options
     type=click.Choice(["uv", "pip-tools"]),
     default=None,
     envvar="DPBUILD_RESOLVER",
-    help="pip-tools resolves in the builder, with the base's own interpreter. Default: what made the lock, else uv.",
+    help="pip-tools resolves in the builder, with the base's own interpreter. Default: what made the lock, else uv;"
+    " with resolve = true of the configuration pip-tools.",
 )
 @options.builder
 @options.platforms

@@ -1,6 +1,6 @@
 """Build backends (PEP 517), run by the base's own interpreter; and builders, which have a compiler beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dpbuild.model.artifact import Artifact
@@ -9,6 +9,8 @@ from dpbuild.model.builder import BuilderPlan
 from dpbuild.model.config import Project
 from dpbuild.model.files import ProjectFile
 from dpbuild.model.recipe import Build
+from dpbuild.ports.fetcher import Fetcher
+from dpbuild.ports.pip import Pip
 
 # What is built: a project's files, or an sdist in the store.
 Source = Sequence[ProjectFile] | Artifact
@@ -37,18 +39,11 @@ class Builders(Protocol):
     def plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
         """What a builder for ``base`` with these Debian packages consists of now; asks the archive."""
 
-    def pip_compile(
-        self,
-        base: Base,
-        plan: BuilderPlan,
-        wheels: Sequence[Artifact],
-        files: Sequence[tuple[str, str]],
-        arguments: Sequence[str],
-    ) -> str:
-        """What pip-compile, which is among ``wheels``, makes of ``requirements.in`` among ``files`` (name, text).
+    def pip(self, base: Base, plan: BuilderPlan | None, directory: str) -> Pip:
+        """pip in the builder, with network, for the project in ``directory``; without a plan in the base itself."""
 
-        With network, and the host's indexes. Raises UnsupportedRequirement (41), LockError (40), SandboxError (100).
-        """
+    def fetcher(self, base: Base, plan: Callable[[], BuilderPlan | None], directory: str, host: Fetcher) -> Fetcher:
+        """What downloads by that pip, which is not asked for before; ``host`` fetches from folders of the project."""
 
     def repair(
         self, base: Base, plan: BuilderPlan, build: Build, wheel: Artifact, tools: Sequence[Artifact]

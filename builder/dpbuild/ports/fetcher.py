@@ -1,6 +1,7 @@
 """Downloads: a locked file goes into the store, verified on the way."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from dpbuild.model.lock import LockedFile
 
@@ -13,3 +14,11 @@ class Fetcher(Protocol):
 
         ``directory`` is what a relative ``path`` is relative to. Raises HashMismatch, ArtifactError.
         """
+
+
+@runtime_checkable
+class BatchFetcher(Fetcher, Protocol):
+    """One to which many files at once are little more than one."""
+
+    def fetch_all(self, files: Sequence[LockedFile], directory: str) -> int:
+        """Bring all of them into the store; returns the bytes that had to be moved. Raises as ``fetch`` does."""

@@ -1,7 +1,7 @@
 """The artifact stage: what the lock names comes into the store."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from dpbuild.model.artifact import Artifact
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.words import counted
 from dpbuild.oci.digest import Digest
-from dpbuild.ports.fetcher import Fetcher
+from dpbuild.ports.fetcher import BatchFetcher, Fetcher
 from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 
@@ -51,7 +51,8 @@ def fetching(
     """
     rows = _sorted(chosen)
     missing = _missing(rows, store)
-    if not missing or any(file.size is None or not file.name.endswith(".whl") for file in missing):
+    early = all(file.size is not None and file.name.endswith(".whl") for file in missing)
+    if not missing or not early or isinstance(fetcher, BatchFetcher):
         yield Arriving(fetch_all(rows, directory, store, fetcher, reporter))
         return
     sizes = {Digest(file.sha256): file.size or 0 for file in missing}
@@ -113,7 +114,10 @@ def fetch_all(
         sizes = [file.size for file in missing]
         total = sum(size for size in sizes if size is not None) if None not in sizes else None
         with reporter.step(_title(len(missing)), total) as step, ThreadPoolExecutor(_THREADS) as pool:
-            step.done(_amount(pool.map(lambda file: _fetch(fetcher, file, directory, store, step), missing)))
+            if isinstance(fetcher, BatchFetcher):
+                step.done(_amount([_fetch_batch(fetcher, missing, directory, store, step)]))
+            else:
+                step.done(_amount(pool.map(lambda file: _fetch(fetcher, file, directory, store, step), missing)))
     return tuple(_artifact(row, store, {}) for row in rows)
 
 
@@ -135,6 +139,20 @@ def _artifact(row: Row, store: Store, sizes: Mapping[Digest, int]) -> Artifact:
 
 def _fetch(fetcher: Fetcher, file: LockedFile, directory: str, store: Store, step: Step) -> int:
     moved = fetcher.fetch(file, directory)
+    _check_size(file, store)
+    step.advance(moved)
+    return moved
+
+
+def _fetch_batch(fetcher: BatchFetcher, files: Sequence[LockedFile], directory: str, store: Store, step: Step) -> int:
+    moved = fetcher.fetch_all(files, directory)
+    for file in files:
+        _check_size(file, store)
+    step.advance(moved)
+    return moved
+
+
+def _check_size(file: LockedFile, store: Store) -> None:
     found = store.size(Digest(file.sha256))
     if file.size is not None and file.size != found:
         # Which layer a wheel is in depends on it.
@@ -142,8 +160,6 @@ def _fetch(fetcher: Fetcher, file: LockedFile, directory: str, store: Store, ste
             f"{file.name} is not the file that was locked: it has {found} bytes, the lock says {file.size}",
             hint="the lock was changed by hand, or by a tool that miscounts; run dpbuild lock",
         )
-    step.advance(moved)
-    return moved
 
 
 def _title(number: int) -> str:

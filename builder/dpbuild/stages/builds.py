@@ -3,18 +3,12 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from dpbuild.errors import (
-    LockError,
-    LockStale,
-    NoCompatibleWheel,
-    SandboxError,
-    SdistBuildFailed,
-    UnsupportedRequirement,
-)
+from dpbuild.errors import LockError, LockStale, NoCompatibleWheel, SdistBuildFailed, UnsupportedRequirement
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan, BuildLock
@@ -25,11 +19,14 @@ from dpbuild.model.recipe import Build
 from dpbuild.model.target import Target
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.backend import Builders, Source
+from dpbuild.ports.fetcher import Fetcher
+from dpbuild.ports.pip import Pip
 from dpbuild.ports.project import ProjectFolder
+from dpbuild.ports.resolver import Resolver
 from dpbuild.ports.world import Blob, World
 from dpbuild.pypa import metadata
 from dpbuild.pypa.metadata import Metadata
-from dpbuild.stages import buildlock, piptools, recipes, repair, sdist
+from dpbuild.stages import buildlock, recipes, repair, sdist
 from dpbuild.stages.app import files_key
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.building import Work, requires
@@ -43,10 +40,7 @@ from dpbuild.stages.target import target
 
 @dataclass(slots=True)
 class Builds:
-    """Builds wheels and keeps the second lock. With ``locked`` nothing in it may be missing or change.
-
-    ``resolver`` is what the first lock is made by: what pip-tools is run with is kept as long as it is that.
-    """
+    """Builds wheels and keeps the second lock. With ``locked`` nothing in it may be missing or change."""
 
     world: World
     config: Config
@@ -57,9 +51,9 @@ class Builds:
     plans: dict[tuple[str, tuple[str, ...]], BuilderPlan] = field(default_factory=dict)
     used: set[tuple[str, str]] = field(default_factory=set)
     planned: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+    unlocked: dict[tuple[str, tuple[str, ...]], BuilderPlan] = field(default_factory=dict)
     wheels_used: list[tuple[LockedPackage, LockedFile]] = field(default_factory=list)
     text: str = ""
-    resolver: str = "uv"
     # What is being built or asked at this moment, the outermost first.
     under_way: list[str] = field(default_factory=list)
 
@@ -98,10 +92,7 @@ class Builds:
         """
         if package.sdist is None:
             raise LockError(f"{package.name} {package.version} has no sdist")
-        world = self.world
-        (artifact,) = fetch_all(
-            [(package, package.sdist)], self.config.directory, world.store, world.fetcher, world.reporter
-        )
+        (artifact,) = self.downloaded(base, [(package, package.sdist)])
         work, found = self._work(base, artifact)
         text = sdist.static_metadata(found.metadata)
         if not text:
@@ -116,21 +107,37 @@ class Builds:
             raise UnsupportedRequirement(f"{artifact.filename} says that it is {said.name} {said.version}")
         return said
 
-    def pip_tools(self, base_of: Callable[[Platform], Base]) -> PipToolsResolver:
-        """A resolver that runs pip-compile in the builder for the base of the platform that is resolved for."""
+    def resolver(self, base_of: Callable[[Platform], Base], chosen: str = "") -> Resolver:
+        """The resolver of that name; without one, what the configuration says."""
+        if chosen == "pip-tools" or (not chosen and self.config.builder.resolve):
+            return PipToolsResolver(inner=self.world.resolver, pip=lambda goal: self._pip(base_of(goal.platform)))
+        return self.world.resolver
 
-        def compiled(goal: Target, files: tuple[tuple[str, str], ...], arguments: tuple[str, ...]) -> str:
-            base = base_of(goal.platform)
-            wheels = self._fetched(self._tools(piptools.UNIT, piptools.REQUIRES, base, goal), base, goal)
-            plan = self._plan(base, ())
-            try:
-                return self.builders.pip_compile(base, plan, wheels, files, arguments)
-            except SandboxError as problem:
-                hint = f"{problem.hint}; " if problem.hint else ""
-                hint += "dpbuild lock --resolver uv needs none of it"
-                raise SandboxError(f"pip-tools cannot be run: {problem.what}", where=problem.where, hint=hint) from None
+    def fetcher(self, base: Base) -> Fetcher:
+        """What downloads: this machine, or the builder for the base."""
+        if not self.config.builder.resolve:
+            return self.world.fetcher
+        plan = partial(self._outside, base)
+        return self.builders.fetcher(base, plan, self.config.directory, self.world.fetcher)
 
-        return PipToolsResolver(inner=self.world.resolver, compile=compiled)
+    def _pip(self, base: Base) -> Pip:
+        return self.builders.pip(base, self._outside(base), self.config.directory)
+
+    def _outside(self, base: Base) -> BuilderPlan | None:
+        """Where packages are looked for: in the base, unless the configuration wants a builder.
+
+        It need not be the one that is locked: what comes out of it is locked by its hash.
+        """
+        image, packages = self.config.builder.image, self._wanted(())
+        if not image and not packages:
+            return None
+        key = str(base.platform), packages
+        for kept in (self.plans, self.unlocked):
+            known = kept.get(key)
+            if known is not None and (known.base, known.image) == (str(base.descriptor.digest), image):
+                return known
+        self.unlocked[key] = self.builders.plan(base, key[1])
+        return self.unlocked[key]
 
     def _tools(self, unit: str, requires: tuple[str, ...], base: Base, goal: Target) -> Lock:
         """The lock of what is brought into the builder beside the build requirements of anything."""
@@ -144,10 +151,8 @@ class Builds:
                     else f"the lock of {unit} is stale: {reason}"
                 )
                 raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
-            links, directory = self.config.find_links, self.config.directory
-            lock = make_build_lock(
-                requires, goal, self.world.resolver, find_links=links, directory=directory, previous=lock
-            )
+            resolver, links, directory = self.resolver(lambda _: base), self.config.find_links, self.config.directory
+            lock = make_build_lock(requires, goal, resolver, find_links=links, directory=directory, previous=lock)
         self.units[key] = lock
         self.used.add(key)
         return lock
@@ -170,11 +175,12 @@ class Builds:
 
     def _fetched(self, lock: Lock, base: Base, goal: Target) -> tuple[Artifact, ...]:
         """The wheels of build requirements; what there is no wheel of is built."""
-        return self.wheels(base, self._downloaded(select(lock.packages, goal, allow_sdist=ANY, where=NAME)))
+        return self.wheels(base, self.downloaded(base, select(lock.packages, goal, allow_sdist=ANY, where=NAME)))
 
-    def _downloaded(self, chosen: Iterable[tuple[LockedPackage, LockedFile]]) -> tuple[Artifact, ...]:
+    def downloaded(self, base: Base, chosen: Iterable[tuple[LockedPackage, LockedFile]]) -> tuple[Artifact, ...]:
+        """Files that are locked, in the store and verified, sorted by name. Raises HashMismatch, ArtifactError."""
         world = self.world
-        return fetch_all(chosen, self.config.directory, world.store, world.fetcher, world.reporter)
+        return fetch_all(chosen, self.config.directory, world.store, self.fetcher(base), world.reporter)
 
     @contextlib.contextmanager
     def _inside(self, title: str) -> Iterator[None]:
@@ -231,7 +237,7 @@ class Builds:
             facts=base.facts,
             target=goal,
             backend=self.builders.backend(base, plan, build),
-            resolver=world.resolver,
+            resolver=self.resolver(lambda _: base),
             fetch=lambda lock: self._fetched(lock, base, goal),
             store=world.store,
             reporter=world.reporter,
@@ -276,7 +282,7 @@ class Builds:
 
     def _lock_sdists(self, base: Base, chosen: Iterable[tuple[LockedPackage, LockedFile]]) -> None:
         """Lock what build requirements are built with that are sdists themselves."""
-        for row in self._downloaded(chosen):
+        for row in self.downloaded(base, chosen):
             work, _ = self._work(base, row)
             with self._inside(work.title):
                 self._lock(buildlock.unit(row.name, row.version), base, work)
@@ -312,16 +318,10 @@ class Builds:
         if self.locked or not self.used:
             return self.text if self.used else ""
         platforms = {platform for _, platform in self.used}
-        resolving = {key for key in self.units if key[0] == piptools.UNIT}
-        kept = {key for key in self.units if key in self.used or key[1] not in platforms} - resolving
-        planned = set(self.planned)
-        if self.resolver == piptools.UNIT:
-            kept |= resolving
-            planned |= {(platform, self._wanted(())) for _, platform in resolving}
-        units = {key: lock for key, lock in self.units.items() if key in kept}
+        units = {key: lock for key, lock in self.units.items() if key in self.used or key[1] not in platforms}
         if not units:
             return ""
-        plans = tuple(plan for key, plan in self.plans.items() if key in planned or key[0] not in platforms)
+        plans = tuple(plan for key, plan in self.plans.items() if key in self.planned or key[0] not in platforms)
         text = buildlock.dumps(BuildLock(units=tuple(sorted(units.items())), builders=plans))
         if text != self.text:
             project.write(NAME, text)

@@ -61,16 +61,10 @@ def _memory(key: str, value: object, problems: Problems) -> int | None:
     return size
 
 
-def _resolve(key: str, value: object, problems: Problems) -> bool | None:
-    if read_flag(key, value, problems):
-        problems.add(key, f"{key} = true is not supported by this version")
-    return False
-
-
 _KEYS: Final[Mapping[str, Callable[[str, object, Problems], Any]]] = {
     "image": parsed(_image),
     "packages": read_packages,
-    "resolve": _resolve,
+    "resolve": read_flag,
     "network": read_flag,
     "repair": read_flag,
     "env": read_pairs,

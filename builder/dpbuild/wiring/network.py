@@ -10,6 +10,8 @@ from dpbuild.wiring.surroundings import Surroundings
 if TYPE_CHECKING:
     from dpbuild.adapters.fetch import HttpFetcher
     from dpbuild.adapters.indexes import Indexes
+    from dpbuild.adapters.logins import Logins
+    from dpbuild.adapters.pip_settings import HostIndexes
     from dpbuild.adapters.registry.client import RegistryClient
     from dpbuild.adapters.registry.hosts import Proxies
     from dpbuild.adapters.registry.transport import Transport
@@ -85,13 +87,24 @@ class Network(Surroundings):
     def fetcher(self) -> "HttpFetcher":
         """Downloads from package indexes."""
         from dpbuild.adapters.fetch import HttpFetcher
-        from dpbuild.adapters.logins import Logins
-
-        @functools.cache
-        def logins() -> Logins:
-            found = self._indexes
-            return Logins(found.logins, found.environment, keyring=found.keyring)
 
         return HttpFetcher(
-            self.store, lambda: self._transport, lambda host: logins().find(host), offline=self._settings.offline
+            # A build that has all does not ask who is who.
+            self.store,
+            lambda: self._transport,
+            lambda host: self._logins.find(host),  # noqa: PLW0108
+            offline=self._settings.offline,
         )
+
+    @functools.cached_property
+    def _logins(self) -> "Logins":
+        from dpbuild.adapters.logins import Logins
+
+        found = self._indexes
+        return Logins(found.logins, found.environment, keyring=found.keyring)
+
+    def host_indexes(self) -> "HostIndexes":
+        """Package indexes, in pip's words."""
+        from dpbuild.adapters.pip_settings import host_indexes
+
+        return host_indexes(self._indexes, self._logins.find)

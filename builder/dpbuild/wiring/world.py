@@ -83,8 +83,9 @@ class World(Images):
             logs=self.cache / "logs",
             config=config.builder,
             reporter=self.reporter,
-            indexes=lambda: self._indexes.environment,
+            indexes=self.host_indexes,
             outside=outside,
+            offline=self._settings.offline,
         )
 
     def signer(self, path: str) -> PrivateKey:

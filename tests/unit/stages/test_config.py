@@ -66,7 +66,7 @@ own.run.packages = ["libown1"]
 [builder]
 image = "registry.example/python-dev:3.13"
 packages = ["libown-dev"]
-resolve = false
+resolve = true
 network = true
 repair = true
 env = {CC = "gcc-13"}
@@ -111,7 +111,7 @@ def test_every_key(place):
     assert config.builder == BuilderConfig(
         image="registry.example/python-dev:3.13",
         packages=("libown-dev",),
-        resolve=False,
+        resolve=True,
         network=True,
         repair=True,
         env=(("CC", "gcc-13"),),
@@ -131,7 +131,7 @@ def test_every_key(place):
         ('memory = "1k"', "builder.memory must be a size of 64m or more"),
         ("memory = 5", "builder.memory must be a string"),
         ("repair = 1", "builder.repair must be true or false"),
-        ("resolve = true", "builder.resolve = true is not supported by this version"),
+        ('resolve = "yes"', "builder.resolve must be true or false"),
         ('image = "oci:"', "builder.image"),
         ('packages = ["No Package"]', "not the name of a Debian package"),
         ('pakages = ["gcc"]', "did you mean 'packages'"),
