@@ -447,3 +447,17 @@ def test_a_hashed_file_with_a_hash_that_nothing_has(forms: Bench) -> None:
     done = forms.build()
     assert done.status == 41
     assert "inner 1.0: the index has no file with one of the hashes that are given" in done.err
+
+
+def test_a_file_in_which_some_rows_have_a_hash(forms: Bench) -> None:
+    wheel = WHEELS["inner", "1.0"]
+    row = f"inner==1.0 --hash=sha256:{hashlib.sha256(wheel[1]).hexdigest()}\n"
+    (forms.project / "requirements.txt").write_text(row + "server==1.0\n")
+    done = forms.build()
+    assert (done.status, done.out) == (40, ""), done.err
+    assert "server has no hash, and others have" in done.err
+    assert "requirements.txt:2" in done.err
+    assert not (forms.project / "pylock.dpbuild.toml").exists()
+    (forms.project / "requirements.txt").write_text("--require-hashes\n" + row)
+    forms.build(check=True)
+    assert installed(forms.output) == {"inner==1.0"}

@@ -15,9 +15,11 @@ from dpbuild.errors import ConfigError, UnsupportedRequirement
 ReadText = Callable[[str], str | None]
 
 _INDEX_OPTIONS = {"-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--pre"}
-_HARMLESS = {"--require-hashes", "--prefer-binary", "--use-feature", "--use-pep517", "--no-use-pep517"}
+_HARMLESS = {"--prefer-binary", "--use-feature", "--use-pep517", "--no-use-pep517"}
 _ALONE = {"--no-index", "--pre", "--require-hashes", "--prefer-binary", "--use-pep517", "--no-use-pep517"}
 _HASH = re.compile(r"\s--hash[=\s]\s*(\S+)")
+# Those that pip takes (its documentation, "Secure installs"), with as many digits as they have.
+_DIGEST = re.compile(r"(?:sha256:[0-9a-fA-F]{64}|sha384:[0-9a-fA-F]{96}|sha512:[0-9a-fA-F]{128})")
 _OTHER_PER_REQUIREMENT = re.compile(r"\s(--(?:config-settings?|global-option|install-option))\b")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _PATH = re.compile(
@@ -27,18 +29,27 @@ _PATH = re.compile(
 
 @dataclass(slots=True)
 class Parsed:
-    """What a file and those that it names say; ``rows`` are (where, text, hashes)."""
+    """What a file and those that it names say; ``rows`` and ``constraints`` are (where, text, hashes).
+
+    ``require_hashes`` is whether one of them says ``--require-hashes``.
+    """
 
     rows: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
-    constraints: list[tuple[str, str]] = field(default_factory=list)
+    constraints: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
+    require_hashes: bool = False
+
+    @property
+    def hashed(self) -> bool:
+        """Whether every requirement must have a hash: as in pip, because it is said, or because any row has one."""
+        return self.require_hashes or any(hashes for _, _, hashes in (*self.rows, *self.constraints))
 
 
 def parse(path: str, read: ReadText) -> Parsed:
     """Read ``path`` and everything that it names by ``-r`` and ``-c``.
 
     Raises UnsupportedRequirement for editable, path and version-control requirements, and ConfigError for a
-    file that is missing or an option that is not supported.
+    file that is missing, an option that is not supported, or what is no hash.
     """
     out = Parsed()
     _file(path, read, out, constraint=False, seen=())
@@ -106,6 +117,8 @@ def _file(path: str, read: ReadText, out: Parsed, *, constraint: bool, seen: tup
                 # As pip does: from where the file is.
                 value = normpath(join(dirname(path), value))
             out.options.append(f"{option} {value}".strip())
+        elif option == "--require-hashes":
+            out.require_hashes = True
         elif option not in _HARMLESS:
             raise ConfigError(f"the option {option} is not supported in a requirements file", where=where)
 
@@ -128,6 +141,9 @@ def _option(line: str, where: str) -> tuple[str, str]:
 def _requirement(line: str, where: str, out: Parsed, *, constraint: bool) -> None:
     hashes = tuple(_HASH.findall(line))
     text = _HASH.sub("", line).strip()
+    for value in hashes:
+        if not _DIGEST.fullmatch(value):
+            raise ConfigError(f"not a hash: {value!r}", where=where, hint="a hash is sha256: and 64 hexadecimal digits")
     if found := _OTHER_PER_REQUIREMENT.search(text):
         raise ConfigError(f"the option {found[1]} is not supported in a requirements file", where=where)
     if _PATH.match(text):
@@ -137,6 +153,6 @@ def _requirement(line: str, where: str, out: Parsed, *, constraint: bool) -> Non
             hint="build it as a wheel, name its folder in find-links, and require it by name",
         )
     if constraint:
-        out.constraints.append((where, text))
+        out.constraints.append((where, text, hashes))
     else:
         out.rows.append((where, text, hashes))

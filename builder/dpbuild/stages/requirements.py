@@ -19,6 +19,7 @@ from dpbuild.stages import reqfile
 from dpbuild.stages.reqfile import ReadText
 
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
+_FRAGMENT = re.compile(r"#(?:.*&)?sha256=([0-9a-fA-F]{64})(?:&|$)")
 Table = Mapping[str, object]
 
 
@@ -28,7 +29,7 @@ def discover(
     """The project's requirements, with the given extras and groups.
 
     ``pyproject`` is the parsed ``pyproject.toml`` (empty if there is none), ``text`` its text. Raises
-    ConfigError, and UnsupportedRequirement for what cannot be locked.
+    ConfigError, UnsupportedRequirement for what cannot be locked, LockError where only some rows have hashes.
     """
     for name, kind in (("uv.lock", "uv-lock"), ("pylock.toml", "pylock")):
         found = read(name)
@@ -37,10 +38,8 @@ def discover(
             return Requirements(kind="uv-lock" if kind == "uv-lock" else "pylock", origin=name, content=content)
     settings = _settings(pyproject)
     parsed = reqfile.parse("requirements.txt", read) if read("requirements.txt") is not None else None
-    if parsed and parsed.rows and all(hashes for _, _, hashes in parsed.rows):
-        if extras or groups:
-            raise ConfigError("a hashed requirements.txt has neither extras nor groups", where="requirements.txt")
-        return _hashed(parsed, settings)
+    if parsed and parsed.rows and parsed.hashed:
+        return _hashed(parsed, settings, "requirements.txt", more=bool(extras or groups))
     project = _table(pyproject, "project")
     name = canonicalize_name(str(project.get("name", "")))
     lines = _project_lines(pyproject, project, read)
@@ -53,8 +52,11 @@ def discover(
         elif parsed is not None:
             origin = "requirements.txt"
         if parsed is not None:
+            if parsed.rows and parsed.hashed:
+                return _hashed(parsed, settings, origin, more=bool(extras or groups))
             lines = [(where, row) for where, row, _ in parsed.rows]
-            constraints, options, kind = parsed.constraints, parsed.options, "requirements"
+            constraints = [(where, row) for where, row, _ in parsed.constraints]
+            options, kind = parsed.options, "requirements"
     added = [*_extras(project, extras, name), *_groups(pyproject, groups, name)]
     if lines is None and not added:
         return Requirements(kind="none", settings=settings)
@@ -114,30 +116,54 @@ def _sorted(rows: Iterable[Requirement]) -> tuple[str, ...]:
     return tuple(sorted({str(row) for row in rows}))
 
 
-def _hashed(parsed: reqfile.Parsed, settings: str) -> Requirements:
+def _hashed(parsed: reqfile.Parsed, settings: str, origin: str, *, more: bool) -> Requirements:
+    """Requirements of which each has a hash. ``more`` is whether extras or groups are wanted, too."""
+    if more:
+        raise ConfigError(f"a hashed {origin} has neither extras nor groups", where=origin)
     hashes: dict[str, set[str]] = {}
     rows = []
     for where, text, found in parsed.rows:
         requirement = check(text, where)
+        # As in pip, the hash in a URL will do for its requirement.
+        inside = _FRAGMENT.findall(requirement.url or "")
+        if not found and not inside:
+            why = "--require-hashes demands one" if parsed.require_hashes else "others have one: all must, or none"
+            raise LockError(
+                f"{requirement.name} has no hash, and {why}",
+                where=where,
+                hint="add --hash=sha256:…, as uv pip compile --generate-hashes and pip-compile --generate-hashes do",
+            )
         pins = [
             row for row in requirement.specifier if row.operator in ("==", "===") and not row.version.endswith(".*")
         ]
         if not pins and not requirement.url:
             raise UnsupportedRequirement(f"{requirement.name} has hashes but no exact version", where=where)
-        sums = {row[1].lower() for value in found if (row := _SHA256.fullmatch(value))}
+        sums = {*_sha256(found), *(value.lower() for value in inside)}
         if not sums:
             raise UnsupportedRequirement(f"{requirement.name} has no sha256 hash", where=where)
         hashes.setdefault(canonicalize_name(requirement.name), set()).update(sums)
         rows.append(requirement)
+    constraints = [(where, check(text, where), found) for where, text, found in parsed.constraints]
+    limits: dict[str, set[str]] = {}
+    for _, requirement, found in constraints:
+        limits.setdefault(canonicalize_name(requirement.name), set()).update(_sha256(found))
+    for where, requirement, _ in constraints:
+        name = canonicalize_name(requirement.name)
+        if limits[name] and hashes.get(name, limits[name]).isdisjoint(limits[name]):
+            raise LockError(f"{requirement.name} has other hashes here than where it is required", where=where)
     return Requirements(
         kind="hashed",
-        origin="requirements.txt",
+        origin=origin,
         lines=_sorted(rows),
-        constraints=_sorted(check(row, where) for where, row in parsed.constraints),
-        hashes=tuple(sorted((name, tuple(sorted(sums))) for name, sums in hashes.items())),
+        constraints=_sorted(requirement for _, requirement, _ in constraints),
+        hashes=tuple(sorted((name, tuple(sorted(sums & (limits.get(name) or sums)))) for name, sums in hashes.items())),
         options=tuple(parsed.options),
         settings=settings,
     )
+
+
+def _sha256(values: Iterable[str]) -> set[str]:
+    return {row[1].lower() for value in values if (row := _SHA256.fullmatch(value))}
 
 
 def _table(value: Table, key: str) -> Table:
@@ -174,7 +200,14 @@ def _project_lines(pyproject: Table, project: Table, read: ReadText) -> list[tup
         )
     rows = []
     for file in [files] if isinstance(files, str) else _strings(files, "tool.setuptools.dynamic.dependencies.file"):
-        rows += [(where, text) for where, text, _ in reqfile.parse(file, read).rows]
+        parsed = reqfile.parse(file, read)
+        if parsed.hashed:
+            raise UnsupportedRequirement(
+                "dependencies that setuptools reads from a file have no hashes",
+                where=file,
+                hint="name the file requirements.txt, and it is a lock, or leave the hashes out",
+            )
+        rows += [(where, text) for where, text, _ in parsed.rows]
     return rows
 
 

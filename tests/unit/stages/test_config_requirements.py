@@ -53,7 +53,7 @@ def test_a_requirements_file_with_everything():
             "a>=1 \\\n  , <2  # why\n"
             "-r more/other.txt\n--constraint=limits.txt\n"
             "b ; sys_platform == 'linux'\n"
-            "--extra-index-url https://index.example.org/simple\n--require-hashes\n\n"
+            "--extra-index-url https://index.example.org/simple\n\n"
             "url @ https://files.example.org/url-1-py3-none-any.whl#egg=x\n"
         ),
         "more/other.txt": "c\n-r ../last.txt\n-c more.txt\n",
@@ -79,6 +79,72 @@ def test_hashes():
     rows = found({"requirements.txt": text})
     assert rows.lines == ("A_b==1.0", 'c==2; python_version < "4"')
     assert rows.hashes == (("a-b", (HASH, "b" * 64)), ("c", (HASH,)))
+
+
+OTHER = "b" * 64
+ROW = f"a==1 --hash=sha256:{HASH}\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "where", "said"),
+    [
+        ({"requirements.txt": ROW + "Big_one==2\n"}, "requirements.txt:2", "^Big_one has no hash, and others have"),
+        (
+            {"requirements.txt": "--require-hashes\na==1\n"},
+            "requirements.txt:2",
+            "^a has no hash, and --require-hashes",
+        ),
+        ({"requirements.txt": ROW + "-r more.txt", "more.txt": "\nb==1"}, "more.txt:2", "^b has no hash"),
+        ({"requirements.txt": "a==1\n-r more.txt", "more.txt": "--require-hashes"}, "requirements.txt:1", "^a has no"),
+        ({"requirements.txt": "a==1\n-c more.txt", "more.txt": ROW}, "requirements.txt:1", "^a has no hash"),
+        ({"requirements.in": ROW + "b\n"}, "requirements.in:2", "^b has no hash"),
+        ({"requirements.txt": ROW + "b==1\n", "pyproject.toml": HEAD + "dependencies = ['b']\n"}, ".txt:2", "^b has"),
+        (
+            {"requirements.txt": ROW + "-c more.txt", "more.txt": f"A==1 --hash=sha256:{OTHER}"},
+            "more.txt:1",
+            "^A has other hashes",
+        ),
+    ],
+)
+def test_where_one_row_has_a_hash_every_row_has_one(files, where, said):
+    with pytest.raises(LockError, match=said) as caught:
+        found(files)
+    assert caught.value.exit_code == 40
+    assert caught.value.where.endswith(where)
+
+
+def test_the_error_for_a_row_without_a_hash_says_what_to_do():
+    with pytest.raises(LockError) as caught:
+        found({"requirements.txt": ROW + "b==1\n"})
+    assert "--hash=sha256:" in caught.value.hint
+    assert "--generate-hashes" in caught.value.hint
+
+
+def test_hashes_are_honoured_wherever_they_stand():
+    told = found({"requirements.in": f"--require-hashes\n{ROW}"})
+    assert (told.kind, told.origin, told.hashes) == ("hashed", "requirements.in", (("a", (HASH,)),))
+    url = f"https://files.example.org/url-1-py3-none-any.whl#sha256={OTHER}"
+    assert found({"requirements.txt": f"{ROW}url @ {url}"}).hashes == (("a", (HASH,)), ("url", (OTHER,)))
+    limited = {
+        "requirements.txt": f"a==1 --hash=sha256:{HASH} --hash=sha256:{OTHER}\nb==1 --hash=sha256:{HASH}\n-c c.txt",
+        "c.txt": f"A==1 ; sys_platform == 'linux' --hash=sha256:{OTHER}\nb<2\n",
+    }
+    assert found(limited).hashes == (("a", (OTHER,)), ("b", (HASH,)))
+
+
+@pytest.mark.parametrize("value", ["sha256:aa", f"sha256:{'g' * 64}", f"md5:{'a' * 32}", HASH, f"sha512:{HASH}"])
+def test_what_is_no_hash(value):
+    with pytest.raises(ConfigError, match=r"^not a hash: '") as caught:
+        found({"requirements.txt": f"\na==1 \\\n  --hash={value}\n"})
+    assert caught.value.where == "requirements.txt:2"
+    assert "64 hexadecimal" in caught.value.hint
+
+
+def test_setuptools_reads_no_hashes():
+    text = HEAD + 'dynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = "deps.txt"}\n'
+    with pytest.raises(UnsupportedRequirement, match="no hashes") as caught:
+        found({"pyproject.toml": text, "deps.txt": ROW})
+    assert caught.value.where == "deps.txt"
 
 
 @pytest.mark.parametrize(
