@@ -43,14 +43,13 @@ def command(reference: str, *, json_: bool, sarif: Path | None, **given: Any) ->
     what a rule means.
     """
     from dpbuild.checking import check
-    from dpbuild.oci import reference as references
     from dpbuild.stages.proof.selection import chosen
 
     world = options.world(**given)
     wanted = options.split(given["platform"])
     selection = _selection(given)
     try:
-        parsed = references.parse(reference)
+        parsed = options.image(reference)
         platforms = [Platform.parse(word) for word in wanted] or [world.host]
     except ValueError as problem:
         raise UsageError(str(problem)) from None

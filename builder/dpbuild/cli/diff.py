@@ -28,14 +28,13 @@ def command(a: str, b: str, *, json_: bool, exit_code: bool, **given: Any) -> No
     Nothing is run, and whoever made the images does not matter.
     """
     from dpbuild.comparing import diff
-    from dpbuild.oci import reference as references
 
     world = options.world(**given)
     wanted = options.split(given["platform"])
     if len(wanted) > 1:
         raise UsageError("images are compared for one platform at a time", hint="give --platform once")
     try:
-        one, other = references.parse(a), references.parse(b)
+        one, other = options.image(a), options.image(b)
         platform = Platform.parse(wanted[0]) if wanted else world.host
     except ValueError as problem:
         raise UsageError(str(problem)) from None

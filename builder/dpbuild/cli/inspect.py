@@ -140,7 +140,6 @@ def _surroundings(found: Surroundings, user: str) -> list[tuple[str, str]]:
 @options.common
 def command(reference: str, *, json_: bool, **given: Any) -> None:
     """Show what is known of the Python in the image REF, read from its files without running it."""
-    from dpbuild.oci import reference as references
     from dpbuild.stages.base import read_base
 
     world = options.world(**given)
@@ -148,7 +147,7 @@ def command(reference: str, *, json_: bool, **given: Any) -> None:
     if len(wanted) > 1:
         raise UsageError("inspect shows one platform at a time", hint="give --platform once")
     try:
-        parsed = references.parse(reference)
+        parsed = options.image(reference)
         platform = Platform.parse(wanted[0]) if wanted else world.host
     except ValueError as problem:
         raise UsageError(str(problem)) from None

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from dpbuild.cli.values import directory, opened, paths, split
+from dpbuild.cli.values import directory, image, opened, paths, split
 
 if TYPE_CHECKING:
     from dpbuild.wiring import World
 
 __all__ = [
-    "base", "builder", "cache", "common", "directory", "loudness", "outputs", "paths", "platforms", "split", "world",
+    "base", "builder", "cache", "common", "directory", "image", "loudness", "outputs", "paths", "platforms", "split",
+    "world",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])

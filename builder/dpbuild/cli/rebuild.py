@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dpbuild.cli import options
-from dpbuild.errors import DigestDrift, UsageError
+from dpbuild.errors import DigestDrift
 
 
 @click.command("rebuild")
@@ -28,14 +28,10 @@ def command(reference: str, path: Path, *, output: Path | None, **given: Any) ->
     differ, what differs and why goes to stdout, and the exit code is 81.
     """
     from dpbuild.cli.diff import render
-    from dpbuild.oci import reference as references
     from dpbuild.rebuilding import rebuild
 
     world = options.world(**given)
-    try:
-        parsed = references.parse(reference)
-    except ValueError as problem:
-        raise UsageError(str(problem)) from None
+    parsed = options.image(reference)
     project = world.project(options.directory(path))
     with tempfile.TemporaryDirectory(prefix="dpbuild-") as folder:
         place = output.absolute() if output is not None else Path(folder) / "image"

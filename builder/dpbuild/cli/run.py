@@ -57,13 +57,12 @@ def command(context: click.Context, /, ref: str, arguments: tuple[str, ...], *, 
     In an engine or in bubblewrap if one works here, otherwise by the image's own interpreter, which is not
     isolated from this machine. Which it was goes to stderr.
     """
-    from dpbuild.oci.reference import parse
     from dpbuild.running import run
 
     ports, env = tuple(map(_published, given["publish"])), tuple(map(_variable, given["env"]))
     world = options.world(**given)
     try:
-        reference = parse(ref)
+        reference = options.image(ref)
     except ValueError as problem:
         raise UsageError(str(problem)) from None
     names = options.split(given["platform"])

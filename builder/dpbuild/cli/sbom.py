@@ -29,14 +29,13 @@ def command(reference: str, *, output: Path | None, **given: Any) -> None:
     of dpbuild the two are equal.
     """
     from dpbuild.describing import read_sbom
-    from dpbuild.oci.reference import parse
 
     world = options.world(**given)
     wanted = options.split(given["platform"])
     if len(wanted) > 1:
         raise UsageError("an SBOM is printed for one platform", hint="give --platform once")
     try:
-        parsed = parse(reference)
+        parsed = options.image(reference)
         platform = Platform.parse(wanted[0]) if wanted else world.host
     except ValueError as problem:
         raise UsageError(str(problem)) from None

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.errors import UsageError
 
 if TYPE_CHECKING:
+    from dpbuild.oci.reference import Reference
     from dpbuild.wiring import World
+
+_FORMS: Final = (
+    "an image is registry/repo:tag, docker-daemon:NAME, oci:FOLDER, oci-archive:FILE, docker-archive:FILE or"
+    " compose:SUITE"
+)
 
 
 def paths(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,3 +51,26 @@ def directory(path: Path) -> Path:
     if not path.is_dir():
         raise UsageError("there is no such folder", where=str(path), hint="name the project's folder")
     return path.resolve()
+
+
+def image(text: str) -> Reference:
+    """The image that an argument names. Raises UsageError, also where the name is that of an image's file or folder
+    here: it would be looked for in a registry.
+    """
+    from dpbuild.adapters.source.nearby import kind_of, reference_of
+    from dpbuild.oci.reference import RegistryReference, parse
+
+    parsed, trouble = None, ""
+    try:
+        parsed = parse(text)
+    except ValueError as problem:
+        trouble = str(problem)
+    else:
+        if not isinstance(parsed, RegistryReference) or text.strip().startswith("docker://"):
+            return parsed
+    kind = kind_of(text)
+    if kind and (meant := reference_of(text)):
+        raise UsageError(f"{text} is a {kind} here, and such a name means an image in a registry", hint=f"say {meant}")
+    if parsed is None:
+        raise UsageError(f"{trouble}, a {kind} that is no image" if kind else trouble, hint=_FORMS)
+    return parsed

@@ -33,12 +33,12 @@ def command(reference: str, *, key: Path, json_: bool, **given: Any) -> None:
     from dataclasses import replace
 
     from dpbuild.adapters.signing import key_file
-    from dpbuild.oci.reference import ArchiveReference, LayoutReference, RegistryReference, parse
+    from dpbuild.oci.reference import ArchiveReference, LayoutReference, RegistryReference
     from dpbuild.verifying import verify_image
 
     world = options.world(**given)
     try:
-        parsed = parse(reference)
+        parsed = options.image(reference)
         platforms = tuple(Platform.parse(word) for word in options.split(given["platform"]))
     except ValueError as problem:
         raise UsageError(str(problem)) from None

@@ -36,6 +36,11 @@ class RegistryReference:
         return f"{self.registry}/{self.repository}"
 
     @property
+    def short(self) -> str:
+        """``repository[:tag]``, as Docker shows what is on Docker Hub."""
+        return self.repository.removeprefix("library/") + (f":{self.tag}" if self.tag else "")
+
+    @property
     def selector(self) -> str:
         """What goes into ``/v2/<name>/manifests/<reference>``: the digest if there is one, else the tag."""
         return str(self.digest) if self.digest is not None else (self.tag or "latest")

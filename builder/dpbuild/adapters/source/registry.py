@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from dpbuild.errors import NotFound, RegistryError
+from dpbuild.errors import NotFound, RateLimited, RegistryError
 from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
-from dpbuild.oci.reference import RegistryReference
+from dpbuild.oci.reference import DOCKER_HUB, RegistryReference
 
 # Bytes. A config is read whole, like a manifest, and no real one comes near.
 CONFIG_LIMIT = 4 << 20
@@ -43,8 +43,20 @@ class RegistrySource:
         """The manifest or index that the reference names; one request in this object's life."""
         with self._lock:
             if self._resolved is None:
-                self._resolved = self._reader.read_manifest(self._reference)
+                self._resolved = self._read()
             return self._resolved
+
+    def _read(self) -> tuple[Descriptor, bytes]:
+        try:
+            return self._reader.read_manifest(self._reference)
+        except RateLimited:
+            raise
+        except RegistryError as problem:
+            if self._reference.registry == DOCKER_HUB and self._reference.digest is None:
+                # Most names without a host are those of images that were just made.
+                hints = (problem.hint, f"for an image in the engine: docker-daemon:{self._reference.short}")
+                problem.hint = "; ".join(filter(None, hints))
+            raise
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """The bytes of a child manifest (from ``/manifests/``) or of a config (from ``/blobs/``)."""
