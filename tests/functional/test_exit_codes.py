@@ -68,8 +68,7 @@ def no_tag(bench: Bench) -> Ran:
     return bench.build("--push")
 
 
-@ends(10, "unknown key 'entrypont'; did you mean 'entrypoint'.*", at=r"pyproject\.toml:9",
-      hint="the keys are listed in docs/configuration.md")  # fmt: skip
+@ends(10, "unknown key 'entrypont'; did you mean 'entrypoint'.*", at=r"pyproject\.toml:9")
 def a_typing_error(bench: Bench) -> Ran:
     bench.configure('entrypont = ["-m", "main"]')
     return bench.build()

@@ -87,7 +87,7 @@ def _selection(given: dict[str, Any]) -> "Selection":
             ignore=tuple(selector(word) for word in options.split(given["ignore"])),
         )
     except ValueError as problem:
-        raise UsageError(str(problem)) from None
+        raise UsageError(str(problem), hint="dpbuild explain lists all rules") from None
 
 
 def as_json(digest: str, platform: str, finding: Finding) -> dict[str, str]:

@@ -36,6 +36,9 @@ def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = No
     if own_text is not None:
         values: object = _parse(own_text, "dpbuild.toml")
         problems = Problems(file="dpbuild.toml", text=own_text)
+        if isinstance(values, dict) and "tool" in values:
+            problems.add("tool.dpbuild", "in dpbuild.toml the keys stand at the top, without [tool.dpbuild]")
+            values = {key: row for key, row in values.items() if key != "tool"}
     else:
         values = {} if table is None else table
         problems = Problems(file="pyproject.toml", text=text or "", prefix="tool.dpbuild")
@@ -44,7 +47,7 @@ def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = No
     fields = {**settings.defaults(), **settings.read(cast("Table", values), problems)}
     project = _project(pyproject, text or "", problems)
     if problems.found:
-        raise _error(problems.found)
+        raise _error(problems)
     fields.update(_flags(flags or {}, fields))
     if fields.get("base_key"):
         fields["base_key"] = _key(fields["base_key"], read)
@@ -61,7 +64,7 @@ def read_project(read: ReadText) -> tuple[Project, Table]:
     problems = Problems()
     project = _project(pyproject, text or "", problems)
     if problems.found:
-        raise _error(problems.found)
+        raise _error(problems)
     return project, pyproject
 
 
@@ -77,7 +80,7 @@ def _flags(flags: Mapping[str, object], fields: dict[str, Any]) -> dict[str, Any
     problems = Problems()
     out = settings.read(flags, problems)
     if problems.found:
-        raise UsageError("; ".join(what for _, what in problems.found))
+        raise UsageError("; ".join(what for _, what in problems.found), hint=problems.hint)
     # A flag for one of two keys that exclude each other wins over the other.
     for one, other in (("entrypoint", "script"), ("script", "entrypoint")):
         if out.get(one):
@@ -94,15 +97,13 @@ def _parse(text: str | None, name: str) -> dict[str, Any]:
         raise ConfigError(f"not valid TOML: {error}", where=name) from None
 
 
-def _error(found: list[tuple[str, str]]) -> ConfigError:
+def _error(problems: Problems) -> ConfigError:
+    found = problems.found
     if len(found) == 1:
         where, what = found[0]
-        return ConfigError(what, where=where or None, hint="the keys are listed in docs/configuration.md")
+        return ConfigError(what, where=where or None, hint=problems.hint)
     rows = "".join(f"\n  {where}: {what}" for where, what in found)
-    return ConfigError(
-        f"{len(found)} problems in the configuration:{rows}",
-        hint="the keys are listed in docs/configuration.md",
-    )
+    return ConfigError(f"{len(found)} problems in the configuration:{rows}", hint=problems.hint)
 
 
 def _project(pyproject: Table, text: str, problems: Problems) -> Project:

@@ -53,7 +53,7 @@ def draft(
         raise ConfigError(
             "the project is configured already",
             where="dpbuild.toml" if own is not None else "pyproject.toml: [tool.dpbuild]",
-            hint="edit it there; the keys are listed in docs/configuration.md",
+            hint="edit it there, or remove it to have a first one written",
         )
     kind = "wheel" if project.has_build_system else "copy" if any(row.path.endswith(".py") for row in files) else "none"
     notes: list[str] = []

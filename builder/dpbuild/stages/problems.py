@@ -27,6 +27,20 @@ class Problems:
     text: str = ""
     prefix: str = ""
     found: list[tuple[str, str]] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    @property
+    def hint(self) -> str | None:
+        """What to do about all of it, as far as the problems do not say so themselves."""
+        return "; ".join(dict.fromkeys(self.hints)) or None
+
+    def unknown(self, key: str, known: Iterable[str]) -> None:
+        """Note that there is no such key (dotted below ``prefix``); ``known`` are those of its table."""
+        table, _, name = key.rpartition(".")
+        close = near(name, known := tuple(known))
+        self.add(key, f"unknown key {key!r}{close}")
+        if not close:
+            self.hints.append(f"the keys{f' of {table}' if table else ''} are {', '.join(known)}")
 
     def add(self, key: str, what: str) -> None:
         """Note a problem with ``key`` (dotted below ``prefix``)."""

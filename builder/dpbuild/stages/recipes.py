@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from dpbuild.debian.suites import SUITES
 from dpbuild.errors import ConfigError
 from dpbuild.model.recipe import Build, Options, Recipe, Run
-from dpbuild.stages.problems import Problems, near, parsed, read_flag, read_pairs, read_text, read_texts, wrong
+from dpbuild.stages.problems import Problems, parsed, read_flag, read_pairs, read_text, read_texts, wrong
 
 __all__ = [
     "Build",
@@ -67,7 +67,7 @@ def parse(name: str, text: str, where: str) -> Recipe:
     recipe = _recipe(name, table, problems, "")
     if problems.found:
         rows = "; ".join(what for _, what in problems.found)
-        raise ConfigError(rows, where=problems.found[0][0], hint="the keys are listed in docs/recipes.md")
+        raise ConfigError(rows, where=problems.found[0][0], hint=problems.hint)
     return recipe
 
 
@@ -169,7 +169,7 @@ def _read(
         if key in tables:
             continue
         if key not in keys:
-            problems.add(name, f"unknown key {name!r}{near(key, (*keys, *tables))}")
+            problems.unknown(name, (*keys, *tables))
         elif (found := keys[key](name, value, problems)) is not None:
             out[key] = found
     return out

@@ -35,7 +35,7 @@ def read(values: Mapping[str, object], problems: Problems) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in values.items():
         if key not in _KEYS:
-            problems.add(key, f"unknown key {key!r}{near(key, _KEYS)}")
+            problems.unknown(key, _KEYS)
         else:
             field_name, reader = _KEYS[key]
             read_value = reader(key, value, problems)
@@ -159,7 +159,7 @@ def _debian(key: str, value: object, problems: Problems) -> dict[str, str] | Non
     out = {}
     for name, row in cast("Mapping[str, object]", value).items():
         if name not in fields:
-            problems.add(f"{key}.{name}", f"unknown key '{key}.{name}'{near(name, fields)}")
+            problems.unknown(f"{key}.{name}", fields)
         elif (text := read_text(f"{key}.{name}", row, problems)) is not None:
             out[fields[name]] = text
             if name == "snapshot" and not ("{archive}" in text and "{timestamp}" in text):
@@ -173,6 +173,13 @@ def _check(key: str, value: object, problems: Problems) -> dict[str, tuple[str, 
     # The rules are imported by those who name some.
     from dpbuild.stages.proof.prove import selector
 
+    def chosen(word: str) -> str:
+        try:
+            return selector(word)
+        except ValueError:
+            problems.hints.append("dpbuild explain lists all rules")
+            raise
+
     if not isinstance(value, Mapping):
         wrong(key, value, "a table", problems)
         return None
@@ -180,9 +187,9 @@ def _check(key: str, value: object, problems: Problems) -> dict[str, tuple[str, 
     out = {}
     for name, row in cast("Mapping[str, object]", value).items():
         if name not in fields:
-            problems.add(f"{key}.{name}", f"unknown key '{key}.{name}'{near(name, fields)}")
+            problems.unknown(f"{key}.{name}", fields)
         else:
-            out[fields[name]] = each(selector)(f"{key}.{name}", row, problems)
+            out[fields[name]] = each(chosen)(f"{key}.{name}", row, problems)
     return out
 
 
@@ -205,7 +212,7 @@ def _verify(key: str, value: object, problems: Problems) -> dict[str, str] | Non
         return None
     for name in value:
         if name != "base-key":
-            problems.add(f"{key}.{name}", f"unknown key '{key}.{name}'{near(str(name), ['base-key'])}")
+            problems.unknown(f"{key}.{name}", ("base-key",))
     text = read_text(f"{key}.base-key", value.get("base-key", ""), problems)
     return None if text is None else {"base_key": text}
 

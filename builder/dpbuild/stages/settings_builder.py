@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from dpbuild.model.config import BuilderConfig
 from dpbuild.oci.reference import parse
-from dpbuild.stages.problems import Problems, near, parsed, read_flag, read_pairs, read_text, wrong
+from dpbuild.stages.problems import Problems, parsed, read_flag, read_pairs, read_text, wrong
 from dpbuild.stages.recipes import read_packages
 
 _TIME: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -23,7 +23,7 @@ def read(key: str, value: object, problems: Problems) -> BuilderConfig | None:
     out: dict[str, Any] = {}
     for name, row in cast("Mapping[str, object]", value).items():
         if name not in _KEYS:
-            problems.add(f"{key}.{name}", f"unknown key '{key}.{name}'{near(name, _KEYS)}")
+            problems.unknown(f"{key}.{name}", _KEYS)
         elif (found := _KEYS[name](f"{key}.{name}", row, problems)) is not None:
             out[name] = found
     return BuilderConfig(**out)

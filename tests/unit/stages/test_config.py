@@ -201,6 +201,30 @@ def test_all_problems_at_once():
         ), text
 
 
+def test_unknown_keys_that_resemble_none_are_told_which_there_are():
+    with pytest.raises(ConfigError) as caught:
+        own("nonsense = 1\n[check]\nxxxx = 1\n[builder]\nyyyy = 1\n[verify]\nzzzz = 1\n")
+    top, check, builder, verify = caught.value.hint.split("; ")
+    assert top.startswith("the keys are base, platforms, tags, ")
+    assert check == "the keys of check are select, ignore"
+    assert builder.startswith("the keys of builder are image, packages, ")
+    assert verify == "the keys of verify are base-key"
+
+
+def test_where_the_keys_of_a_dpbuild_toml_stand():
+    with pytest.raises(ConfigError) as caught:
+        own('# ours\n[tool.dpbuild]\nbase = "oci:a"\n')
+    assert caught.value.what == "in dpbuild.toml the keys stand at the top, without [tool.dpbuild]"
+    assert (caught.value.where, caught.value.hint) == ("dpbuild.toml:2", None)
+
+
+def test_a_rule_that_is_not_there():
+    with pytest.raises(ConfigError) as caught:
+        own('[check]\nignore = ["XYZ1"]\n')
+    assert caught.value.what == "check.ignore: no rule is named 'XYZ1'"
+    assert caught.value.hint == "dpbuild explain lists all rules"
+
+
 def test_compression():
     assert own('compression = "zstd"').compression == "zstd"
     assert own("").compression == "gzip"

@@ -85,6 +85,12 @@ def test_what_is_wrong_is_named_with_file_and_line(text: str, line: int, said: s
     assert found.value.exit_code == 10
 
 
+def test_keys_that_resemble_none_are_told_which_there_are():
+    with pytest.raises(ConfigError) as found:
+        recipes.parse("foo", "[run]\nxyz = 1", "recipes/foo.toml")
+    assert found.value.hint == "the keys of run are packages, without, when, unless, debian12, debian13"
+
+
 def test_all_problems_are_said_at_once():
     with pytest.raises(ConfigError, match=r"'a'.*'b'"):
         recipes.parse("foo", "a = 1\nb = 2", "x")
