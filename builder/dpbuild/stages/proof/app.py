@@ -6,6 +6,7 @@ from typing import Final
 
 from dpbuild.stages.proof.modules import top_level
 from dpbuild.stages.proof.reach import Modules
+from dpbuild.stages.proof.served import Served, served, server_of
 from dpbuild.stages.proof.subject import Subject
 
 # An image may have a whole home directory in it; beyond this the rest is not looked at.
@@ -16,16 +17,24 @@ _INSTALLED: Final = ("/site-packages/", "/dist-packages/")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """``files`` are the app's sources; ``entry`` the module (dotted) or file (absolute) that is started, or ""."""
+    """``files`` are the app's sources; ``entry`` the module (dotted) or file (absolute) that is started, or "".
+
+    With ``served`` it is what a server is told to load.
+    """
 
     files: tuple[str, ...]
     entry: str
     modules: Modules
+    served: Served | None = None
 
 
 def find_app(subject: Subject) -> App:
     """The app of an image. Looks at names and owners only."""
-    entry, folder = _entry(subject)
+    told = served(subject.start, subject.config)
+    entry, folder = (told.module, told.folder) if told else _entry(subject)
+    if not told and server_of(subject.start):
+        # What it loads is not known; the server itself is not the app.
+        entry = ""
     modules = Modules(subject, [folder] if folder else [])
     started = entry if entry.startswith("/") else (modules.find(entry) if entry else None) or ""
     own = subject.owner(started) if started else ""
@@ -45,7 +54,7 @@ def find_app(subject: Subject) -> App:
                 break
             files.append(path)
     subject.contents.prefetch(files)
-    return App(files=tuple(files), entry=entry, modules=modules)
+    return App(files=tuple(files), entry=entry, modules=modules, served=told)
 
 
 def _entry(subject: Subject) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """INT: what the config tells a container to start, and whether the image has it."""
 
+import difflib
 import posixpath
 from collections.abc import Iterator
 from typing import Final
@@ -124,17 +125,27 @@ def _no_module(subject: Subject) -> Iterator[Found]:
     if places and any(subject.tree.is_directory(row) for row in places):
         places = _found(subject, f"{name}.__main__")
         if not places:
-            yield Found(path="Cmd", evidence=f"{name} is a package without __main__, which -m {name} would run")
+            yield Found(
+                path=subject.said_in(name), evidence=f"{name} is a package without __main__, which -m {name} would run"
+            )
     elif not places:
         unknown = [row for row in (subject.start.first, *subject.sys_path) if row and _unreadable(subject, row)]
         if any(_finder(subject, site) for site in subject.sys_path):
             return
         yield Found(
-            path="Cmd",
+            path=subject.said_in(name),
             evidence=f"argv is {' '.join(subject.argv)}, and the module {name} is in none of"
             f" {', '.join(dict.fromkeys(row for row in (subject.start.first, *subject.sys_path) if row))}",
+            fix=_meant(subject, name),
             severity=Severity.WARNING if unknown else None,
         )
+
+
+def _meant(subject: Subject, name: str) -> str:
+    """The installed package whose name is nearly this one; "" if there is none."""
+    names = {row.name.replace("-", "_") for row in subject.distributions}
+    (near,) = difflib.get_close_matches(name.partition(".")[0], sorted(names), 1) or [""]
+    return f"did you mean -m {near}, which is installed?" if near else ""
 
 
 def _unreadable(subject: Subject, folder: str) -> bool:

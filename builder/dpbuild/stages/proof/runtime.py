@@ -88,6 +88,7 @@ def _missing_in_app(subject: Subject) -> Iterator[Found]:
     app = _app(subject)
     files = set(app.files)
     reached = app.modules.reached([app.entry], files.__contains__) if app.entry else {}
+    yield from _not_served(subject, app)
     # Where the app looks besides what Python does by itself, no file tells.
     extends = any(word in (subject.contents.get(path) or b"") for path in app.files for word in _EXTENDS)
     for path, use in _of(subject, "import"):
@@ -106,6 +107,25 @@ def _missing_in_app(subject: Subject) -> Iterator[Found]:
                 evidence=f"line {use.line}: import {use.name}{_why(subject, use.name)}",
                 severity=Severity.WARNING,
             )
+
+
+def _not_served(subject: Subject, app: App) -> Iterator[Found]:
+    """What a server is told to load, and cannot."""
+    told = app.served
+    if told is None or app.modules.find(told.module) is not None:
+        return
+    top = told.module.partition(".")[0]
+    # Of a package that is installed nothing is said: it may make modules up.
+    package = app.modules.find(top)
+    if not app.modules.absent(top) and (package is None or subject.owner(package)):
+        return
+    mounted = any(f"{told.folder}/".startswith(f"{row.rstrip('/')}/") for row in subject.config.volumes)
+    yield Found(
+        path=subject.said_in(told.word),
+        evidence=f"{told.server} is to load {told.word}, and nothing in the image provides the module {told.module}",
+        fix="name a module that is in the image; see that its folder is the working directory or on PYTHONPATH",
+        severity=None if told.surely and not mounted else Severity.WARNING,
+    )
 
 
 def _missing_in_packages(subject: Subject) -> Iterator[Found]:
@@ -221,7 +241,8 @@ RULES: Final = (
         why="Bases leave out parts of the standard library (tkinter, ensurepip, idlelib), newer Pythons removed others"
         " (distutils and imp in 3.12; cgi, crypt, telnetlib and more in 3.13), setuptools 82 removed pkg_resources,"
         " and nothing is installed that is not among the requirements. Found by following imports from what is"
-        " started; a warning where the module may not be imported at all, or where the app extends sys.path itself.",
+        " started, or what uvicorn, gunicorn, flask, celery and their like are told to load; a warning where the"
+        " module may not be imported at all, or where the app extends sys.path itself.",
         fix="add the distribution that has it to the dependencies, or import something else",
         look=_missing_in_app,
     ),

@@ -24,11 +24,15 @@ _DEEPEST: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the interpreter is told to run: a ``script`` or ``module``, or neither; ``flags`` are its letters."""
+    """What the interpreter is told to run: a ``script`` or ``module``, or neither, and with which ``arguments``.
+
+    ``flags`` are the letters of the interpreter's own options.
+    """
 
     script: str = ""
     module: str = ""
     flags: frozenset[str] = frozenset()
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +62,9 @@ def task(arguments: tuple[str, ...]) -> Task:
         if word == "-":
             break
         if not word.startswith("-"):
-            return Task(script=word, flags=frozenset(flags))
+            return Task(script=word, flags=frozenset(flags), arguments=tuple(rest))
         if word == "--":
-            return Task(script=rest[0] if rest else "", flags=frozenset(flags))
+            return Task(script=rest[0] if rest else "", flags=frozenset(flags), arguments=tuple(rest[1:]))
         if word.startswith("--"):
             if word == "--check-hash-based-pycs":
                 rest[:1] = []
@@ -68,8 +72,8 @@ def task(arguments: tuple[str, ...]) -> Task:
         for position, letter in enumerate(word[1:], 1):
             flags.add(letter)
             if letter in _ENDS:
-                value = word[position + 1 :] or (rest[0] if rest else "")
-                return Task(module=value if letter == "m" else "", flags=frozenset(flags))
+                value = word[position + 1 :] or (rest.pop(0) if rest else "")
+                return Task(module=value if letter == "m" else "", flags=frozenset(flags), arguments=tuple(rest))
             if letter in _WITH_ARGUMENT:
                 if position == len(word) - 1:
                     rest[:1] = []

@@ -103,6 +103,10 @@ class Subject:
         """What a container runs: Entrypoint and Cmd."""
         return (*self.config.entrypoint, *self.config.cmd)
 
+    def said_in(self, word: str) -> str:
+        """Where the image's config says this word of argv: ``Cmd`` or ``Entrypoint``."""
+        return "Cmd" if word in self.config.cmd or word not in self.config.entrypoint else "Entrypoint"
+
     @property
     def program(self) -> str | None:
         """The file that argv[0] leads to, found along PATH as an engine does; None if there is none."""
