@@ -29,7 +29,7 @@ def compose(
     images = []
     for platform in platforms:
         found = open_image(reference, source, platform, world.store)
-        fetch_layers(source, found.manifest.layers, world.store, world.reporter)
+        fetch_layers(source, found.manifest.layers, world.store, world.reporter, "fetching the base")
         images.append(
             Image(
                 platform=platform,

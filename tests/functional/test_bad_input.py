@@ -39,7 +39,9 @@ def test_unknown_base(bare: Bench, registry: str) -> None:
 
 
 def test_unreachable_registry(bare: Bench) -> None:
-    bare.fails(90, r"cannot reach 127\.0\.0\.1:9", "--base", "127.0.0.1:9/no/registry:1")
+    bare.fails(
+        90, r"cannot reach 127\.0\.0\.1:9", "--base", "127.0.0.1:9/no/registry:1", hint="check the host, its port"
+    )
 
 
 @pytest.mark.registry

@@ -41,6 +41,15 @@ def check(bare: Bench, *arguments: object) -> tuple[int, Any]:
     return done.status, json.loads(done.out)
 
 
+def test_an_image_without_findings_is_told_once(bare: Bench, fine: str) -> None:
+    done = bare.run("check", fine, "--platform", "linux/amd64", "--progress", "json")
+    assert (done.status, done.out) == (0, "")
+    assert done.err.count("no findings") == 1
+    assert "0 findings" not in done.err
+    assert "fetching the image" in done.err
+    assert "the base" not in done.err
+
+
 def test_json_is_as_its_schema_says(bare: Bench, broken: str, fine: str, root: Path) -> None:
     schema = json.loads((root / "docs/schema/check.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -17,7 +17,8 @@ def fails(bench: Bench, code: int, message: str, *arguments: object, env: dict[s
 
 
 def test_without_an_output_the_base_is_what_fails(bare: Bench) -> None:
-    fails(bare, 20, "cannot read from the mirror")
+    said = fails(bare, 20, "cannot read from the mirror")
+    assert "DPBUILD_DEBIAN_MIRROR" in said
 
 
 def test_a_folder_that_is_not_ours(bare: Bench) -> None:

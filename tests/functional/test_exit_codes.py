@@ -185,7 +185,8 @@ def another_digest(bench: Bench) -> Ran:
     return bench.build("--expect-digest", "sha256:" + "0" * 64)
 
 
-@ends(90, r"cannot reach 127\.0\.0\.1:9: Connection refused", at="http://127.0.0.1:9/v2/a/b/manifests/1")
+@ends(90, r"cannot reach 127\.0\.0\.1:9: Connection refused", at="http://127.0.0.1:9/v2/a/b/manifests/1",
+      hint="check the host, its port, the network and HTTPS_PROXY")  # fmt: skip
 def no_registry(bench: Bench) -> Ran:
     return bench.build("--base", "127.0.0.1:9/a/b:1")
 

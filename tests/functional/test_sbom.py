@@ -143,7 +143,7 @@ def test_an_index_and_every_way_to_the_same_bytes(
         # A fresh store reads it from the layers, out of the layout and out of the registry.
         for number, ref in enumerate((f"oci:{layout}:1", tag)):
             env = {"DPBUILD_CACHE_DIR": str(tmp_path / f"store{number}")}
-            assert dpbuild("sbom", ref, "--platform", platform, env=env).out.encode() == data
+            assert dpbuild("sbom", ref, "--platform", platform, env=env).out.encode() == data + b"\n"
 
 
 def test_an_image_that_dpbuild_did_not_make(dpbuild: Callable, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dpbuild.debian.sources import Mirrors, find
 from dpbuild.errors import BaseImageError, NotFound, RegistryError
 
 _REDIRECTS: Final = 5
+_OTHER: Final = "name another mirror in DPBUILD_DEBIAN_MIRROR or DPBUILD_DEBIAN_SECURITY_MIRROR"
 
 
 class Download(Protocol):
@@ -42,17 +43,22 @@ class HttpDownload:
                 if answer.status in (404, 410):
                     raise NotFound("the mirror does not have it", where=without_user(url))
                 if answer.status not in (301, 302, 303, 307, 308) or not location:
-                    raise BaseImageError(f"the mirror answered with {answer.status}", where=without_user(url))
+                    raise BaseImageError(
+                        f"the mirror answered with {answer.status}", where=without_user(url), hint=_OTHER
+                    )
                 target = urljoin(target, location)
-            raise BaseImageError("the mirror redirects without an end", where=without_user(url))
+            raise BaseImageError("the mirror redirects without an end", where=without_user(url), hint=_OTHER)
         except ConnectionFailed as problem:
-            raise BaseImageError(
-                f"cannot read from the mirror: {problem.error.what}", where=without_user(url)
-            ) from None
+            raise _unread(problem.error, url) from None
         except NotFound:
             raise
         except RegistryError as problem:
-            raise BaseImageError(f"cannot read from the mirror: {problem.what}", where=without_user(url)) from None
+            raise _unread(problem, url) from None
+
+
+def _unread(problem: RegistryError, url: str) -> BaseImageError:
+    hint = f"{problem.hint or 'check the network and the proxies'}; or {_OTHER}"
+    return BaseImageError(f"cannot read from the mirror: {problem.what}", where=without_user(url), hint=hint)
 
 
 def without_user(url: str) -> str:

@@ -66,7 +66,8 @@ def command(reference: str, *, json_: bool, sarif: Path | None, **given: Any) ->
         click.echo(json.dumps(rows, indent=2))
     else:
         for image, platform, findings in results:
-            click.echo(render(findings))
+            if findings:
+                click.echo(render(findings))
             world.reporter.result(f"{platform} {image.descriptor.digest}: {summary(findings)}")
     errors = sum(1 for row in results for each in row[2] if each.severity is Severity.ERROR)
     if errors:
@@ -111,7 +112,7 @@ def render(findings: tuple[Finding, ...]) -> str:
         owner = f" ({row.owner})" if row.owner else ""
         lines = [f"{row.rule} {row.severity}: {row.path}{owner}", f"    {row.evidence}"]
         blocks.append("\n".join([*lines, f"    fix: {row.fix}"] if row.fix else lines))
-    return "\n".join(blocks) if blocks else "no findings"
+    return "\n".join(blocks)
 
 
 def summary(findings: tuple[Finding, ...]) -> str:

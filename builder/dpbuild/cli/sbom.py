@@ -43,4 +43,5 @@ def command(reference: str, *, output: Path | None, **given: Any) -> None:
     if output is not None:
         world.write_file(output, data)
     else:
-        click.echo(data, nl=False)
+        # The document is canonical JSON, which ends without a line's end; a terminal and most tools want one.
+        click.echo(data)

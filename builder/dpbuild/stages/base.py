@@ -50,7 +50,7 @@ def read_base(reference: Reference, source: ImageSource, platform: Platform, sto
 
         layers = image.manifest.layers
         with _at(str(reference)):
-            fetch_layers(source, layers, store, reporter)
+            fetch_layers(source, layers, store, reporter, "fetching the base")
             with reporter.step("reading the base") as step:
                 tree = read_tree(layers, image.config, store)
                 contents = LayerContents(tree, layers, store)
@@ -83,7 +83,13 @@ def _at(where: str) -> Iterator[None]:
         raise
 
 
-def fetch_layers(source: ImageSource, layers: tuple[Descriptor, ...], store: Store, reporter: Reporter) -> int:
+def fetch_layers(
+    source: ImageSource,
+    layers: tuple[Descriptor, ...],
+    store: Store,
+    reporter: Reporter,
+    title: str = "fetching the image",
+) -> int:
     """Bring the layers into the store that are not there, several at a time; returns the bytes that moved.
 
     Raises BaseImageError for a layer that is not what its digest says, StoreError, and the source's errors.
@@ -92,7 +98,7 @@ def fetch_layers(source: ImageSource, layers: tuple[Descriptor, ...], store: Sto
     if not missing:
         return 0
     total = sum(row.size for row in missing)
-    with reporter.step("fetching the base", total) as step:
+    with reporter.step(title, total) as step:
         _parallel(lambda row: _fetch(source, row, store, step), missing)
         step.done(counted(len(missing), "layer"))
     return total

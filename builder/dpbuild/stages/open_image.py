@@ -50,7 +50,11 @@ def open_image(reference: Reference, source: ImageSource, platform: Platform, st
         raise BaseImageError("the image is an index in an index in an index", where=where)
     config = _config(parsed, source, store, where)
     if not platform.matches(config.platform):
-        raise BaseImageError(f"there is no image for {platform}, only for {config.platform}", where=where)
+        raise BaseImageError(
+            f"there is no image for {platform}, only for {config.platform}",
+            where=where,
+            hint=f"say --platform {config.platform}, or name another image",
+        )
     _check(parsed, config, where)
     return OpenImage(root=root, descriptor=descriptor, manifest=parsed, config=config)
 
@@ -118,7 +122,9 @@ def _pick(index: Index, platform: Platform, where: str, ask: Callable[[Descripto
             return row
     there = ", ".join(dict.fromkeys(str(row.platform) for row in known if row.platform)) or "no platform at all"
     raise BaseImageError(
-        f"there is no image for {platform}, only for {there}", where=where, hint="choose another --platform or base"
+        f"there is no image for {platform}, only for {there}",
+        where=where,
+        hint="say one of them with --platform, or name another image",
     )
 
 

@@ -162,11 +162,13 @@ def test_a_platform_that_is_not_in_the_index_is_20_and_names_those_that_are(tmp_
 
     assert problem.value.exit_code == 20
     assert "unknown" not in problem.value.what
+    assert problem.value.hint == "say one of them with --platform, or name another image"
 
 
 def test_the_platform_of_a_single_image_counts_too(image: MadeImage, store: DiskStore) -> None:
-    with pytest.raises(BaseImageError, match=r"no image for linux/arm64, only for linux/amd64"):
+    with pytest.raises(BaseImageError, match=r"no image for linux/arm64, only for linux/amd64") as problem:
         read(image.path, store, ARM64)
+    assert problem.value.hint == "say --platform linux/amd64, or name another image"
 
 
 def test_the_platforms_that_there_are(image: MadeImage, tmp_path: Path, store: DiskStore) -> None:

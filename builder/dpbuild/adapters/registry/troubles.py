@@ -37,7 +37,11 @@ def unresolved(url: str) -> RegistryError:
 
 def unreachable(url: str, problem: BaseException) -> RegistryError:
     """Nobody accepts a connection."""
-    return RegistryError(f"cannot reach {_host(url)}: {reason(problem)}", where=bare(url))
+    return RegistryError(
+        f"cannot reach {_host(url)}: {reason(problem)}",
+        where=bare(url),
+        hint="check the host, its port, the network and HTTPS_PROXY",
+    )
 
 
 def behind_proxy(url: str, problem: BaseException) -> RegistryError:
