@@ -34,6 +34,8 @@ def lock_for_build(
     text = project.read(lockfile.NAME)
     if text is None and (locked or frozen):
         raise LockStale("there is no lock", where=f"{project.directory}/{lockfile.NAME}", hint="run dpbuild lock")
+    if not frozen:
+        inputs.check_given(config, locked=locked)
     if locked or frozen:
         assert text is not None  # noqa: S101 - refused above
         found = lockfile.loads(text)

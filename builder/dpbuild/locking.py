@@ -14,8 +14,8 @@ from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
+from dpbuild.stages import inputs, lockfile, runtime
 from dpbuild.stages import lock as lock_stage
-from dpbuild.stages import lockfile, runtime
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.builds import Builds, begin
 from dpbuild.stages.select import ANY, select
@@ -38,6 +38,7 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
     """Write the lock, or check it; returns what changed, one line for each package. Raises LockStale (42)."""
     config = config_stage.load(project.directory, project.read, flags)
     text = project.read(lockfile.NAME)
+    inputs.check_given(config, locked=options.check)
     if options.check:
         reason = "there is no lock" if text is None else lock_stage.stale(lockfile.loads(text), config)
         if reason is not None:

@@ -422,14 +422,14 @@ def test_paths_are_named(forms: Bench, form: str) -> None:
 
 
 def test_a_uv_lock_that_is_older_than_the_project(forms: Bench) -> None:
-    """It is believed as it is, as uv's own --frozen does; a group that it lacks is named."""
+    """What it lacks is named; the rest is in test_uv_lock_fits."""
     project(forms)
     uv(forms, "lock", "-q")
     project(forms, OPTIONAL)
     configure(forms, 'groups = ["serve"]')
     done = forms.build()
     assert (done.status, done.out) == (41, ""), done.err
-    assert "serve" in done.err
+    assert "uv.lock does not have tester, which pyproject.toml requires in the group serve" in done.err
 
 
 def test_a_uv_lock_whose_wheel_was_exchanged(forms: Bench) -> None:

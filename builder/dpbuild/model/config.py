@@ -27,7 +27,8 @@ class Requirements:
     ``origin`` is the name of the file that won; ``lines`` are PEP 508 requirements in their canonical form,
     sorted (for ``uv-lock`` and ``pylock`` they are empty, the file itself is the answer and ``content`` its
     sha256). ``hashes`` are the sha256 values that a hashed file allows, by normalised name; ``options`` the
-    index options of requirements files, as written; ``settings`` is the sha256 of ``[tool.uv]``, or "".
+    index options of requirements files, as written; ``settings`` is the sha256 of ``[tool.uv]``, or "". ``outdated``
+    says where a ``uv.lock`` is not that of the project any more, in words, or "".
     """
 
     kind: Literal["project", "requirements", "hashed", "pylock", "uv-lock", "none"]
@@ -38,6 +39,7 @@ class Requirements:
     hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     options: tuple[str, ...] = ()
     settings: str = ""
+    outdated: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

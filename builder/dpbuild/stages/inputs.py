@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from dpbuild.errors import LockStale, UnsupportedRequirement
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Inputs, Lock
 from dpbuild.model.recipe import Recipe
@@ -41,6 +42,17 @@ def inputs(config: Config) -> Inputs:
     }
     # Empty ones are left out, so that a key added later does not make old locks stale.
     return tuple((key, rows[key]) for key in sorted(rows) if rows[key])
+
+
+def check_given(config: Config, *, locked: bool) -> None:
+    """A ``uv.lock`` must be the project's as it is now, because nothing is resolved on top of it.
+
+    Raises UnsupportedRequirement (41), and with ``locked`` LockStale (42).
+    """
+    found = config.requirements
+    if found.outdated:
+        problem = LockStale if locked else UnsupportedRequirement
+        raise problem(found.outdated, where=found.origin, hint="run uv lock, then dpbuild lock")
 
 
 def _hash(recipe: Recipe) -> str:

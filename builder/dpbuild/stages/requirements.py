@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from dpbuild.errors import ConfigError, LockError, UnsupportedRequirement
 from dpbuild.model.config import Requirements
 from dpbuild.pypa.markers import kernel_variable
-from dpbuild.stages import reqfile
+from dpbuild.stages import reqfile, uvlock
 from dpbuild.stages.reqfile import ReadText
 
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
@@ -35,7 +35,10 @@ def discover(
         found = read(name)
         if found is not None:
             content = hashlib.sha256(found.encode()).hexdigest()
-            return Requirements(kind="uv-lock" if kind == "uv-lock" else "pylock", origin=name, content=content)
+            if kind == "pylock":
+                return Requirements(kind="pylock", origin=name, content=content)
+            outdated = "; ".join(uvlock.differences(found, pyproject))
+            return Requirements(kind="uv-lock", origin=name, content=content, outdated=outdated)
     settings = _settings(pyproject)
     parsed = reqfile.parse("requirements.txt", read) if read("requirements.txt") is not None else None
     if parsed and parsed.rows and parsed.hashed:
