@@ -187,6 +187,33 @@ def patched(old: bytes, new: bytes, *, count: int = 1) -> tuple[str, bytes]:
     return DEMO[0], DEMO[1].replace(old, new, count)
 
 
+# files of the project
+
+
+@pytest.mark.parametrize("name", [".wh.main.py", "d/.wh..wh..opq", ".wh.d/x.txt"])
+def test_a_project_with_a_file_that_would_delete_others(bare: Bench, name: str) -> None:
+    """Found before a base is read, so nothing is left at all."""
+    path = bare.project / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    bare.fails(10, f"the file {re.escape(name)} would delete files in the image", hint=re.escape(f'["{name}"]'))
+
+
+def test_a_folder_of_files_with_one_that_would_delete_others(bench: Bench) -> None:
+    """``/etc/passwd`` of the base would be gone."""
+    (bench.project / "conf").mkdir()
+    (bench.project / "conf/.wh.passwd").write_text("")
+    bench.configure('files = [{from = "conf/", to = "/etc/"}]', 'exclude = ["conf"]')
+    bench.fails(10, r"conf/\.wh\.passwd would delete files in the image, where it is /etc/\.wh\.passwd", lock=True)
+
+
+def test_a_file_where_the_app_has_one(bench: Bench) -> None:
+    (bench.project / "x.txt").write_text("x")
+    bench.configure('files = [{from = "x.txt", to = "/app/main.py"}]')
+    said = bench.fails(61, r"the app and files \(from = 'x.txt'\) both have the file /app/main\.py", lock=True)
+    assert "another place" in said
+
+
 RECORD = "demo-1.0.dist-info/RECORD"
 
 

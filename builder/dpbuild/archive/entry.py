@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+# OCI image spec, layer.md, "Whiteouts".
+_WHITEOUT: Final = ".wh."
 
 
 class Kind(StrEnum):
@@ -38,3 +42,8 @@ class Entry:
     group: str = ""
     device: tuple[int, int] = (0, 0)
     xattrs: tuple[tuple[str, bytes], ...] = ()
+
+
+def deletes(path: str) -> bool:
+    """Whether a layer that has this path would delete files of the layers below it: a part of it names a whiteout."""
+    return any(part.startswith(_WHITEOUT) for part in path.split("/"))

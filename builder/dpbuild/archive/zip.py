@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.archive.entry import deletes
 from dpbuild.archive.zip_fields import MASK16, MASK32, ZIP64, ZipError, extra_fields, zip64
 
 __all__ = ["DEFLATED", "STORED", "Member", "ZipError", "members"]
@@ -209,8 +210,8 @@ def _name(raw: bytes, flags: int) -> str:
             raise ZipError(f"the name {name!r} leaves its folder or has an empty component")
         if len(part) > _LARGEST_NAME or (not part.isascii() and len(part.encode()) > _LARGEST_NAME):
             raise ZipError(f"the name {name[:60]!r}… has a component of over {_LARGEST_NAME} bytes")
-        if part.startswith(".wh."):
-            raise ZipError(f"the name {name!r} would delete files in an image")
+    if deletes(name):
+        raise ZipError(f"the name {name!r} would delete files in an image")
     return name
 
 

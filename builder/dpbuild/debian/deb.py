@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from dpbuild.archive import read
-from dpbuild.archive.entry import Entry, Kind
+from dpbuild.archive.entry import Entry, Kind, deletes
 
 _MAGIC: Final = b"!<arch>\n"
 _HEADER: Final = 60
@@ -110,6 +110,8 @@ def control(data: bytes) -> Control:
 def contents(data: bytes) -> Iterator[tuple[Entry, bytes]]:
     """Every entry of ``data.tar`` as dpkg would unpack it, with the content of files. Raises DebError."""
     for entry, stream in _tar(data, "data", LARGEST):
+        if deletes(entry.path):
+            raise DebError(f"the name {entry.path!r} would delete files in an image")
         yield entry, stream.read() if stream is not None and entry.kind is Kind.FILE else b""
 
 

@@ -69,6 +69,8 @@ def decide(project: ProjectFolder, config: Config) -> Kind:
     """
     files = () if config.project.has_build_system else project.app_files(config.include, config.exclude)
     kind = kind_of(config, files)
+    if kind == "copy":
+        copied(files)
     if kind != "wheel" and not config.entrypoint and not config.script:
         packages, scripts = mains(files if kind == "copy" else ())
         find_starter(config, app=kind, mains=packages, files=scripts)

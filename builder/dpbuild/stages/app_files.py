@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dpbuild.archive.entry import deletes
 from dpbuild.errors import ConfigError
 from dpbuild.model.config import FileCopy
 from dpbuild.model.files import ProjectFile
@@ -11,7 +12,7 @@ from dpbuild.stages.layers.wheels import Planned
 
 
 def copied(files: Sequence[ProjectFile], root: str = APP) -> list[Planned]:
-    """The app's files below ``root``."""
+    """The app's files below ``root``. Raises ConfigError for a name that would delete files in the image."""
     return [_planned(file, f"{root}/{file.path}") for file in files]
 
 
@@ -21,13 +22,14 @@ def placed(files: Sequence[ProjectFile], row: FileCopy) -> list[Planned]:
     if not row.target.startswith("/"):
         raise ConfigError(f"files: to = {row.target!r} is not an absolute path")
     found = []
+    owner = f"files (from = {row.source!r})"
     for file in files:
         if file.path == source:
             name = file.path.rpartition("/")[2]
-            found.append(_planned(file, f"{row.target}{name}" if row.target.endswith("/") else row.target))
+            found.append(_planned(file, f"{row.target}{name}" if row.target.endswith("/") else row.target, owner))
         elif source in ("", ".") or file.path.startswith(source + "/"):
             rest = file.path if source in ("", ".") else file.path[len(source) + 1 :]
-            found.append(_planned(file, f"{row.target.rstrip('/')}/{rest}"))
+            found.append(_planned(file, f"{row.target.rstrip('/')}/{rest}", owner))
     if not found:
         raise ConfigError(f"files: from = {row.source!r} names no file of the project")
     return found
@@ -45,13 +47,19 @@ def mains(files: Sequence[ProjectFile]) -> tuple[list[str], list[str]]:
     return sorted(packages), scripts
 
 
-def _planned(file: ProjectFile, path: str) -> Planned:
+def _planned(file: ProjectFile, path: str, owner: str = "the app") -> Planned:
+    if deletes(path):
+        raise ConfigError(
+            f"the file {file.path} would delete files in the image, where it is /{path.lstrip('/')}",
+            where=file.path,
+            hint=f'names that begin with .wh. are for layers; rename it, or leave it out: exclude = ["{file.path}"]',
+        )
     identity = ("link", file.target.encode()) if file.target else ("sha256", bytes.fromhex(file.sha256))
     return Planned(
         path=path.lstrip("/"),
         mode=0o755 if file.executable else 0o644,
         content=Data(b"") if file.target else FromFile(file),
         identity=identity,
-        owner="the project",
+        owner=owner,
         target=file.target,
     )

@@ -114,10 +114,12 @@ def read_texts(key: str, value: object, problems: Problems) -> tuple[str, ...] |
         return None
     rows = []
     for number, row in enumerate(value):
-        if isinstance(row, str) and "\0" not in row:
-            rows.append(row)
-        else:
+        if not isinstance(row, str):
             wrong(f"{key}[{number}]", row, "a string", problems)
+        elif "\0" in row:
+            problems.add(key, f"{key}[{number}] holds a NUL character")
+        else:
+            rows.append(row)
     return tuple(rows)
 
 
@@ -130,8 +132,10 @@ def read_pairs(key: str, value: object, problems: Problems) -> Pairs | None:
     for name, text in cast("Mapping[str, object]", value).items():
         if not isinstance(text, str):
             wrong(f"{key}.{name}", text, "a string", problems)
-        elif not _VARIABLE.fullmatch(name) or "\0" in text:
+        elif not _VARIABLE.fullmatch(name):
             problems.add(key, f"{key}: {name!r} cannot be a name here")
+        elif "\0" in text:
+            problems.add(key, f"{key}: the value of {name!r} holds a NUL character")
         else:
             rows.append((name, text))
     return tuple(sorted(rows))

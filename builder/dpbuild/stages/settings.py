@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from dpbuild.archive.entry import deletes
 from dpbuild.model.config import DEFAULT_BASE, FileCopy
 from dpbuild.model.recipe import Recipe
 from dpbuild.oci.config import Healthcheck
@@ -25,8 +26,14 @@ from dpbuild.stages.problems import (
     wrong,
 )
 
-# signal(7); engines take the names with SIG, or a number.
-_SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[1-9][0-9]?")
+# signal(7), as every engine knows them: names with SIG, those for real time by their distance, or numbers up to 64.
+_SIGNAL = re.compile(
+    r"SIG(?:ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM|TRAP"
+    r"|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ|RTMIN(?:\+(?:[1-9]|1[0-5]))?|RTMAX(?:-(?:[1-9]|1[0-4]))?)"
+    r"|[1-9]|[1-5][0-9]|6[0-4]"
+)
+# Where every container has something else than the image (OCI runtime spec, config-linux.md, "Default Filesystems").
+_MOUNTED = ("proc", "sys", "dev")
 _PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp|sctp))?")
 
 
@@ -77,7 +84,7 @@ def _absolute(text: str) -> str:
 
 def _signal(text: str) -> str:
     if text and not _SIGNAL.fullmatch(text):
-        raise ValueError(f"not a signal: {text!r} (expected something like SIGTERM)")
+        raise ValueError(f"not a signal: {text!r} (expected one of signal(7), such as SIGTERM)")
     return text
 
 
@@ -108,6 +115,22 @@ def _expose(key: str, value: object, problems: Problems) -> tuple[str, ...] | No
     return tuple(dict.fromkeys(rows))
 
 
+def _not_a_place(source: str, target: str) -> str:
+    """Why a file cannot be copied so; "" if it can."""
+    parts = target.removesuffix("/").split("/")[1:]
+    if not target.startswith("/"):
+        return f"to must be an absolute path, not {target!r}"
+    if "\0" in source or "\0" in target:
+        return "a path cannot hold a NUL character"
+    if any(part in ("", ".", "..") for part in parts):
+        return f"to must be a path without '.', '..' and empty parts, not {target!r}"
+    if parts and parts[0] in _MOUNTED:
+        return f"to cannot be in /{parts[0]}, where engines mount a file system of the kernel's, not {target!r}"
+    if deletes(target):
+        return f"to = {target!r} would delete files in the image: names that begin with .wh. are for layers"
+    return ""
+
+
 def _files(key: str, value: object, problems: Problems) -> tuple[FileCopy, ...] | None:
     if not isinstance(value, list | tuple):
         wrong(key, value, 'an array of tables like {from = "conf/", to = "/etc/acme/"}', problems)
@@ -123,8 +146,8 @@ def _files(key: str, value: object, problems: Problems) -> tuple[FileCopy, ...] 
         source, target = row.get("from"), row.get("to")
         if not isinstance(source, str) or not isinstance(target, str) or not source:
             problems.add(key, f"{name} needs two strings, from and to")
-        elif not target.startswith("/"):
-            problems.add(key, f"{name}: to must be an absolute path, not {target!r}")
+        elif problem := _not_a_place(source, target):
+            problems.add(key, f"{name}: {problem}")
         else:
             rows.append(FileCopy(source=source, target=target))
     return tuple(rows)

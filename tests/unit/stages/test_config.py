@@ -155,6 +155,49 @@ def test_flags_win():
     assert (config.entrypoint, config.script) == (("-m", "y"), "")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('files = [{from = "x", to = "etc/x"}]', "files[0]: to must be an absolute path, not 'etc/x'"),
+        ('files = [{from = "x", to = "/etc/../../y"}]', "without '.', '..' and empty parts, not '/etc/../../y'"),
+        ('files = [{from = "x", to = "/etc//y"}]', "without '.', '..' and empty parts"),
+        ('files = [{from = "x", to = "/./"}]', "without '.', '..' and empty parts"),
+        ('files = [{from = "x\\u0000", to = "/y"}]', "files[0]: a path cannot hold a NUL character"),
+        ('files = [{from = "x", to = "/y\\u0000"}]', "files[0]: a path cannot hold a NUL character"),
+        ('files = [{from = "x", to = "/proc/x"}]', "files[0]: to cannot be in /proc"),
+        ('files = [{from = "x", to = "/sys/"}]', "files[0]: to cannot be in /sys"),
+        ('files = [{from = "x", to = "/dev"}]', "files[0]: to cannot be in /dev"),
+        ('files = [{from = "x", to = "/etc/.wh.passwd"}]', "'/etc/.wh.passwd' would delete files in the image"),
+        ('files = [{from = "x", to = "/.wh.etc/"}]', "would delete files in the image"),
+        ('stop-signal = "SIGFOO"', "not a signal: 'SIGFOO'"),
+        ('stop-signal = "SIGRTMIN+16"', "not a signal"),
+        ('stop-signal = "SIGRTMAX+1"', "not a signal"),
+        ('stop-signal = "TERM"', "not a signal"),
+        ('stop-signal = "0"', "not a signal"),
+        ('stop-signal = "65"', "not a signal"),
+        ('env = {A = "x\\u0000"}', "env: the value of 'A' holds a NUL character"),
+        ('labels = {a = "\\u0000"}', "labels: the value of 'a' holds a NUL character"),
+        ('env = {"A=B" = "x"}', "env: 'A=B' cannot be a name here"),
+        ('cmd = ["a", "b\\u0000"]', "cmd[1] holds a NUL character"),
+    ],
+)
+def test_values_that_no_image_can_have(line, said):
+    with pytest.raises(ConfigError) as caught:
+        own(f"{line}\n")
+    assert said in caught.value.what
+    assert (caught.value.where, caught.value.exit_code) == ("dpbuild.toml:1", 10)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGRTMIN+3", "SIGRTMAX-14", "SIGRTMIN", "SIGCLD", "9", "37", "64"])
+def test_signals(name):
+    assert own(f'stop-signal = "{name}"\n').stop_signal == name
+
+
+@pytest.mark.parametrize("name", ["/", "/etc/acme/", "/etc/devices", "/process", "/srv/proc/x", "/a.wh.b"])
+def test_places_of_files(name):
+    assert own(f'files = [{{from = "x", to = "{name}"}}]\n').files == (FileCopy(source="x", target=name),)
+
+
 def test_a_wrong_flag_is_a_usage_error():
     with pytest.raises(UsageError, match="only Linux"):
         loaded(flags={"platforms": ["windows/amd64"]})

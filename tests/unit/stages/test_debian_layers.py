@@ -323,6 +323,12 @@ def test_a_damaged_package_is_named(store: DiskStore, mirror: Mirror):
         make(store, mirror, ("bad", "1.0", "0" * 64))
 
 
+@pytest.mark.parametrize("name", ["etc/.wh.passwd", "usr/.wh..wh..opq", "opt/.wh.x/y"])
+def test_a_package_with_a_name_that_deletes(store: DiskStore, mirror: Mirror, name: str):
+    with pytest.raises(BaseImageError, match=r"bad 1\.0 cannot be read: the name '.*\.wh\..*' would delete files"):
+        make(store, mirror, mirror.add("bad", {name: b""}))
+
+
 def test_nothing_wanted_is_nothing_added(store: DiskStore, mirror: Mirror):
     mine = base()
     made = debian_layers(

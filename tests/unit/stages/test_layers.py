@@ -323,6 +323,13 @@ def test_a_script_may_not_shadow_the_base(store: DiskStore) -> None:
         make(store, [put(store, wheel)])
 
 
+def test_a_wheels_script_cannot_be_a_whiteout(store: DiskStore) -> None:
+    """The names of entry points are no names of the archive."""
+    wheel = make_wheel("evil", "1.0", files={"evil.py": ""}, entry_points={".wh.python3.13": "evil:main"})
+    with pytest.raises(PathConflict, match=r"/usr/local/bin/\.wh\.python3\.13, whose name would delete files"):
+        make(store, [put(store, wheel)])
+
+
 def test_a_locked_distribution_replaces_the_bases(store: DiskStore) -> None:
     have = {f"{SITE}/demo.py": b"old", f"{SITE}/gone.py": b"old", f"{SITE}/demo-0.9.dist-info/RECORD": b""}
     record = b"demo.py,,\ngone.py,,\ndemo-0.9.dist-info/RECORD,,\n"

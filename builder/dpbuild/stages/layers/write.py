@@ -7,7 +7,7 @@ from typing import Final
 
 from dpbuild.archive import tar
 from dpbuild.archive.deflate import Splicer
-from dpbuild.archive.entry import Entry, Kind
+from dpbuild.archive.entry import Entry, Kind, deletes
 from dpbuild.archive.gzip import Member
 from dpbuild.archive.overlay import FileTree
 from dpbuild.errors import LayerError, PathConflict
@@ -92,10 +92,15 @@ class Placement:
         return joined
 
     def place(self, planned: Planned, gone: frozenset[str] = frozenset()) -> str:
-        """The path that the file gets. Raises PathConflict if the base has something there.
+        """The path that the file gets. Raises PathConflict if the base has something there, or if the name deletes.
 
         ``gone`` are files of the base that the image replaces.
         """
+        if deletes(planned.path):
+            raise PathConflict(
+                f"{planned.owner} has the file /{planned.path}, whose name would delete files in the image",
+                hint="names that begin with .wh. are for layers; rename it, or leave it out",
+            )
         folder, _, name = planned.path.rpartition("/")
         above = self.folder(folder)
         path = f"{above}/{name}" if above else name
@@ -107,7 +112,7 @@ class Placement:
                 )
             raise PathConflict(
                 f"{planned.owner} has the file /{path}, which the base has too",
-                hint="a base's file is never overwritten; leave the package out, or choose another base",
+                hint="a base's file is never overwritten; leave this one out, or choose another base",
             )
         return path
 
@@ -139,7 +144,7 @@ def merge(files: Iterable[tuple[str, Planned]]) -> dict[str, Planned]:
         if other is not planned and (other.identity, other.mode) != (planned.identity, planned.mode):
             raise PathConflict(
                 f"{other.owner} and {planned.owner} both have the file /{path}, with different contents",
-                hint="leave one of them out, or choose versions that do not collide",
+                hint="leave one of them out, give it another place, or choose versions that do not collide",
             )
     for path, planned in merged.items():
         folder = path.rpartition("/")[0]
