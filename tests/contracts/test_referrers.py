@@ -179,6 +179,18 @@ def test_what_others_wrote_stays_as_it_is(fake: FakeRegistry) -> None:
     client.close()
 
 
+def test_a_list_that_goes_on_at_what_is_no_address(fake: FakeRegistry) -> None:
+    client, subject = RegistryClient(), Digest("0" * 64)
+    where = RegistryReference(registry=fake.host, repository=REPOSITORY, tag="1")
+    body = json.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": []}).encode()
+    link = {"Link": '<http://[::1>; rel="next"', "Content-Type": mediatype.OCI_INDEX}
+    fake.trouble("GET", "/referrers/", status=200, headers=link, body=body)
+    with pytest.raises(RegistryError, match=r"goes on at what is no address: http://\[::1") as caught:
+        client.referrers(where, subject)
+    assert caught.value.exit_code == 90
+    client.close()
+
+
 def test_a_row_that_somebody_overwrote_is_added_again(fake: FakeRegistry) -> None:
     client, images = RegistryClient(sleep=lambda seconds: None), image("race")
     where = RegistryReference(registry=fake.host, repository=REPOSITORY, tag="1")

@@ -152,15 +152,17 @@ def test_an_index_that_wants_a_password(bench: Bench) -> None:
     assert "s3cret" not in said
 
 
-@pytest.mark.parametrize("text", ["", "lock-version = ", 'lock-version = "9.0"', "\0", "[[packages]]\nname = 1\n"])
-def test_a_lock_that_is_none(bare: Bench, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", [b"", b"lock-version = ", b'lock-version = "9.0"', b"\0", b"[[packages]]\nname = 1\n", b"\xff\xfe"]
+)
+def test_a_lock_that_is_none(bare: Bench, text: bytes) -> None:
     lock = bare.project / "pylock.dpbuild.toml"
-    lock.write_text(text)
+    lock.write_bytes(text)
     for flag in ("--locked", "--frozen"):
         done = bare.build(flag)
         bare.left(done, done.status, "pylock", files(bare.project))
         assert done.status in (40, 42)
-    assert lock.read_text() == text
+    assert lock.read_bytes() == text
 
 
 def changed(wheel: tuple[str, bytes], change: Callable[[zipfile.ZipFile, zipfile.ZipFile], None]) -> tuple[str, bytes]:

@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dpbuild.adapters import workspace
 from dpbuild.adapters.project_files import build_tree, collect, named
@@ -13,6 +13,8 @@ from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.errors import ConfigError
 from dpbuild.model.files import ProjectFile
+
+_LOCKS: Final = ("pylock.dpbuild.toml", "pylock.dpbuild-build.toml")
 
 
 class DiskProject:
@@ -48,7 +50,9 @@ class DiskProject:
         try:
             data = path.read_bytes()
             self._trace.file(self._name(path), hashlib.sha256(data).hexdigest())
-            return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+            # A lock that is damaged is the lock's error, whatever the damage: its reader finds what stands for bytes.
+            errors = "surrogateescape" if name in _LOCKS else "strict"
+            return data.decode(errors=errors).replace("\r\n", "\n").replace("\r", "\n")
         except (FileNotFoundError, NotADirectoryError):
             self._trace.absent(self._name(path))
             return None
@@ -129,7 +133,7 @@ class DiskProject:
         if not any((folder / ".git").exists() for folder in (self._path, *self._path.parents)):
             return None
         # What dpbuild itself writes is no part of the app, and must not make the next build another one.
-        names = (".dpbuild", "pylock.dpbuild.toml", "pylock.dpbuild-build.toml", *sorted(self._own))
+        names = (".dpbuild", *_LOCKS, *sorted(self._own))
         own = (f":(exclude,literal){name}" for name in names)
         status = self._git("status", "--porcelain", "--", ".", *own)
         if status is None or status.strip():

@@ -64,6 +64,8 @@ class Document:
 
 def loads(text: str, where: str = "pylock.toml") -> Document:
     """Read a lock file. Raises LockError that names the key, with ``where`` as its file."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise LockError("the lock is damaged: it is not UTF-8", where=where)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

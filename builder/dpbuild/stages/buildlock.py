@@ -11,7 +11,7 @@ from dpbuild.model.builder import BuilderPlan, BuildLock
 from dpbuild.model.lock import Lock, LockedPackage
 from dpbuild.pypa import pylock
 from dpbuild.pypa.pylock import Document, LockedFile, Reader, Table
-from dpbuild.stages.lockfile import without_user
+from dpbuild.stages.lockfile import read_digest, without_user
 
 NAME: Final = "pylock.dpbuild-build.toml"
 APP: Final = "app"
@@ -141,5 +141,5 @@ def _builder(read: Reader, row: Table, path: str) -> BuilderPlan:
         wanted=read.texts(row, "wanted", path),
         pins=tuple(pins),
         image=read.text(row, "image", path, default=""),
-        image_digest=read.text(row, "image-digest", path, default=""),
+        image_digest=read_digest(read, row, "image-digest", path, default=""),
     )

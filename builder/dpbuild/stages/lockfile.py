@@ -8,6 +8,7 @@ from typing import Final
 
 from dpbuild.errors import LockError
 from dpbuild.model.lock import Inputs, Lock, LockedBase, LockedRuntime
+from dpbuild.oci.digest import Digest
 from dpbuild.pypa import pylock
 from dpbuild.pypa.pylock import Document, LockedPackage, Reader
 
@@ -109,7 +110,7 @@ def loads(text: str, where: str = NAME) -> Lock:
         inputs=read.text(own, "inputs-hash", path),
         input_values=tuple((key, read.texts(inputs, key, f"{path}.inputs")) for key in sorted(inputs)),
         base_reference=read.text(base, "reference", f"{path}.base", default=""),
-        base_digest=read.text(base, "digest", f"{path}.base", default=""),
+        base_digest=read_digest(read, base, "digest", f"{path}.base", default=""),
         base_date=read.text(base, "date", f"{path}.base", default=""),
         bases=tuple(
             _base(read, row, f"{path}.base.platforms[{number}]")
@@ -134,11 +135,20 @@ def kept(text: str | None, note: Callable[[str], None]) -> Lock | None:
         return None
 
 
+def read_digest(read: Reader, table: pylock.Table, key: str, path: str, *, default: str | None = None) -> str:
+    """A digest; required unless there is a default. Raises LockError."""
+    text = read.text(table, key, path, default=default)
+    try:
+        return str(Digest.parse(text)) if text or default is None else ""
+    except ValueError:
+        raise read.fail(f"{path}.{key}", '"sha256:" and 64 hexadecimal digits') from None
+
+
 def _base(read: Reader, row: pylock.Table, path: str) -> LockedBase:
     facts = read.table(row, "facts", path)
     return LockedBase(
         platform=read.text(row, "platform", path),
-        digest=read.text(row, "digest", path),
+        digest=read_digest(read, row, "digest", path),
         facts=tuple((key, read.text(facts, key, f"{path}.facts")) for key in sorted(facts)),
         packages=_pins(read, row, path),
     )

@@ -267,6 +267,13 @@ def test_tokens_are_not_fetched_from_anywhere(realm: str) -> None:
         assert len(fake.requests) == 1
 
 
+def test_a_token_service_that_is_no_address() -> None:
+    with fake_registry(auth="token", users={"ann": "s3cret"}, realm="http://[::1") as fake:
+        with pytest.raises(RegistryError, match=r"names a token service that is no address: http://\[::1") as caught:
+            made(fake, ANN).head_manifest(ref(fake))
+        assert (caught.value.exit_code, len(fake.requests)) == (90, 1)
+
+
 @pytest.mark.parametrize(
     "answer", [b"", b"[]", b"{}", b'{"token": 5}', b'{"token": "a\\r\\nX: y"}', b'{"token":"t","expires_in":"x"}']
 )

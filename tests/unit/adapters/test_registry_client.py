@@ -148,6 +148,24 @@ def test_a_redirect_in_a_circle_ends(fake: FakeRegistry, client: RegistryClient,
         list(client.read_blob(ref, blob()))
 
 
+NO_ADDRESS = {"Location": "http://[::1"}
+
+
+def test_a_redirect_to_what_is_no_address(fake: FakeRegistry, client: RegistryClient, ref: RegistryReference) -> None:
+    fake.trouble("HEAD", "/manifests/", status=307, headers=NO_ADDRESS)
+    with pytest.raises(RegistryError, match=r"sent on to what is no address: http://\[::1") as caught:
+        client.head_manifest(ref.at(blob().digest))
+    assert (caught.value.exit_code, caught.value.where.startswith("http://127.0.0.1")) == (90, True)
+
+
+def test_an_upload_that_goes_on_at_what_is_no_address(
+    fake: FakeRegistry, client: RegistryClient, ref: RegistryReference
+) -> None:
+    fake.trouble("POST", "/uploads/", status=202, headers=NO_ADDRESS)
+    with pytest.raises(RegistryError, match=r"cannot send .*: sent on to what is no address: http://\[::1"):
+        client.push_blob(ref, blob(), content)
+
+
 def test_a_refused_login_of_another_host_is_no_reason_to_send_ours(waits: Waits) -> None:
     with fake_registry() as fake, fake_registry(auth="basic") as storage:
         ref = RegistryReference(registry=fake.host, repository="team/app")

@@ -53,7 +53,12 @@ LOCK = BuildLock(
         (("sdist-b-2", "linux/amd64"), unit("linux/amd64", ("ninja", "1", "py3-none-manylinux2014_x86_64"))),
         (("sdist-b-2", "linux/arm64"), unit("linux/arm64", ("ninja", "1", "py3-none-manylinux2014_aarch64"))),
     ),
-    builders=(PLAN, replace(PLAN, platform="linux/arm64", wanted=(), suite="", pins=(), image="x", image_digest="y")),
+    builders=(
+        PLAN,
+        replace(
+            PLAN, platform="linux/arm64", wanted=(), suite="", pins=(), image="x", image_digest="sha256:" + "f" * 64
+        ),
+    ),
 )
 
 
@@ -91,6 +96,7 @@ def test_every_unit_is_a_dependency_group_that_others_understand():
         ("lock-version = 2", "lock-version = 1", "has version 1"),
         ("setuptools==60", "setuptools==61", "setuptools==61 is not"),
         ("gcc 4:14.2.0-1", "gcc", "rows of name, version and sha256"),
+        ("sha256:" + "f" * 64, "sha256:zzzz", r"image-digest must be \"sha256:\" and 64"),
         ("https://index", "https://ann:secret@index", "user or password"),
     ],
 )

@@ -310,6 +310,27 @@ def test_a_lock_that_cannot_be_read(text, said):
         lockfile.loads(text)
 
 
+@pytest.mark.parametrize("digest", ["sha256:zzzz", "sha512:00", "", "0" * 64])
+def test_a_digest_that_is_none(digest):
+    text = lockfile.dumps(locked(config("pure")))
+    row = lockfile.loads(text).bases[0].digest
+    place = text.rindex(row)
+    with pytest.raises(
+        LockError, match=r"damaged: tool\.dpbuild\.base\.platforms\[1\]\.digest must be \"sha256:\" and 64"
+    ):
+        lockfile.loads(text[:place] + digest + text[place + len(row) :])
+    if digest:
+        with pytest.raises(LockError, match=r"damaged: tool\.dpbuild\.base\.digest must be"):
+            lockfile.loads(text.replace(f'digest = "{lockfile.loads(text).base_digest}"', f'digest = "{digest}"', 1))
+
+
+def test_a_lock_that_is_not_utf_8():
+    text = lockfile.dumps(locked(config("pure"))) + b"# \xff\n".decode(errors="surrogateescape")
+    with pytest.raises(LockError, match="the lock is damaged: it is not UTF-8") as caught:
+        lockfile.loads(text)
+    assert (caught.value.exit_code, caught.value.where) == (40, lockfile.NAME)
+
+
 def test_a_lock_without_hashes_is_damaged():
     text = lockfile.dumps(locked(config("pure")))
     sha = lockfile.loads(text).packages[0].wheels[0].sha256

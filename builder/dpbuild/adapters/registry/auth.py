@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from dpbuild.adapters.registry.credentials import Credential, CredentialProvider
-from dpbuild.adapters.registry.errors import BODY_LIMIT, bare, failure, unauthorized
+from dpbuild.adapters.registry.errors import BODY_LIMIT, bare, failure, printable, unauthorized
 from dpbuild.adapters.registry.hosts import is_loopback
 from dpbuild.adapters.registry.retry import Retrier
 from dpbuild.errors import RegistryError, Unauthorized
@@ -181,7 +181,12 @@ class RegistryAuth:
 
     def _ask(self, challenge: Challenge, credential: Credential | None, scopes: Scopes) -> tuple[str, float]:
         realm = challenge.get("realm")
-        parts = urlsplit(realm)
+        try:
+            parts = urlsplit(realm)
+        except ValueError:
+            raise RegistryError(
+                f"{self._registry} names a token service that is no address: {printable(realm)}"
+            ) from None
         insecure = parts.scheme == "http" and not (self._plain_http or is_loopback(parts.hostname or ""))
         if parts.scheme not in ("http", "https") or not parts.hostname or insecure:
             raise RegistryError(

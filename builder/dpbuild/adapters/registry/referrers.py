@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from dpbuild.adapters.registry import manifests
 from dpbuild.adapters.registry.auth import pull
-from dpbuild.adapters.registry.errors import printable
+from dpbuild.adapters.registry.errors import bare, printable
 from dpbuild.adapters.registry.session import Request, Session
 from dpbuild.errors import NotFound, RegistryError
 from dpbuild.model.image import Referrer
@@ -100,7 +100,14 @@ def _by_api(session: Session, reference: RegistryReference, subject: Digest) -> 
         following = _NEXT.search(answer.header("Link"))
         if following is None:
             break
-        parts = urlsplit(urljoin(answer.url, following[1]))
+        try:
+            parts = urlsplit(urljoin(answer.url, following[1]))
+        except ValueError:
+            raise RegistryError(
+                f"the list of what refers to {reference.name}@{subject} goes on at what is no address: "
+                f"{printable(following[1])}",
+                where=bare(answer.url),
+            ) from None
         target = f"{parts.path}?{parts.query}"
     return rows
 

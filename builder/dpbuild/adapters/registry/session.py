@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from dpbuild.adapters.registry.auth import RegistryAuth, Scopes
 from dpbuild.adapters.registry.credentials import CredentialProvider
-from dpbuild.adapters.registry.errors import bare, failure
+from dpbuild.adapters.registry.errors import bare, failure, printable
 from dpbuild.adapters.registry.hosts import is_loopback, registry_host, split_host
 from dpbuild.adapters.registry.retry import ATTEMPTS, Retrier
 from dpbuild.adapters.registry.transport import Answer, Body, ConnectionFailed, NoCertificates, UntrustedHost
@@ -102,7 +102,12 @@ class Session:
         """The address that a Location header names, which may be relative. Raises RegistryError."""
         if not location:
             raise RegistryError(f"{doing}: an answer lacks its Location header", where=bare(url))
-        parts = urlsplit(urljoin(url, location))
+        try:
+            parts = urlsplit(urljoin(url, location))
+        except ValueError:
+            raise RegistryError(
+                f"{doing}: sent on to what is no address: {printable(location)}", where=bare(url)
+            ) from None
         secure = urlsplit(url).scheme == "https"
         if secure and parts.scheme == "http" and parts.hostname == urlsplit(url).hostname:
             # A registry behind a proxy that ends TLS often does not know its own scheme.
