@@ -221,6 +221,22 @@ def test_whatever_is_changed_is_refused(
     refused("the image is not signed")
 
 
+def test_an_image_that_was_pushed_unsigned_before(
+    dpbuild: Callable, registry: str, example: Callable[[str], Path], keys: Keys
+) -> None:
+    """A branch pushes it, a release signs it: the same image, two provenances, of which one is signed."""
+    project, tag = example("hello"), f"{registry}/signed/twice:1"
+    config = project / "pyproject.toml"
+    config.write_text(config.read_text() + 'exclude = ["pyproject.toml"]\n')
+    first = dpbuild("build", project, "-t", tag, "--push").out
+    assert dpbuild("verify", tag, "--key", keys.public, check=False).status == 70
+    config.write_text(config.read_text().replace('"pyproject.toml"]', '"pyproject.toml", "notes"]'))
+    assert dpbuild("build", project, "-t", tag, "--push", "--sign-key", keys.plain).out == first
+    done = dpbuild("verify", tag, "--key", keys.public)
+    assert done.out == first
+    assert done.err.count("another provenance is attached, which this key did not sign: sha256:") == 1
+
+
 def test_layouts_and_keys_that_do_not_open(
     dpbuild: Callable, example: Callable[[str], Path], keys: Keys, tmp_path: Path
 ) -> None:

@@ -128,7 +128,12 @@ def changed(row: Attached, key: str) -> Attached:
         (PLAIN, "SBOM"),
         (PLAIN[1:], "statement"),
         ([*envelopes(), *PLAIN, document(SBOM.replace(b"components", b"component5"), mediatype.CYCLONEDX)], "SBOM"),
-        ([*envelopes(), *PLAIN, document(PROVENANCE.replace(b"1", b"2"), mediatype.IN_TOTO)], "statement"),
+        ([envelopes()[0], *PLAIN], "statement"),
+        (
+            [*envelopes(), *PLAIN, document(PROVENANCE.replace(b"slsa.dev", b"slsa.example"), mediatype.IN_TOTO)],
+            "statement",
+        ),
+        ([*envelopes(), *PLAIN, document(b"{", mediatype.IN_TOTO)], "statement"),
         ([*envelopes(THEIRS), *PLAIN], "SBOM"),
         ([*envelopes(image=OTHER), *PLAIN], "SBOM"),
         ([changed(envelopes()[0], "payload"), envelopes()[1], *PLAIN], "SBOM"),
@@ -141,6 +146,15 @@ def changed(row: Attached, key: str) -> Attached:
 def test_documents_that_are_not_signed(documents: list[Attached], what: str) -> None:
     with pytest.raises(FindingsError, match=f"an attached {what} is not signed"):
         verify([signature(), *documents], IMAGE, OURS, "ref")
+
+
+def test_a_provenance_of_another_build() -> None:
+    """The same image built without the key before: it cannot be taken away, and says nothing of the signed one."""
+    other = document(PROVENANCE.replace(b'{"x":1}', b'{"x":2}'), mediatype.IN_TOTO)
+    assert other.data != PROVENANCE
+    found = verify([signature(), *envelopes(), *PLAIN, other], IMAGE, OURS, "ref")
+    assert found.others == (other.digest,)
+    assert len(found.statements) == 2
 
 
 def test_white_space_is_no_change() -> None:

@@ -18,10 +18,14 @@ _WORDS = {mediatype.CYCLONEDX: "SBOM", mediatype.IN_TOTO: "statement"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vouched:
-    """What the key vouches for: the manifest, and statements about it by their predicate types, sorted."""
+    """What the key vouches for: the manifest, and statements about it by their predicate types, sorted.
+
+    ``others`` are statements that it did not sign beside one of the same type that it did.
+    """
 
     subject: Digest
     statements: tuple[str, ...] = ()
+    others: tuple[Digest, ...] = ()
 
 
 def signed(documents: Sequence[Attached], subject: Digest, verifier: Verifier) -> bool:
@@ -33,7 +37,12 @@ def signed(documents: Sequence[Attached], subject: Digest, verifier: Verifier) -
 
 
 def verify(documents: Sequence[Attached], subject: Digest, verifier: Verifier, where: str) -> Vouched:
-    """Check the signature, and that no document is attached that the key did not sign. Raises FindingsError (70)."""
+    """Check the signature, and that no document is attached that the key did not sign. Raises FindingsError (70).
+
+    An image that was built twice, as one commit by two pipelines, has two provenances, and nothing takes the first one
+    away when the second is signed: beside a signed one another is told, and vouches for nothing. An SBOM tells what is
+    in the image, so there is no other honest one.
+    """
     if not signed(documents, subject, verifier):
         count = sum(1 for row in documents if row.media_type == simplesigning.MEDIA_TYPE)
         what = (
@@ -44,14 +53,21 @@ def verify(documents: Sequence[Attached], subject: Digest, verifier: Verifier, w
     # Of an SBOM the statement's predicate is signed, of a plain statement all of it.
     vouched = {canonical(row) for row in statements}
     vouched |= {canonical(row["predicate"]) for row in statements if row["predicateType"] == SBOM}
+    types = {str(row["predicateType"]) for row in statements}
+    others = []
     for each in documents:
-        if each.media_type in _WORDS and _plain(each) not in vouched:
+        if each.media_type not in _WORDS or _plain(each) in vouched:
+            continue
+        if each.media_type == mediatype.IN_TOTO and _type(each) in types - {SBOM}:
+            others.append(each.digest)
+        else:
             raise FindingsError(
                 f"an attached {_WORDS[each.media_type]} is not signed by this key: {each.digest}",
                 where=f"{where} ({subject})",
-                hint="somebody else attached or changed it; remove it, or build again with --sign-key",
+                hint="somebody attached or changed it, or it was built without --sign-key: build and push again with "
+                "that; what is another's has to be taken away in the registry",
             )
-    return Vouched(subject=subject, statements=tuple(sorted({str(row["predicateType"]) for row in statements})))
+    return Vouched(subject=subject, statements=tuple(sorted(types)), others=tuple(others))
 
 
 def _statement(row: Attached, subject: Digest, verifier: Verifier) -> dict[str, Any] | None:
@@ -67,6 +83,14 @@ def _statement(row: Attached, subject: Digest, verifier: Verifier) -> dict[str, 
         return value if subject.hex in about and value["predicateType"] and "predicate" in value else None
     except (CodecError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _type(row: Attached) -> str:
+    """The predicate type of a plain statement, "" if it is none."""
+    try:
+        return str(decode_object(row.data, "statement").get("predicateType", ""))
+    except CodecError:
+        return ""
 
 
 def _plain(row: Attached) -> bytes:
