@@ -1,12 +1,15 @@
 """RUN: what fails when the app runs, seen in the files and then in a container."""
 
+import io
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from derived import Derive, rules
+from factories.image import Files
 
 Findings = Callable[..., list[dict[str, str]]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -80,6 +83,56 @@ def test_the_same_mended(derive: Derive, findings: Findings, run_in_docker: Run)
     image = derive("debian13", {"app/main.py": mended}, Cmd=["/app/main.py"])
     assert [row for row in rules(findings(image)) if row.startswith("RUN")] == []
     assert run_in_docker(image).stdout == "fine\n" * len(PAINS)
+
+
+# Modules that are not there, and are not missed.
+HONEST = """\
+import os, sys, types
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+else:
+    from uvloop import install
+match sys.platform:
+    case "win32":
+        import winreg
+for name in ():
+    import never
+while os.environ.get("DEBUGGER"):
+    import debugger
+"--debug" in sys.argv and __import__("ipdb")
+print("fine")
+sys.exit(0)
+import behind
+"""
+
+
+def test_modules_that_are_not_missed(derive: Derive, findings: Findings, run_in_docker: Run) -> None:
+    image = derive("debian13", {"app/main.py": HONEST}, Cmd=["/app/main.py"])
+    assert rules(findings(image)) == []
+    assert run_in_docker(image).stdout == "fine\n"
+
+
+def test_modules_that_are_found_elsewhere(derive: Derive, findings: Findings, run_in_docker: Run) -> None:
+    """No file tells of them: whatever is said of them is no error."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("zipped.py", "")
+    extend = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+    files: Files = {
+        f"{SITE}/z.pth": "import sys; sys.path.append('/srv')\n",
+        "srv/hidden.py": "",
+        "opt/x.zip": archive.getvalue(),
+        "opt/a/both/__init__.py": extend,
+        "opt/b/both/__init__.py": extend,
+        "opt/b/both/__main__.py": "import hidden, zipped\nprint('fine')\n",
+    }
+    env = ["PATH=/usr/bin", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "LANG=C.UTF-8"]
+    env.append("PYTHONPATH=/opt/x.zip:/opt/a:/opt/b")
+    image = derive("debian13", files, Cmd=["-m", "both"], Env=env)
+    assert rules(findings(image), "error") == []
+    assert run_in_docker(image).stdout == "fine\n"
 
 
 def installed(folder: Path, *requirements: str) -> dict[str, bytes]:

@@ -1,13 +1,15 @@
 """INT: what the config tells a container to start, and whether the image has it."""
 
 import difflib
+import functools
 import posixpath
 from collections.abc import Iterator
 from typing import Final
 
 from dpbuild.model.finding import Severity
 from dpbuild.stages.facts_interpreter import is_executable, which
-from dpbuild.stages.proof.paths import find_module, lines_of_pth
+from dpbuild.stages.proof.elsewhere import elsewhere, spans
+from dpbuild.stages.proof.paths import code_of_pth, find_module, lines_of_pth
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
 
@@ -114,7 +116,7 @@ def _instead(subject: Subject, name: str) -> str:
 def _found(subject: Subject, module: str) -> tuple[str, ...]:
     folders = (*([subject.start.first] if subject.start.first else []), *subject.sys_path)
     suffixes = subject.facts.extension_suffixes if subject.facts is not None else ()
-    return find_module(subject.tree, folders, module, suffixes)
+    return find_module(subject.tree, folders, module, suffixes, functools.partial(spans, subject))
 
 
 def _no_module(subject: Subject) -> Iterator[Found]:
@@ -129,7 +131,6 @@ def _no_module(subject: Subject) -> Iterator[Found]:
                 path=subject.said_in(name), evidence=f"{name} is a package without __main__, which -m {name} would run"
             )
     elif not places:
-        unknown = [row for row in (subject.start.first, *subject.sys_path) if row and _unreadable(subject, row)]
         if any(_finder(subject, site) for site in subject.sys_path):
             return
         yield Found(
@@ -137,7 +138,7 @@ def _no_module(subject: Subject) -> Iterator[Found]:
             evidence=f"argv is {' '.join(subject.argv)}, and the module {name} is in none of"
             f" {', '.join(dict.fromkeys(row for row in (subject.start.first, *subject.sys_path) if row))}",
             fix=_meant(subject, name),
-            severity=Severity.WARNING if unknown else None,
+            severity=Severity.WARNING if elsewhere(subject) else None,
         )
 
 
@@ -148,19 +149,11 @@ def _meant(subject: Subject, name: str) -> str:
     return f"did you mean -m {near}, which is installed?" if near else ""
 
 
-def _unreadable(subject: Subject, folder: str) -> bool:
-    """Whether a folder of sys.path may hold what the image does not show: an archive, or a place to mount over."""
-    volumes = subject.config.volumes
-    return subject.tree.is_file(folder) or (
-        not subject.tree.is_directory(folder) and any(f"{folder}/".startswith(f"{row}/") for row in volumes)
-    )
-
-
 def _finder(subject: Subject, site: str) -> bool:
     """Whether a .pth file brings an import hook or an archive, of which the files say nothing."""
     if any(subject.tree.is_file(path) for _, path in lines_of_pth(subject.tree, site, subject.scan)):
         return True
-    texts = (subject.scan(f"{site}/{name}").text for name in subject.tree.children(site) if name.endswith(".pth"))
+    texts = (subject.scan(path).text for path in code_of_pth(subject.tree, site, subject.scan))
     return any("__editable__" in text or "nspkg" in text for text in texts)
 
 

@@ -32,7 +32,11 @@ def likeness(
     ``blob`` is the top layer's, ``descriptor`` its own. Raises ReadError.
     """
     timed = any(row.pyc is not None and not row.pyc.flags for row in top.files.values())
-    editable = any("__editable__" in entry.path for entry in top.entries)
+    # Whether these change sys.path is asked of their text.
+    editable = any(
+        "__editable__" in entry.path or entry.path.endswith(("sitecustomize.py", "usercustomize.py"))
+        for entry in top.entries
+    )
     # Sources around libraries are followed statement by statement.
     native = any(row.elf is not None or any(use.kind in _LIBRARIES for use in row.uses) for row in top.files.values())
     if timed or editable or native or sum(entry.size for entry in top.entries) > _LARGEST:

@@ -82,27 +82,46 @@ def lines_of_pth(tree: FileTree, site: str, scan: Callable[[str], FileScan]) -> 
                 yield f"{site}/{name}", posixpath.normpath(posixpath.join(site, text))
 
 
-def find_module(tree: FileTree, folders: tuple[str, ...], name: str, suffixes: tuple[str, ...]) -> tuple[str, ...]:
+def code_of_pth(tree: FileTree, site: str, scan: Callable[[str], FileScan]) -> Iterator[str]:
+    """Each .pth file in a site directory with a line that Python executes (site: lines with ``import``)."""
+    for name in tree.children(site):
+        if name.endswith(".pth") and not name.startswith("."):
+            lines = scan(f"{site}/{name}").text.splitlines()
+            if any(line.startswith(("import ", "import\t")) for line in lines):
+                yield f"{site}/{name}"
+
+
+def find_module(
+    tree: FileTree,
+    folders: tuple[str, ...],
+    name: str,
+    suffixes: tuple[str, ...],
+    spans: Callable[[str], bool] = lambda folder: False,
+) -> tuple[str, ...]:
     """Where a dotted name is: its file, or the folders of a package; nothing where it is nowhere.
 
     ``suffixes`` are those of extension modules. As importlib's PathFinder: the first package or module wins,
-    and folders without ``__init__`` are a namespace together if there is neither.
+    and folders without ``__init__`` are a namespace together if there is neither. ``spans`` says that the package
+    in a folder goes on in all others.
     """
     found: tuple[str, ...] = ()
     for part in name.split("."):
-        found = _find(tree, folders, part, suffixes)
+        found = _find(tree, folders, part, suffixes, spans)
         folders = tuple(row for row in found if tree.is_directory(row))
         if not found:
             break
     return found
 
 
-def _find(tree: FileTree, folders: tuple[str, ...], part: str, suffixes: tuple[str, ...]) -> tuple[str, ...]:
+def _find(
+    tree: FileTree, folders: tuple[str, ...], part: str, suffixes: tuple[str, ...], spans: Callable[[str], bool]
+) -> tuple[str, ...]:
     namespace = []
     for folder in folders:
         path = f"{folder}/{part}"
         if any(tree.is_file(f"{path}/__init__{suffix}") for suffix in (*suffixes, *_SUFFIXES)):
-            return (path,)
+            rest = (f"{row}/{part}" for row in folders if row != folder) if spans(path) else ()
+            return (path, *(row for row in rest if tree.is_directory(row)))
         for suffix in (*suffixes, *_SUFFIXES):
             if tree.is_file(path + suffix):
                 return (path + suffix,)

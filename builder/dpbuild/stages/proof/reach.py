@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from dpbuild.stages.facts_stdlib import expected
-from dpbuild.stages.proof import sources
+from dpbuild.stages.proof import flow, sources
 from dpbuild.stages.proof.subject import Subject
 
 # No honest program comes near; beyond it nothing is said.
@@ -129,7 +129,7 @@ class Modules:
             any(row.name.partition(".")[0] == top for row in node.names)
             if isinstance(node, ast.Import)
             else not node.level and (node.module or "").partition(".")[0] == top
-            for node in _statements(tree.body)
+            for node in _statements(tree)
         )
 
     def _imports(self, path: str, module: str) -> Iterator[str]:
@@ -138,7 +138,7 @@ class Modules:
         if tree is None:
             return
         package = module if path.endswith("/__init__.py") else module.rpartition(".")[0]
-        for node in _statements(tree.body):
+        for node in _statements(tree):
             if isinstance(node, ast.Import):
                 yield from (row.name for row in node.names)
                 continue
@@ -196,17 +196,15 @@ def _word(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
 
 
-def _statements(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     """The import statements that are executed whenever the module is, and not caught."""
-    for node in body:
-        match node:
+    for child, unsure in flow.children(node):
+        match child:
+            case _ if unsure:
+                pass
             case ast.Import() | ast.ImportFrom():
-                yield node
-            case ast.ClassDef():
-                yield from _statements(node.body)
-            case ast.With() if not sources.suppresses(node):
-                yield from _statements(node.body)
-            case ast.Try() | ast.TryStar() if not node.handlers:
-                yield from _statements([*node.body, *node.finalbody])
+                yield child
+            case ast.stmt() if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from _statements(child)
             case _:
                 pass

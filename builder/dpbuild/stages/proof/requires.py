@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dpbuild.errors import TargetError
 from dpbuild.model.finding import Severity
 from dpbuild.pypa import metadata
+from dpbuild.stages.proof.elsewhere import elsewhere
 from dpbuild.stages.proof.reach import Modules
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.target import target
@@ -132,7 +133,7 @@ def _fails(subject: Subject, row: Distribution, missing: str, modules: Modules) 
     from dpbuild.stages.proof.app import modules_of
 
     name = missing.replace("-", "_")
-    if not modules.absent(name):
+    if not modules.absent(name) or elsewhere(subject):
         return ""
     _, roots = modules_of(subject, str(row))
     files = frozenset(path for path in subject.files_of(str(row)) if path.endswith(".py"))

@@ -8,6 +8,7 @@ from dpbuild.model.finding import Severity
 from dpbuild.stages.facts_interpreter import which
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.app import App, find_app, modules_of
+from dpbuild.stages.proof.elsewhere import elsewhere, extends
 from dpbuild.stages.proof.reach import Modules
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.sources import Use
@@ -15,7 +16,6 @@ from dpbuild.stages.proof.subject import Subject
 
 _SHELLS: Final = ("/bin/sh", "/bin/bash", "/bin/dash", "/bin/busybox", "/bin/ash")
 _ZONES: Final = "/usr/share/zoneinfo"
-_EXTENDS: Final = (b"sys.path", b"addsitedir", b"meta_path")
 # Options of pip install that PEP 668 leaves to the user.
 _ALLOWED: Final = frozenset({"--break-system-packages", "--target", "-t", "--prefix", "--root", "--dry-run"})
 # glibc, "Choosing Locale": what needs no files, and what glibc has built in since 2.35.
@@ -90,7 +90,8 @@ def _missing_in_app(subject: Subject) -> Iterator[Found]:
     reached = app.modules.reached([app.entry], files.__contains__) if app.entry else {}
     yield from _not_served(subject, app)
     # Where the app looks besides what Python does by itself, no file tells.
-    extends = any(word in (subject.contents.get(path) or b"") for path in app.files for word in _EXTENDS)
+    own = any(extends(subject.contents.get(path) or b"") for path in app.files)
+    other = elsewhere(subject)
     for path, use in _of(subject, "import"):
         if use.guarded or not use.top or not app.modules.absent(use.name):
             continue
@@ -98,8 +99,8 @@ def _missing_in_app(subject: Subject) -> Iterator[Found]:
             via = f"; {reached[path]} imports it" if reached[path] else ""
             yield Found(
                 path=path,
-                evidence=f"line {use.line}: import {use.name}{_why(subject, use.name)}{via}",
-                severity=Severity.WARNING if extends and use.name not in sources.MODULES else None,
+                evidence=f"line {use.line}: import {use.name}{_why(subject, use.name)}{via}{_may(other)}",
+                severity=Severity.WARNING if other or (own and use.name not in sources.MODULES) else None,
             )
         elif use.name in sources.MODULES and path.rpartition("/")[2] != "setup.py":
             yield Found(
@@ -124,12 +125,12 @@ def _not_served(subject: Subject, app: App) -> Iterator[Found]:
         path=subject.said_in(told.word),
         evidence=f"{told.server} is to load {told.word}, and nothing in the image provides the module {told.module}",
         fix="name a module that is in the image; see that its folder is the working directory or on PYTHONPATH",
-        severity=None if told.surely and not mounted else Severity.WARNING,
+        severity=None if told.surely and not mounted and not elsewhere(subject) else Severity.WARNING,
     )
 
 
 def _missing_in_packages(subject: Subject) -> Iterator[Found]:
-    modules = Modules(subject)
+    modules, other = Modules(subject), elsewhere(subject)
     there = {subject.real(path) for path in subject.sys_path}
     importable = {str(row) for row in subject.distributions if subject.real(row.site) in there}
     own = set(_app(subject).files)
@@ -147,7 +148,12 @@ def _missing_in_packages(subject: Subject) -> Iterator[Found]:
         for path, use in rows:
             if modules.executes(roots, path, site, files):
                 evidence = f"line {use.line}: import {use.name}{_why(subject, use.name)}, whenever it is imported"
-                yield Found(path=path, evidence=evidence)
+                severity = Severity.WARNING if other else None
+                yield Found(path=path, evidence=f"{evidence}{_may(other)}", severity=severity)
+
+
+def _may(other: str) -> str:
+    return f"; {other} may bring it" if other else ""
 
 
 def _why(subject: Subject, name: str) -> str:
@@ -242,7 +248,8 @@ RULES: Final = (
         " (distutils and imp in 3.12; cgi, crypt, telnetlib and more in 3.13), setuptools 82 removed pkg_resources,"
         " and nothing is installed that is not among the requirements. Found by following imports from what is"
         " started, or what uvicorn, gunicorn, flask, celery and their like are told to load; a warning where the"
-        " module may not be imported at all, or where the app extends sys.path itself.",
+        " module may not be imported at all, and where the app extends sys.path itself, or an archive, a .pth file"
+        " with code or a sitecustomize may bring it.",
         fix="add the distribution that has it to the dependencies, or import something else",
         look=_missing_in_app,
     ),

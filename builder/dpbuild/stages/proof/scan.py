@@ -18,7 +18,7 @@ from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 
 # Part of the key of what is kept: whoever changes what is seen in a file changes this.
-FORMAT: Final = 6
+FORMAT: Final = 7
 
 _CHUNK: Final = 1 << 20
 # What is looked at of every file, in bytes.

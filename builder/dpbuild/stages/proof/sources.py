@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.stages import syntax
+from dpbuild.stages.proof import flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +30,8 @@ class Use:
     - ``zone``: a key for ``ZoneInfo``;
     - ``locale``: a locale for ``setlocale``.
 
-    ``top`` says that importing the module does it, ``guarded`` that a failure of it is caught or that it
-    happens under a condition only.
+    ``top`` says that importing the module does it, ``guarded`` that a failure of it is caught or that it may not
+    happen: under a condition, in a loop, behind the end.
     """
 
     kind: str
@@ -127,26 +128,7 @@ def walk(tree: ast.AST, within: Callable[[ast.AST], bool] = lambda node: True) -
             continue
         yield node, top, guarded
         inner = top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        pending += [(child, inner, guarded or _guards(node, child)) for child in ast.iter_child_nodes(node)]
-
-
-def _guards(node: ast.AST, child: ast.AST) -> bool:
-    match node:
-        case ast.Try() | ast.TryStar():
-            return bool(node.handlers) and child in node.body
-        case ast.If() | ast.IfExp():
-            return child is not node.test
-        case ast.With():
-            return suppresses(node)
-        case ast.ExceptHandler():
-            return True
-        case _:
-            return False
-
-
-def suppresses(node: ast.With) -> bool:
-    """Whether it is ``contextlib.suppress``, or something else of that name."""
-    return any("suppress" in ast.dump(row.context_expr) for row in node.items)
+        pending += [(child, inner, guarded or unsure) for child, unsure in flow.children(node)]
 
 
 def _walk(tree: ast.Module, within: Callable[[ast.AST], bool]) -> Iterator[Use]:

@@ -55,6 +55,39 @@ def test_calls(text: str, expected: list[tuple[str, str, int]]) -> None:
         ("if sys.version_info < (3, 12):\n    import imp", True, True),
         ("with contextlib.suppress(ImportError):\n    import imp", True, True),
         ("with open('x'):\n    import imp", True, False),
+        ("with warnings.catch_warnings():\n    import imp", True, False),
+        ("with try_import() as done:\n    import imp", True, True),
+        ("try:\n    import new\nexcept ImportError:\n    pass\nelse:\n    import imp", True, True),
+        ("try:\n    pass\nfinally:\n    import imp", True, False),
+        ("try:\n    import imp\nexcept ValueError:\n    pass", True, False),
+        ("try:\n    import imp\nexcept (ValueError, KeyError):\n    pass", True, False),
+        ("try:\n    import imp\nexcept (ValueError, ImportError):\n    pass", True, True),
+        ("try:\n    import imp\nexcept Own:\n    pass", True, True),
+        ("try:\n    import imp\nexcept:\n    pass", True, True),
+        # What comes before may raise what is caught.
+        ("try:\n    f()\n    import imp\nexcept ValueError:\n    pass", True, True),
+        ("if 1:\n    import imp", True, False),
+        ("if 0:\n    import imp", True, True),
+        ("if True:\n    pass\nelse:\n    import imp", True, True),
+        ("for x in ():\n    import imp", True, True),
+        ("for x in __import__('imp').all:\n    pass", True, False),
+        ("while f():\n    import imp", True, True),
+        ("while True:\n    import imp", True, False),
+        ("match sys.platform:\n    case 'win32':\n        import imp", True, True),
+        ("debug and __import__('imp')", True, True),
+        ("__import__('imp') and x", True, False),
+        ("a if b else __import__('imp')", True, True),
+        ("[__import__('imp') for n in ()]", True, True),
+        ("assert __import__('imp')", True, True),
+        ("sys.exit()\nimport imp", True, True),
+        ("raise SystemExit\nimport imp", True, True),
+        ("os.execv(a, b)\nimport imp", True, True),
+        ("if a:\n    sys.exit()\nimport imp", True, False),
+        ("if a:\n    sys.exit()\nelse:\n    raise b\nimport imp", True, True),
+        ("try:\n    exit()\nexcept SystemExit:\n    pass\nimport imp", True, False),
+        ("while True:\n    f()\nimport imp", True, True),
+        ("while True:\n    break\nimport imp", True, False),
+        ("def f():\n    return\nimport imp", True, False),
     ],
 )
 def test_imports(text: str, top: bool, guarded: bool) -> None:
@@ -71,6 +104,11 @@ def test_every_name_is_searched_for() -> None:
         assert interesting(f"import {name}\n".encode())
         assert interesting(f"from {name} import x\n".encode())
     assert not interesting(b"import impala, cgitbx\nfrom improve import y\nimport os\n")
+
+
+def test_long_chains_are_survived() -> None:
+    chain = "if a:\n    exit()\n" + "elif b:\n    exit()\n" * 900 + "import imp\n"
+    assert [(use.name, use.guarded) for use in uses(chain.encode())] == [("imp", False)]
 
 
 def test_deep_nesting_is_survived() -> None:
