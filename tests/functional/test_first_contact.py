@@ -80,6 +80,14 @@ def test_a_short_name_may_be_an_engines(bare: Bench, monkeypatch: pytest.MonkeyP
     assert f"for an image in the engine: docker-daemon:{said}\n" in done.err
 
 
+def test_options_behind_the_image_are_the_programs(bare: Bench) -> None:
+    """As with an engine; who meant it says so by ``--``."""
+    said = "note: --import-all goes to the program, since it stands behind REF; options of dpbuild stand before\n"
+    assert said in bare.run("run", "oci:nothing", "--import-all").err
+    assert "note:" not in bare.run("run", "oci:nothing", "--", "--import-all").err
+    assert "note:" not in bare.run("run", "--import-all", "oci:nothing").err
+
+
 def test_a_name_with_a_host_is_no_engines(bare: Bench) -> None:
     done = bare.run("check", "registry.example/acme/api:1", env=NOWHERE)
     assert done.status == 90

@@ -19,7 +19,10 @@ class _Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command = getattr(importlib.import_module(f"dpbuild.cli.{cmd_name}"), "command")  # noqa: B009
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        _show_twins(command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
@@ -37,6 +40,15 @@ class _Verbs(click.Group):
                 f"there is no verb {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""), ctx
             )
         return super().resolve_command(ctx, args)
+
+
+def _show_twins(command: click.Command) -> None:
+    """Have --help name each option's twin in the environment."""
+    for option in command.params:
+        if isinstance(option, click.Option):
+            option.show_envvar = True
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _show_twins(inner)
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

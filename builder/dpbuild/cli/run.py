@@ -1,7 +1,7 @@
 """``dpbuild run``."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,6 +11,8 @@ from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
 from dpbuild.ports.runner import Published, Start
 from dpbuild.wiring import World
+
+_EVERYBODYS: Final = frozenset({"-q", "--quiet", "-v", "--verbose"})
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -74,12 +76,20 @@ def command(context: click.Context, /, ref: str, arguments: tuple[str, ...], *, 
         raise UsageError(str(problem)) from None
     # What stands before REF ends dpbuild's own options; what separates REF from its arguments is not one of them.
     words = arguments[1:] if arguments[:1] == ("--",) else arguments
+    if words is arguments and (own := _own(context.command, words)):
+        world.reporter.note(f"{own} goes to the program, since it stands behind REF; options of dpbuild stand before")
     if import_all:
         if words or ports or env:
             raise UsageError("--import-all runs nothing else, so it takes no arguments, ports or variables")
         _import_all(reference, platform, given["builder"], world)
         return
     context.exit(run(reference, platform, Start(arguments=words, env=env, ports=ports), given["builder"], world))
+
+
+def _own(command: click.Command, words: tuple[str, ...]) -> str:
+    """The first word that is an option of ``run``, too; not one that nearly every program has. "" for none."""
+    options = {name for row in command.params if isinstance(row, click.Option) for name in row.opts} - _EVERYBODYS
+    return next((name for word in words if (name := word.partition("=")[0]) in options), "")
 
 
 def _published(text: str) -> Published:

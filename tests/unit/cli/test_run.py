@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpbuild.cli.run import _published, _variable
+from dpbuild.cli.run import _own, _published, _variable, command
 from dpbuild.errors import UsageError
 from dpbuild.ports.runner import Published
 
@@ -33,3 +33,17 @@ def test_variables() -> None:
     for text in ("A", "=b", ""):
         with pytest.raises(UsageError, match="-e takes NAME=VALUE"):
             _variable(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        (("--import-all",), "--import-all"),
+        (("serve", "--platform=linux/arm64"), "--platform"),
+        (("-p", "8000"), "-p"),
+        (("--version", "-v", "--quiet", "--help", "platform"), ""),
+        ((), ""),
+    ],
+)
+def test_options_behind_the_image_that_are_also_ours(words: tuple[str, ...], own: str) -> None:
+    assert _own(command, words) == own
