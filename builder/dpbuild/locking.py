@@ -1,10 +1,10 @@
 """The lock: made, renewed or checked. Beside the pipeline, which builds from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError
+from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError, UsageError
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedRuntime
 from dpbuild.model.words import counted
@@ -40,21 +40,48 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
     text = project.read(lockfile.NAME)
     inputs.check_given(config, locked=options.check)
     if options.check:
-        reason = "there is no lock" if text is None else lock_stage.stale(lockfile.loads(text), config)
+        if text is None:
+            raise LockStale("there is no lock", where=lockfile.NAME, hint="run dpbuild lock")
+        found = lockfile.loads(text)
+        reason = lock_stage.stale(found, config)
         if reason is not None:
             raise LockStale(reason, where=lockfile.NAME, hint="run dpbuild lock")
+        world.reporter.result(f"the lock is current: {_summary(found)}")
         return ()
     previous = lockfile.kept(text, world.reporter.note)
+    _check_upgrade(config, options, previous, world.reporter.note)
     bases = Bases(world, config, None if options.upgrade_base else previous)
     builds = begin(project, config, world, bases.blob, options.builder, locked=False)
     new = make_lock(project, config, bases, previous, world, options, builds)
     changes = lock_stage.changes(previous, new)
-    if not project.write(lockfile.NAME, lockfile.dumps(new)):
+    written = lockfile.dumps(new)
+    if not project.write(lockfile.NAME, written):
         raise LockError(
             "the lock cannot be written: the project is read-only", where=f"{project.directory}/{lockfile.NAME}"
         )
     _lock_builds(project, config, bases, new, world, builds)
+    world.reporter.result(f"the lock is {'current' if text == written else 'written'}: {_summary(new)}")
     return changes
+
+
+def _summary(lock: Lock) -> str:
+    return f"{counted(len(lock.packages), 'package')} for {', '.join(lock.platforms)}"
+
+
+def _check_upgrade(config: Config, options: LockOptions, previous: Lock | None, note: Callable[[str], None]) -> None:
+    """Whether there is anything to upgrade here: versions of another tool's lock are its own. Raises UsageError."""
+    found = config.requirements
+    if not (options.upgrade or options.upgrade_packages) or found.kind not in ("uv-lock", "pylock", "hashed"):
+        return
+    what = f"versions come from {found.origin}, which dpbuild does not change"
+    if options.upgrade and previous is not None and previous.runtime:
+        note(f"{what}: only Debian's packages are upgraded")
+        return
+    words = " ".join(
+        ("--upgrade",) if options.upgrade else (f"--upgrade-package {row}" for row in options.upgrade_packages)
+    )
+    renew = f"run uv lock {words}" if found.kind == "uv-lock" else f"upgrade {found.origin} with what made it"
+    raise UsageError(what, hint=f"{renew}, then dpbuild lock")
 
 
 def _lock_builds(project: ProjectFolder, config: Config, bases: Bases, new: Lock, world: World, builds: Builds) -> None:
@@ -123,7 +150,7 @@ def make_lock(
             metadata=lambda package, target: builds.metadata(bases.get(target.platform), package),
             note=world.reporter.note,
         )
-        step.done(f"{counted(len(new.packages), 'package')} for {', '.join(new.platforms)}")
+        step.done(_summary(new))
     kept = None if options.upgrade or options.upgrade_base else previous
     return replace(new, runtime=_runtime(config, new, bases, kept, world), resolver=resolver)
 

@@ -42,7 +42,7 @@ class Indexes:
     environment: Mapping[str, str]
     logins: KnownLogins
     keyring: bool
-    notes: tuple[str, ...]
+    left_out: str
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     netrc: str = ""
 
@@ -57,7 +57,7 @@ def configured(environ: Mapping[str, str], *, home: str, prefix: str, directory:
     pyproject = None if named else (*read_texts([f"{directory}/pyproject.toml"]), None)[0]
     uv = uv_settings(pyproject, *(read_texts(places) if environ.get("UV_NO_CONFIG", "") in ("", "0") else ()))
     pip = pip_settings(read_texts(pip_files(environ, home, prefix)), environ)
-    added, notes = uv_environment(environ, pip, uv)
+    added, left_out = uv_environment(environ, pip, uv)
     # What is empty is not set: uv would take an empty HTTP_PROXY for a word against http_proxy.
     kept = {name: value for name, value in environ.items() if value and (name in _KEPT or name.startswith("UV_"))}
     environment = {**kept, **_proxies(kept), **added}
@@ -67,7 +67,7 @@ def configured(environ: Mapping[str, str], *, home: str, prefix: str, directory:
         environment=environment,
         logins=logins(environment, uv, file or None),
         keyring=(environment.get("UV_KEYRING_PROVIDER") or uv.get("keyring-provider")) == "subprocess",
-        notes=notes,
+        left_out=left_out,
         settings=uv,
         netrc=file,
     )
@@ -136,15 +136,15 @@ def uv_settings(pyproject: str | None, *uv_toml: str | None) -> dict[str, Any]:
 
 def uv_environment(
     environ: Mapping[str, str], pip: Mapping[str, str], uv: Mapping[str, Any]
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The ``UV_*`` variables that carry pip's settings to uv, and notes on what was left out.
+) -> tuple[dict[str, str], str]:
+    """The ``UV_*`` variables that carry pip's settings to uv, and a note on what was left out, if anything was.
 
     Where uv is told of an index by its own means, pip's are not looked at: mixing two lists of indexes is how
     a package comes from the wrong one. Folders that pip is told of for the whole machine are left out, because
     they would make the lock depend on the machine; an index that is a folder counts only as the main one.
     """
     out: dict[str, str] = {}
-    notes: list[str] = []
+    folders: list[str] = []
     own = any(environ.get(name) for name in _UV_INDEX_VARIABLES) or any(uv.get(key) for key in _UV_INDEX_KEYS)
     if not own:
         if main := pip.get("index-url", "").strip():
@@ -153,30 +153,24 @@ def uv_environment(
         remote = [url for url in extra if not _local(url)]
         if remote:
             out["UV_INDEX"] = " ".join(remote)
-        notes += [_note("extra-index-url", url) for url in extra if _local(url)]
+        folders += [url for url in extra if _local(url)]
         if pip.get("no-index", "").strip().lower() in ("1", "true", "yes", "on"):
             out["UV_NO_INDEX"] = "1"
     if not environ.get("UV_FIND_LINKS") and not uv.get("find-links"):
         links = pip.get("find-links", "").split()
         if remote := [url for url in links if not _local(url)]:
             out["UV_FIND_LINKS"] = ",".join(remote)
-        notes += [_note("find-links", url) for url in links if _local(url)]
+        folders += [url for url in links if _local(url)]
     if (cert := pip.get("cert", "").strip()) and not environ.get("SSL_CERT_FILE"):
         out["SSL_CERT_FILE"] = cert
     if (hosts := pip.get("trusted-host", "").split()) and not environ.get("UV_INSECURE_HOST"):
         out["UV_INSECURE_HOST"] = " ".join(hosts)
-    return out, tuple(notes)
+    named = ", ".join(dict.fromkeys(folders))
+    return out, f"pip's folders of this machine are left out, find-links takes one in: {named}" if named else ""
 
 
 def _local(url: str) -> bool:
     return "://" not in url or url.startswith("file:")
-
-
-def _note(option: str, url: str) -> str:
-    return (
-        f"pip's {option} names a folder of this machine, which is not used for a lock: {url}; "
-        "find-links of [tool.dpbuild] takes it in"
-    )
 
 
 def logins(environment: Mapping[str, str], uv: Mapping[str, Any], netrc_file: str | None = None) -> KnownLogins:

@@ -6,12 +6,13 @@ cache is not the user's: a warm shared one was seen to hold metadata that had be
 
 import contextlib
 import errno
+import functools
 import re
 import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,19 @@ class UvResolver:
     """Implements ``ports.resolver.Resolver``.
 
     ``uv`` and ``python`` are paths of programs, ``cache`` a folder of dpbuild's own, ``environment`` the whole
-    environment that uv gets: PATH, HOME, proxies, certificates, and the configuration of indexes as UV_*.
+    environment that uv gets: PATH, HOME, proxies, certificates, and the configuration of indexes as UV_*. ``begin`` is
+    called before the first time that something is resolved.
     """
 
     def __init__(
-        self, *, uv: str, python: str, cache: str, environment: Mapping[str, str], offline: bool = False
+        self,
+        *,
+        uv: str,
+        python: str,
+        cache: str,
+        environment: Mapping[str, str],
+        offline: bool = False,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._uv = uv
         self._python = python
@@ -85,6 +94,7 @@ class UvResolver:
         kept = {name: value for name, value in environment.items() if name not in _NEVER}
         self._environment = {**kept, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
         self._offline = offline
+        self._begin = functools.cache(begin)
 
     def resolve(self, request: ResolveRequest, target: Target) -> tuple[LockedPackage, ...]:
         """The packages for the target, sorted by name.
@@ -96,6 +106,7 @@ class UvResolver:
                 f"uv cannot resolve for {target.platform}",
                 hint="give a pylock.toml that was made for it",
             )
+        self._begin()
         every = ":all:" in request.no_binary
         forced = set(request.no_binary) - {":all:"}
         known: dict[tuple[str, str], Metadata] = {}

@@ -65,21 +65,20 @@ class Network(Surroundings):
         """Package indexes, as uv and pip are configured."""
         from dpbuild.adapters.indexes import configured
 
-        found = configured(self._env, home=self._home, prefix=sys.prefix, directory=str(self._directory))
-        for note in found.notes:
-            self.reporter.note(note)
-        return found
+        return configured(self._env, home=self._home, prefix=sys.prefix, directory=str(self._directory))
 
     @functools.cached_property
     def resolver(self) -> "UvResolver":
         """uv."""
         from dpbuild.adapters.uv import UvResolver, find_uv
 
+        left_out = self._indexes.left_out
         return UvResolver(
             uv=find_uv(self._env.get("PATH", "")),
             python=sys.executable,
             cache=str(self.cache / "uv"),
             environment=self._indexes.environment,
+            begin=lambda: self.reporter.note(left_out) if left_out else None,
             offline=self._settings.offline,
         )
 
