@@ -96,6 +96,21 @@ def test_packages(compared: Callable[..., dict[str, Any]]) -> None:
         assert line in found["shown"].splitlines()
 
 
+def test_a_folder_with_one_packages_files_is_that_packages(compared: Callable[..., dict[str, Any]]) -> None:
+    folders = {f"{SITE}/{name}": Folder() for name in ("demo", "demo-1.0.dist-info", "empty", "other")}
+    files = {f"{SITE}/demo/py.typed": b"", f"{SITE}/other/of-nobody": b""}
+    for a, b, sign in (((BASE,), (BASE, folders, package("1.0", a__py="x", py__typed="")), "added"),
+                       ((BASE, folders, package("1.0", a__py="x", py__typed="")), (BASE,), "removed")):  # fmt: skip
+        found = compared(((*a,), {}), ((*b,), {}))
+        of = {row["path"].removeprefix(f"/{SITE}/"): row["package"] for row in found["files"] if sign in row["changes"]}
+        assert (of["demo"], of["demo-1.0.dist-info"], of["empty"]) == ("python:demo", "python:demo", "")
+        assert f"/{SITE}/demo" not in found["shown"].split()
+        assert f"/{SITE}/empty" in found["shown"].split()
+    found = compared(((BASE,), {}), ((BASE, folders, package("1.0", a__py="x"), files), {}))
+    of = {row["path"].removeprefix(f"/{SITE}/"): row["package"] for row in found["files"]}
+    assert (of["demo"], of["other"], of["demo/a.py"]) == ("", "", "python:demo")
+
+
 def test_why_the_bytes_of_a_package_differ(compared: Callable[..., dict[str, Any]]) -> None:
     one = package("1.0", a__py="x", b__so=make_elf(build_id=b"aaaa"), c__pyc="1", d__txt="same")
     other = package("1.0", a__py="y", b__so=make_elf(build_id=b"bbbb"), c__pyc="2", d__txt="same")

@@ -1,7 +1,7 @@
 """What differs between two images: packages, files, config and layers. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 from dpbuild.archive.entry import Entry, Kind
@@ -112,6 +112,33 @@ def compare(a: Snapshot, b: Snapshot) -> Comparison:
 
 
 def _files(a: Snapshot, b: Snapshot) -> Iterator[FileChange]:
+    rows = list(_changes(a, b))
+    removed, there = (
+        {row.path[1:] for row in rows if not row.package and (row.changes == ("removed",)) is gone}
+        for gone in (True, False)
+    )
+    owners = {**_folders(a, removed), **_folders(b, there)}
+    for row in rows:
+        yield replace(row, package=owners[row.path[1:]]) if row.path[1:] in owners else row
+
+
+def _folders(side: Snapshot, paths: set[str]) -> dict[str, str]:
+    """Those of ``paths`` that are folders with one package's files and nothing else, and the package: no list names
+    folders.
+    """
+    found: dict[str, set[str]] = {}
+    for entry in side.tree.entries():
+        above = entry.path.rpartition("/")[0] if entry.kind is not Kind.DIRECTORY else ""
+        owner = None
+        while above:
+            if above in paths:
+                owner = side.owner(f"/{entry.path}") if owner is None else owner
+                found.setdefault(above, set()).add(owner)
+            above = above.rpartition("/")[0]
+    return {path: owner for path, (owner, *others) in found.items() if owner and not others}
+
+
+def _changes(a: Snapshot, b: Snapshot) -> Iterator[FileChange]:
     ours = {entry.path: entry for entry in a.tree.entries()}
     theirs = {entry.path: entry for entry in b.tree.entries()}
     for path in sorted(ours.keys() | theirs.keys()):

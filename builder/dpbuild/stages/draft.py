@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.errors import ConfigError
-from dpbuild.model.config import DEFAULT_BASE, Project
+from dpbuild.model.config import Project
 from dpbuild.model.files import ProjectFile
 from dpbuild.stages.app_files import mains
 from dpbuild.stages.config import Table
 from dpbuild.stages.image import Starter, starters
+from dpbuild.stages.pythons import fitting, having
 
 if TYPE_CHECKING:
     from tomlkit.items import Table as Rows
 
-# The bases that the default's registry has, newest first, and their Python.
-_BASES: Final = ((DEFAULT_BASE, "3.13"), (DEFAULT_BASE.replace("debian13", "debian12"), "3.11"))
-_PATCHES: Final = 30
 # Folders of a source tree that are never packages of the wheel.
 _NO_PACKAGES: Final = frozenset({"tests", "test", "docs", "examples", "benchmarks", "scripts", "tools"})
 
@@ -70,7 +68,14 @@ def _table(
     import tomlkit
 
     table = tomlkit.table()
-    table.add("base", str(flags.get("base") or _base(project.requires_python, notes)))
+    base = str(flags.get("base") or fitting(project.requires_python))
+    if base:
+        table.add("base", base)
+    else:
+        wanted = project.requires_python
+        notes.append(f"requires-python = {wanted!r} allows no distroless base's Python; say which base has one")
+        table.add(tomlkit.comment(f"A base with Python {wanted}, which distroless does not have: {having(wanted)}."))
+        table.add(tomlkit.comment('base = "REGISTRY/REPOSITORY:TAG"'))
     for key in ("platforms", "tags"):
         value = flags.get(key)
         if isinstance(value, list | tuple):
@@ -112,22 +117,6 @@ def _line(level: Starter, name: str) -> str:
     import tomlkit
 
     return tomlkit.dumps(dict([_starter(level, name)])).strip()
-
-
-def _base(requires_python: str, notes: list[str]) -> str:
-    """The newest base whose Python the project allows; the default where none is."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        allowed = SpecifierSet(requires_python)
-    except InvalidSpecifier:
-        return DEFAULT_BASE
-    for base, minor in _BASES:
-        if any(allowed.contains(f"{minor}.{patch}") for patch in range(_PATCHES)):
-            return base
-    pythons = " and ".join(minor for _, minor in _BASES)
-    notes.append(f"requires-python = {requires_python!r} allows none of distroless' Pythons, which are {pythons}")
-    return DEFAULT_BASE
 
 
 def _packages(files: Sequence[ProjectFile]) -> list[str]:

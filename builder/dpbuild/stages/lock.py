@@ -18,6 +18,7 @@ from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, moved, stale
 from dpbuild.stages.lockfile import inputs_hash
 from dpbuild.stages.merge import Picked, merge, platform_marker, requires_python
+from dpbuild.stages.pythons import having
 from dpbuild.stages.reqfile import ReadText
 from dpbuild.stages.select import ANY, applicable, select
 
@@ -318,5 +319,5 @@ def _check_python(config: Config, target: Target) -> None:
         raise UnsupportedRequirement(
             f"{config.project.name or 'the project'} needs Python {wanted}, and the base has {target.python_version}",
             where="pyproject.toml",
-            hint="choose another base",
+            hint=f"choose a base with such a Python: {having(wanted)}",
         )

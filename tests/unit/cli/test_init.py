@@ -89,7 +89,7 @@ def test_without_a_pyproject(project: Path) -> None:
     ("requires", "base"),
     [
         (">=3.11", DEFAULT_BASE), (">=3.13.2", DEFAULT_BASE), ("==3.13.*", DEFAULT_BASE), ("<3.13", DEBIAN_12),
-        ("~=3.11.0", DEBIAN_12), (">=3.14", DEFAULT_BASE), ("nonsense", DEFAULT_BASE),
+        ("~=3.11.0", DEBIAN_12), ("nonsense", DEFAULT_BASE),
     ],
 )  # fmt: skip
 def test_the_base_fits_requires_python(project: Path, requires: str, base: str) -> None:
@@ -99,7 +99,29 @@ def test_the_base_fits_requires_python(project: Path, requires: str, base: str) 
     )
     done = run(project)
     assert tomllib.loads((project / "pyproject.toml").read_text())["tool"]["dpbuild"]["base"] == base
-    assert ("allows none of" in done.stderr) == (requires == ">=3.14")
+    assert "say which base" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("requires", "known"),
+    [
+        (">=3.14", "Chainguard's and Wolfi's images have 3.14"),
+        ("==3.12.*", "chiselled Ubuntu's and Azure Linux's images have 3.12"),
+        ("<3.9", "no family of bases is known to have one"),
+    ],
+)
+def test_a_base_that_cannot_work_is_not_written(project: Path, requires: str, known: str) -> None:
+    put(project, {"pyproject.toml": f'{WHEEL}requires-python = "{requires}"\n', "acme/__main__.py": ""})
+    assert written(project) == {"entrypoint": ["-m", "acme"]}
+    text = (project / "pyproject.toml").read_text()
+    assert f"# A base with Python {requires}, which distroless does not have: {known}.\n# base = " in text
+
+
+def test_without_any_key_there_is_still_a_table(project: Path) -> None:
+    put(project, {"pyproject.toml": WHEEL + 'requires-python = ">=3.14"\n'})
+    done = run(project)
+    assert "requires-python = '>=3.14' allows no distroless base's Python; say which base has one" in done.stderr
+    assert tomllib.loads((project / "pyproject.toml").read_text())["tool"]["dpbuild"] == {}
 
 
 def test_flags_are_written(project: Path) -> None:
