@@ -47,14 +47,14 @@ class BuildOptions:
 class Built:
     """What a build made, under which tags, and where it went; ``evidence`` has that of the index last.
 
-    ``notes`` are the warnings of the proof.
+    ``warnings`` are those of the proof, each with its mend.
     """
 
     images: Images
     written: tuple[Written, ...]
     evidence: tuple[Evidence, ...] = ()
     tags: tuple[RegistryReference, ...] = ()
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def metadata(self) -> dict[str, Any]:
         """For ``--metadata-file``."""

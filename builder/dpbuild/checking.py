@@ -124,7 +124,7 @@ class Names:
 
 
 def refuse(findings: tuple[Finding, ...], platform: Platform) -> tuple[str, ...]:
-    """The warnings, one line each; an error among the findings ends the build. Raises FindingsError."""
+    """The warnings, each with its mend; an error among the findings ends the build. Raises FindingsError."""
     errors = [row for row in findings if row.severity is Severity.ERROR]
     if errors:
         rows = "".join(f"\n  {line}\n      fix: {row.fix}" for line, row in _gathered(errors))
@@ -132,7 +132,8 @@ def refuse(findings: tuple[Finding, ...], platform: Platform) -> tuple[str, ...]
             f"the image for {platform} would not work, so nothing was written:{rows}",
             hint="dpbuild explain RULE tells more; ignore in [tool.dpbuild.check] leaves a rule out",
         )
-    return tuple(line for line, _ in _gathered(row for row in findings if row.severity is Severity.WARNING))
+    warnings = (row for row in findings if row.severity is Severity.WARNING)
+    return tuple(f"{line}\n      fix: {row.fix}" for line, row in _gathered(warnings))
 
 
 def _gathered(findings: Iterable[Finding]) -> Iterator[tuple[str, Finding]]:

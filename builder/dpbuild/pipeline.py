@@ -126,7 +126,7 @@ def _build(
     ]
     build_lock = builds.write(project)
     images = combine([row.image for row, _ in made], {bases.get(row).root.digest for row in platforms})
-    notes = tuple(note for row, _ in made for note in _prove(row.image, config, bases, world))
+    warnings = tuple(each for row, _ in made for each in _prove(row.image, config, bases, world))
     evidence: tuple[Evidence, ...] = ()
     if config.evidence or options.sbom:
         builder = bases.get(platforms[0]) if app.artifact else None
@@ -143,7 +143,7 @@ def _build(
     written = tuple(sink.write(images) for sink in sinks)
     kept = [sum(1 for row in layers if row.kept) for _, layers in made]
     summary(images, kept, written, world.reporter, world.clock() - started)
-    return Built(images=images, written=written, evidence=evidence, tags=config.tags, notes=notes)
+    return Built(images=images, written=written, evidence=evidence, tags=config.tags, warnings=warnings)
 
 
 def _apps(
@@ -263,10 +263,10 @@ def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[st
             lambda facts: world.libraries(facts, config),
         )
     selection = Selection(select=config.check_select, ignore=config.check_ignore)
-    notes = refuse(chosen(findings, selection), image.platform)
-    for note in notes:
-        world.reporter.note(note)
-    return notes
+    warnings = refuse(chosen(findings, selection), image.platform)
+    for row in warnings:
+        world.reporter.warning(row)
+    return warnings
 
 
 def _sbom(made: Made, bases: Bases, world: World) -> bytes:

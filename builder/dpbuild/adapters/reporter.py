@@ -50,11 +50,18 @@ class StreamReporter:
 
     def note(self, text: str) -> None:
         """One line."""
+        self._say("note", text)
+
+    def warning(self, text: str) -> None:
+        """One line, and what more is to be said of it."""
+        self._say("warning", text)
+
+    def _say(self, kind: str, text: str) -> None:
         if self._mode == "json":
-            self._json({"event": "note", "text": text})
+            self._json({"event": kind, "text": text})
         elif self._mode != "none":
             self._clear()
-            self._line(f"note: {text}")
+            self._line(f"{kind}: {text}")
             self._show()
 
     def result(self, text: str) -> None:

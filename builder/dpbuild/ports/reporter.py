@@ -23,5 +23,8 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Something the user should know that is no error."""
 
+    def warning(self, text: str) -> None:
+        """Something that may be wrong with what is made."""
+
     def result(self, text: str) -> None:
         """A closing line of a verb."""

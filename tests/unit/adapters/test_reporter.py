@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import cast
 
 import pytest
 
@@ -33,6 +34,17 @@ def said(mode: Mode, *, seconds: float, moves: int = 0) -> str:
 def test_a_log_gets_a_line_for_each_step_that_took_time() -> None:
     assert said("plain", seconds=1.26) == "downloading: 2.0 MB (1.3 s)\nnote: a note\nthe end\n"
     assert said("plain", seconds=0.4) == "note: a note\nthe end\n"
+
+
+def test_a_warning_is_called_one() -> None:
+    for mode, wanted in (
+        ("plain", "warning: SUP002 /app/.env\n      fix: leave it out\n"),
+        ("json", '{"event": "warning", "text": "SUP002 /app/.env\\n      fix: leave it out"}\n'),
+        ("none", ""),
+    ):
+        stream = io.StringIO()
+        StreamReporter(stream, Clock(), cast("Mode", mode)).warning("SUP002 /app/.env\n      fix: leave it out")
+        assert stream.getvalue() == wanted
 
 
 def test_none_says_nothing() -> None:
