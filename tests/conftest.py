@@ -75,6 +75,14 @@ def _postgres() -> str | None:
     )
 
 
+def _sigstore() -> str | None:
+    """Whether tests/servers/sigstore/make has made the programs."""
+    folder = os.environ.get("DPBUILD_TEST_SIGSTORE", "")
+    names = ("cosign", "fulcio", "rekor-server", "timestamp-server")
+    there = bool(folder) and all(os.access(Path(folder, name), os.X_OK) for name in names)
+    return None if there else "DPBUILD_TEST_SIGSTORE names no folder with Sigstore's programs"
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "docker": _docker,
     "registry": _program("docker-registry"),
@@ -84,6 +92,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "podman": _program("podman"),
     "postgres": _postgres,
     "network": _network,
+    "sigstore": _sigstore,
     "qemu": _qemu,
 }
 _known: dict[str, str | None] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.model.image import Images, Written
 from dpbuild.model.words import counted
+from dpbuild.oci import mediatype
 from dpbuild.oci.codec import encode_descriptor
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class BuildOptions:
     """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it.
 
     ``sbom`` asks for the evidence even where it is not attached; ``file_time``, in seconds, is that of the app's
-    files where it is known already; ``sign_key`` is the path of a private key.
+    files where it is known already; ``sign_key`` is the path of a private key; ``sign_keyless``
+    has an identity sign, by the Sigstore that the file ``trust_config`` tells of, or else the public one.
     """
 
     push: bool = False
@@ -41,6 +43,8 @@ class BuildOptions:
     expect_digest: str = ""
     sbom: bool = False
     sign_key: str = ""
+    sign_keyless: bool = False
+    trust_config: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +103,7 @@ def summary(
         reporter.result(f"{row.kind}: {row.descriptor.digest}{names}{moved}")
     if images.referrers and not any(row.kind in _CARRIERS for row in written):
         # An engine is for trying out, and a note each time is in the way; but whoever signs wants to be believed.
-        signed = any(row.tag for row in images.referrers)
+        signed = any(row.tag or row.descriptor.artifact_type == mediatype.SIGSTORE_BUNDLE for row in images.referrers)
         if signed or any(row.kind == "oci-archive" for row in written):
             what = "SBOM, provenance and signatures are" if signed else "SBOM and provenance are"
             reporter.note(

@@ -40,6 +40,7 @@ from dpbuild.stages.artifacts import fetching
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
+from dpbuild.stages.evidence.keyless import sign_keyless
 from dpbuild.stages.evidence.sign import sign
 from dpbuild.stages.home import find_home
 from dpbuild.stages.image import choose_entrypoint, combine, make_image
@@ -101,6 +102,7 @@ def _build(
 
     # What cannot be written or signed shows before a base is fetched and a lock is kept.
     signer = world.signer(options.sign_key) if options.sign_key else None
+    keyless = world.keyless(options.trust_config) if options.sign_keyless else None
     sinks = world.sinks(config.tags, blob, push=options.push, load=options.load, outputs=outputs)
     eager = [sink for sink in sinks if isinstance(sink, EagerSink) and config.compression == "gzip"]
     for early in eager:
@@ -137,6 +139,9 @@ def _build(
         images = attach(images, evidence, options.epoch or 0) if config.evidence else images
     if signer is not None:
         images = sign(images, evidence, [tag.name for tag in config.tags], signer, options.epoch or 0)
+    if keyless is not None:
+        with world.reporter.step("signing by Sigstore"):
+            images = sign_keyless(images, evidence, keyless, options.epoch or 0)
     expected = options.expect_digest
     if expected and expected != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {expected}")

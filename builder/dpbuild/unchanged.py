@@ -43,7 +43,7 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
     """As ``pipeline.build``, which is not even imported where nothing has changed."""
     key = _key(project, flags, options, world)
     # Evidence that is asked for as such is made, it is not kept; and only a key that opens signs.
-    found = None if options.sbom or options.sign_key else _recall(project, key, world)
+    found = None if options.sbom or options.sign_key or options.sign_keyless else _recall(project, key, world)
     if found is not None:
         try:
             return _again(found, project, options, world)
@@ -52,7 +52,7 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
     from dpbuild.pipeline import build as build_anew
 
     built = build_anew(project, flags, options, world)
-    if options.sign_key:
+    if options.sign_key or options.sign_keyless:
         return built
     rest = _Bytes()
     value = {

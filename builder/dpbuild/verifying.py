@@ -1,4 +1,4 @@
-"""``dpbuild verify``: an image, what is attached to it, and a key."""
+"""``dpbuild verify``: an image, what is attached to it, and a key or an identity."""
 
 from dpbuild.errors import BaseImageError
 from dpbuild.oci.codec import CodecError, decode
@@ -6,16 +6,16 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.manifest import Index
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
-from dpbuild.ports.signer import Verifier
+from dpbuild.ports.signer import IdentityVerifier, Verifier
 from dpbuild.ports.world import World
 from dpbuild.stages.evidence.found import attached
 from dpbuild.stages.evidence.verify import Vouched, verify
 
 
 def verify_image(
-    reference: Reference, platforms: tuple[Platform, ...], verifier: Verifier, world: World
+    reference: Reference, platforms: tuple[Platform, ...], verifier: Verifier | IdentityVerifier, world: World
 ) -> tuple[Descriptor, tuple[Vouched, ...]]:
-    """What the reference names, and what the key vouches for: that, and every image of an index.
+    """What the reference names, and what is vouched for: that, and every image of an index.
 
     ``platforms`` narrows an index to these. Raises FindingsError (70), BaseImageError, and what the source raises.
     """

@@ -49,6 +49,13 @@ from dpbuild.cli.building import perform
     help="Sign the image and its evidence with this private key; its password is DPBUILD_SIGN_PASSWORD.",
 )
 @click.option(
+    "--sign-keyless",
+    is_flag=True,
+    envvar="DPBUILD_SIGN_KEYLESS",
+    help="Sign with an identity in place of a key, by Sigstore; its token is SIGSTORE_ID_TOKEN, else the CI job's.",
+)
+@options.trust_config
+@click.option(
     "--evidence/--no-evidence",
     default=None,
     envvar="DPBUILD_EVIDENCE",

@@ -48,6 +48,8 @@ def perform(path: Path, given: Mapping[str, Any], world_of: Callable[[], World])
             expect_digest=given["expect_digest"] or "",
             sbom=given["sbom"] is not None,
             sign_key=given["sign_key"] or "",
+            sign_keyless=given["sign_keyless"],
+            trust_config=given["trust_config"] or "",
         ),
         world,
     )

@@ -55,6 +55,18 @@ def builder(function: F) -> F:
     return option(function)
 
 
+def trust_config(function: F) -> F:
+    """``--trust-config``."""
+    option = click.option(
+        "--trust-config",
+        type=click.Path(dir_okay=False),
+        envvar="DPBUILD_TRUST_CONFIG",
+        metavar="FILE",
+        help="The Sigstore to use and to trust (ClientTrustConfig, JSON).  [default: the public one]",
+    )
+    return option(function)
+
+
 def common(function: F) -> F:
     """``--cache-dir``, ``--offline``, ``--plain-http``, ``--progress``, ``-q``, ``-v``."""
     rows = (

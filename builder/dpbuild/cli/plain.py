@@ -18,6 +18,7 @@ _FLAGS: Final = {
     "--load": ("load", True),
     "--locked": ("locked", True),
     "--frozen": ("frozen", True),
+    "--sign-keyless": ("sign_keyless", True),
     "--offline": ("offline", True),
     "--plain-http": ("plain_http", True),
     "--evidence": ("evidence", True),
@@ -28,7 +29,12 @@ _FLAGS: Final = {
     "--verbose": ("verbose", True),
 }
 _REPEATED: Final = {"-t": "tags", "--tag": "tags", "-o": "outputs", "--output": "outputs", "--platform": "platform"}
-_TEXTS: Final = {"--base": "base", "--expect-digest": "expect_digest", "--sign-key": "sign_key"}
+_TEXTS: Final = {
+    "--base": "base",
+    "--expect-digest": "expect_digest",
+    "--sign-key": "sign_key",
+    "--trust-config": "trust_config",
+}
 _FILES: Final = {"--metadata-file": "metadata_file", "--sbom": "sbom"}
 _DEFAULTS: Final[dict[str, Any]] = {
     "path": Path(),
@@ -42,6 +48,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "expect_digest": None,
     "sbom": None,
     "sign_key": None,
+    "trust_config": None,
+    "sign_keyless": False,
     "cache_dir": None,
     "progress": "auto",
     "evidence": None,
@@ -102,7 +110,8 @@ def _take(given: dict[str, Any], word: str, text: str) -> bool:
 def _fine(given: dict[str, Any]) -> bool:
     """Whether click, which looks at paths, would find nothing to say."""
     folders = [path for path in (given["path"], given["cache_dir"]) if path is not None and path.exists()]
-    files = [Path(path) for path in (given["metadata_file"], given["sbom"], given["sign_key"]) if path is not None]
+    named = (given[name] for name in ("metadata_file", "sbom", "sign_key", "trust_config"))
+    files = [Path(path) for path in named if path is not None]
     readable = all(os.access(path, os.R_OK) for path in (*folders, *(path for path in files if path.exists())))
     return readable and all(path.is_dir() for path in folders[1:]) and not any(path.is_dir() for path in files)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dpbuild.ports.resolver import Resolver
     from dpbuild.ports.runner import Runner
     from dpbuild.ports.sandbox import Sandbox
-    from dpbuild.ports.signer import Signer, Verifier
+    from dpbuild.ports.signer import IdentityVerifier, KeylessSigner, Signer, Verifier
     from dpbuild.ports.sink import ImageSink
     from dpbuild.ports.source import ImageSource
     from dpbuild.ports.store import Store
@@ -87,6 +87,15 @@ class World(Protocol):
 
     def verifier(self, pem: bytes, where: str) -> Verifier:
         """A public key; ``where`` names it in errors. Raises UsageError."""
+
+    def keyless(self, trust_config: str) -> KeylessSigner:
+        """Who is vouched for in these surroundings, for the Sigstore of a file, "" for the public one.
+
+        Raises UsageError, RegistryError.
+        """
+
+    def identity(self, identity: str, issuer: str, trust_config: str) -> IdentityVerifier:
+        """Who has to have signed, and who vouches for that. Raises UsageError, RegistryError."""
 
     def sandbox(self, kind: str) -> Sandbox:
         """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dpbuild.adapters.backend import Outside
     from dpbuild.adapters.builder import DebianBuilders
     from dpbuild.adapters.builders import SandboxBuilders
+    from dpbuild.adapters.keyless import Identity, Keyless
     from dpbuild.adapters.runner import EngineRunner
     from dpbuild.adapters.signing import PrivateKey, PublicKey
     from dpbuild.model.base import Base
@@ -100,6 +101,18 @@ class World(Images):
         from dpbuild.adapters.signing import public_key
 
         return public_key(pem, where)
+
+    def keyless(self, trust_config: str) -> Keyless:
+        """Who these surroundings say that we are. Raises UsageError, RegistryError."""
+        from dpbuild.adapters.keyless import Keyless, trust
+
+        return Keyless(trust(trust_config, offline=self._settings.offline), self._env.get("SIGSTORE_ID_TOKEN", ""))
+
+    def identity(self, identity: str, issuer: str, trust_config: str) -> Identity:
+        """Who has to have signed. Raises UsageError, RegistryError."""
+        from dpbuild.adapters.keyless import Identity, trust
+
+        return Identity(trust(trust_config, offline=self._settings.offline), identity, issuer)
 
     def sandbox(self, kind: str) -> Sandbox:
         """What runs an extracted image: bubblewrap, an engine, else its own loader. Raises SandboxError."""

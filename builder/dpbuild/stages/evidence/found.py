@@ -12,7 +12,8 @@ from dpbuild.oci.manifest import Manifest
 from dpbuild.ports.source import ImageSource, Referred
 from dpbuild.stages.evidence import simplesigning
 
-_KINDS: Final = frozenset({mediatype.CYCLONEDX, mediatype.IN_TOTO, mediatype.DSSE, simplesigning.MEDIA_TYPE})
+_SIGNED: Final = (mediatype.DSSE, mediatype.SIGSTORE_BUNDLE, simplesigning.MEDIA_TYPE)
+_KINDS: Final = frozenset({mediatype.CYCLONEDX, mediatype.IN_TOTO, *_SIGNED})
 # Bytes: an SBOM of thousands of files stays far below.
 _LARGEST: Final = 64 << 20
 _MOST: Final = 200

@@ -37,20 +37,22 @@ def referrer(
     layer: Pairs = (),
     suffix: str = "",
     repository: str = "",
+    annotations: Pairs = (),
 ) -> Referrer:
     """One document about ``subject``, as an artifact of the document's own type or another.
 
-    ``created`` is RFC 3339; ``predicate_type`` that of an in-toto statement; ``layer`` are annotations of the
-    document's descriptor. ``suffix`` makes cosign's tag; with a ``repository`` it is for that one alone.
+    ``created`` is RFC 3339; ``predicate_type`` that of an in-toto statement; ``annotations`` are more of the
+    manifest's, ``layer`` those of the document's descriptor. ``suffix`` makes cosign's tag; with a ``repository`` it
+    is for that one alone.
     """
-    annotations = {_CREATED: created} | ({PREDICATE_TYPE: predicate_type} if predicate_type else {})
+    more = {_CREATED: created, **dict(annotations)} | ({PREDICATE_TYPE: predicate_type} if predicate_type else {})
     blob = descriptor_of(data, media_type, annotations=tuple(sorted(layer)))
     empty = descriptor_of(_EMPTY, mediatype.OCI_EMPTY)
     manifest = Manifest(
         media_type=mediatype.OCI_MANIFEST,
         config=empty,
         layers=(blob,),
-        annotations=tuple(sorted(annotations.items())),
+        annotations=tuple(sorted(more.items())),
         artifact_type=artifact_type or media_type,
         subject=Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size),
     )

@@ -1,4 +1,4 @@
-"""Whether a key vouches for an image and for everything that is attached to it. Pure but for the key."""
+"""Whether a key, or an identity, vouches for an image and for everything that is attached to it. Pure but for these."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,23 @@ from dpbuild.errors import FindingsError
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, canonical, decode_object
 from dpbuild.oci.digest import Digest
-from dpbuild.ports.signer import Verifier
+from dpbuild.ports.signer import IdentityVerifier, Verifier
 from dpbuild.stages.evidence import dsse, simplesigning
 from dpbuild.stages.evidence.found import Attached
+from dpbuild.stages.evidence.keyless import SIGNED
 from dpbuild.stages.evidence.sbom import PREDICATE as SBOM
 
+# Who signs, with what, and by which option.
+_KEY = "key", simplesigning.MEDIA_TYPE, "--sign-key"
+_IDENTITY = "identity", mediatype.SIGSTORE_BUNDLE, "--sign-keyless"
 _WORDS = {mediatype.CYCLONEDX: "SBOM", mediatype.IN_TOTO: "statement"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vouched:
-    """What the key vouches for: the manifest, and statements about it by their predicate types, sorted.
+    """What is vouched for: the manifest, and statements about it by their predicate types, sorted.
 
-    ``others`` are statements that it did not sign beside one of the same type that it did.
+    ``others`` are statements that are not signed beside one of the same type that is.
     """
 
     subject: Digest
@@ -28,25 +32,31 @@ class Vouched:
     others: tuple[Digest, ...] = ()
 
 
-def signed(documents: Sequence[Attached], subject: Digest, verifier: Verifier) -> bool:
-    """Whether one of the documents is this key's signature of this manifest."""
+def signed(documents: Sequence[Attached], subject: Digest, verifier: Verifier | IdentityVerifier) -> bool:
+    """Whether one of the documents is this key's, or this identity's, signature of this manifest."""
+    if isinstance(verifier, IdentityVerifier):
+        found = (_statement(row, subject, verifier) for row in documents)
+        return any(row is not None and row["predicateType"] == SIGNED for row in found)
     return any(
         row.media_type == simplesigning.MEDIA_TYPE and simplesigning.signs(row.data, row.signature, subject, verifier)
         for row in documents
     )
 
 
-def verify(documents: Sequence[Attached], subject: Digest, verifier: Verifier, where: str) -> Vouched:
-    """Check the signature, and that no document is attached that the key did not sign. Raises FindingsError (70).
+def verify(
+    documents: Sequence[Attached], subject: Digest, verifier: Verifier | IdentityVerifier, where: str
+) -> Vouched:
+    """Check the signature, and that no document is attached that is not signed as well. Raises FindingsError (70).
 
     An image that was built twice, as one commit by two pipelines, has two provenances, and nothing takes the first one
     away when the second is signed: beside a signed one another is told, and vouches for nothing. An SBOM tells what is
     in the image, so there is no other honest one.
     """
+    who, kind, option = _IDENTITY if isinstance(verifier, IdentityVerifier) else _KEY
     if not signed(documents, subject, verifier):
-        count = sum(1 for row in documents if row.media_type == simplesigning.MEDIA_TYPE)
+        count = sum(1 for row in documents if row.media_type == kind)
         what = (
-            "the image is not signed" if not count else f"none of its {count} signatures is this key's for this image"
+            "the image is not signed" if not count else f"none of its {count} signatures is this {who}'s for this image"
         )
         raise FindingsError(what, where=f"{where} ({subject})")
     statements = [row for row in (_statement(each, subject, verifier) for each in documents) if row is not None]
@@ -62,19 +72,20 @@ def verify(documents: Sequence[Attached], subject: Digest, verifier: Verifier, w
             others.append(each.digest)
         else:
             raise FindingsError(
-                f"an attached {_WORDS[each.media_type]} is not signed by this key: {each.digest}",
+                f"an attached {_WORDS[each.media_type]} is not signed by this {who}: {each.digest}",
                 where=f"{where} ({subject})",
-                hint="somebody attached or changed it, or it was built without --sign-key: build and push again with "
+                hint=f"somebody attached or changed it, or it was built without {option}: build and push again with "
                 "that; what is another's has to be taken away in the registry",
             )
     return Vouched(subject=subject, statements=tuple(sorted(types)), others=tuple(others))
 
 
-def _statement(row: Attached, subject: Digest, verifier: Verifier) -> dict[str, Any] | None:
-    """The statement in an envelope of this key, if it is about this manifest."""
-    if row.media_type != mediatype.DSSE:
-        return None
-    payload = dsse.opened(row.data, verifier)
+def _statement(row: Attached, subject: Digest, verifier: Verifier | IdentityVerifier) -> dict[str, Any] | None:
+    """The statement in an envelope of this key, or a bundle of this identity, if it is about this manifest."""
+    if isinstance(verifier, IdentityVerifier):
+        payload = verifier.opened(row.data) if row.media_type == mediatype.SIGSTORE_BUNDLE else None
+    else:
+        payload = dsse.opened(row.data, verifier) if row.media_type == mediatype.DSSE else None
     if payload is None:
         return None
     try:

@@ -1,0 +1,3 @@
+module dpbuild.test/fulcio
+
+go 1.25
