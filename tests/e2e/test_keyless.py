@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from factories.image import make_image
 from factories.python_image import debian
-from machinery import Ran
+from machinery import Ran, free_port
 from servers.sigstore_instance import Sigstore, running
 
 pytestmark = [pytest.mark.sigstore]
@@ -244,6 +244,20 @@ def test_a_token_that_fulcio_does_not_take(project: Project) -> None:
     assert (done.status, done.out) == (90, ""), done.err
     assert "error: Sigstore did not sign: " in done.err
     assert forged not in done.err
+    assert not project.layout.exists()
+
+
+@pytest.mark.parametrize("service", ["caUrls", "rekorTlogUrls", "tsaUrls"])
+def test_a_service_that_does_not_answer(project: Project, service: str) -> None:
+    """Nothing is written with half of the proofs."""
+    trust = json.loads(project.sigstore.trust.read_text())
+    trust["signingConfig"][service][0]["url"] = f"http://127.0.0.1:{free_port()}"
+    path = project.folder / "trust.json"
+    path.write_text(json.dumps(trust))
+    done = replace(project, sigstore=replace(project.sigstore, trust=path)).build(check=False)
+    assert (done.status, done.out) == (90, ""), done.err
+    assert len([line for line in done.err.splitlines() if line.startswith("error: Sigstore did not sign: ")]) == 1
+    assert "Traceback" not in done.err
     assert not project.layout.exists()
 
 

@@ -35,6 +35,13 @@ class Identity:
         return payload if kind == mediatype.IN_TOTO else None
 
 
+class _Anybody:
+    """A policy for what was just signed: by whoever it was."""
+
+    def verify(self, cert: Any) -> None:
+        """Nothing is asked of the certificate's names."""
+
+
 class Keyless:
     """The KeylessSigner port. ``token`` is an identity token, "" for that of the surroundings (a job of CI)."""
 
@@ -45,14 +52,19 @@ class Keyless:
         self._token()
 
     def bundles(self, statements: Sequence[bytes]) -> tuple[bytes, ...]:
-        """All by one certificate."""
+        """All by one certificate, and checked as anybody will: the package is content with fewer proofs than that."""
         from sigstore.dsse import Statement
         from sigstore.sign import SigningContext
+        from sigstore.verify import Verifier
 
         token = self._token()
         try:
             with SigningContext.from_trust_config(self._trust).signer(token) as signer:
-                return tuple(signer.sign_dsse(Statement(row)).to_json().encode() for row in statements)
+                made = [signer.sign_dsse(Statement(row)) for row in statements]
+            verifier = Verifier(trusted_root=self._trust.trusted_root)
+            for bundle in made:
+                verifier.verify_dsse(bundle, _Anybody())
+            return tuple(row.to_json().encode() for row in made)
         except Exception as problem:  # noqa: BLE001 - its clients have errors without a common root
             raise RegistryError(f"Sigstore did not sign: {_said(problem)}", hint=_TRUST) from None
 
