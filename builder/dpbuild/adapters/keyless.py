@@ -66,7 +66,8 @@ class Keyless:
                 verifier.verify_dsse(bundle, _Anybody())
             return tuple(row.to_json().encode() for row in made)
         except Exception as problem:  # noqa: BLE001 - its clients have errors without a common root
-            raise RegistryError(f"Sigstore did not sign: {_said(problem)}", hint=_TRUST) from None
+            address = getattr(getattr(problem, "request", None), "url", None)
+            raise RegistryError(f"Sigstore did not sign: {_said(problem)}", where=address, hint=_TRUST) from None
 
     def _token(self) -> Any:
         from sigstore.errors import Error
@@ -113,6 +114,10 @@ def trust(path: str, *, offline: bool) -> Any:
 
 def _said(problem: BaseException) -> str:
     """The first line of an error, or of what led to one that says nothing."""
+    import requests
+
+    if isinstance(problem, requests.ConnectionError):
+        return "it cannot be reached"
     while not str(problem).strip() and (problem.__cause__ or problem.__context__):
         problem = problem.__cause__ or problem.__context__ or problem
     return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
