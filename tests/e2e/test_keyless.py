@@ -200,7 +200,7 @@ def test_an_sbom_that_somebody_adds(signed: Project) -> None:
     done = signed.verify(f"oci:{layout}", check=False)
     assert done.status == 70
     assert "error: an attached SBOM is not signed by this identity: sha256:" in done.err
-    assert "build again with --sign-keyless" in done.err
+    assert "it was built without --sign-keyless: build and push again" in done.err
 
 
 # who signs
