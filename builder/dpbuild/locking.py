@@ -139,7 +139,7 @@ def make_lock(
         new = lock_stage.make_lock(
             config,
             targets,
-            builds.resolver(bases.get, options.resolver or ("" if config.builder.resolve else resolver)),
+            builds.reach.resolver(bases.get, options.resolver or ("" if config.builder.resolve else resolver)),
             project.read,
             base_digest=str(first.root.digest),
             base_date=max(dates),

@@ -196,7 +196,7 @@ def _image(
         )
     goal = target(base.facts, platform)
     chosen = select(locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=lockfile.NAME)
-    fetcher = builds.now.fetcher(base) if config.builder.resolve else world.fetcher
+    fetcher = builds.now.reach.fetcher(base) if config.builder.resolve else world.fetcher
     with fetching(chosen, project.directory, store, fetcher, world.reporter) as arriving:
         artifacts = builds.wheels(base, arriving.artifacts)
         # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.

@@ -66,7 +66,7 @@ def resolver(request, index, tmp_path_factory) -> Resolver:
     if request.param == "uv":
         return uv_resolver(index, tmp_path_factory.getbasetemp())
     if request.param == "pip-tools":
-        return PipToolsResolver(inner=FakeResolver(), pip=pip_tools)
+        return PipToolsResolver(inner=FakeResolver(), pip=pip_tools, lists=pip_tools)
     fake = FakeResolver()
     for name, version, tag, requires in WHEELS:
         fake.add(make_wheel(name, version, tag)[0], requires)

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -17,12 +16,8 @@ from dpbuild.model.files import ProjectFile
 from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.model.recipe import Build
 from dpbuild.model.target import Target
-from dpbuild.oci.platform import Platform
 from dpbuild.ports.backend import Builders, Source
-from dpbuild.ports.fetcher import Fetcher
-from dpbuild.ports.pip import Pip
 from dpbuild.ports.project import ProjectFolder
-from dpbuild.ports.resolver import Resolver
 from dpbuild.ports.world import Blob, World
 from dpbuild.pypa import metadata
 from dpbuild.pypa.metadata import Metadata
@@ -32,7 +27,7 @@ from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.building import Work, requires
 from dpbuild.stages.buildlock import APP, NAME
 from dpbuild.stages.lock import build_stale, make_build_lock
-from dpbuild.stages.piptools import PipToolsResolver
+from dpbuild.stages.reach import Reach
 from dpbuild.stages.sdist import Sdist
 from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
@@ -51,11 +46,14 @@ class Builds:
     plans: dict[tuple[str, tuple[str, ...]], BuilderPlan] = field(default_factory=dict)
     used: set[tuple[str, str]] = field(default_factory=set)
     planned: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
-    unlocked: dict[tuple[str, tuple[str, ...]], BuilderPlan] = field(default_factory=dict)
+    reach: Reach = field(init=False)
     wheels_used: list[tuple[LockedPackage, LockedFile]] = field(default_factory=list)
     text: str = ""
     # What is being built or asked at this moment, the outermost first.
     under_way: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.reach = Reach(self.world, self.config, self.builders, lambda: self.plans)
 
     def app(self, base: Base, files: tuple[ProjectFile, ...]) -> Artifact:
         """The app's wheel; :meth:`compiles` says whether it is for the base's platform alone."""
@@ -107,38 +105,6 @@ class Builds:
             raise UnsupportedRequirement(f"{artifact.filename} says that it is {said.name} {said.version}")
         return said
 
-    def resolver(self, base_of: Callable[[Platform], Base], chosen: str = "") -> Resolver:
-        """The resolver of that name; without one, what the configuration says."""
-        if chosen == "pip-tools" or (not chosen and self.config.builder.resolve):
-            return PipToolsResolver(inner=self.world.resolver, pip=lambda goal: self._pip(base_of(goal.platform)))
-        return self.world.resolver
-
-    def fetcher(self, base: Base) -> Fetcher:
-        """What downloads: this machine, or the builder for the base."""
-        if not self.config.builder.resolve:
-            return self.world.fetcher
-        plan = partial(self._outside, base)
-        return self.builders.fetcher(base, plan, self.config.directory, self.world.fetcher)
-
-    def _pip(self, base: Base) -> Pip:
-        return self.builders.pip(base, self._outside(base), self.config.directory)
-
-    def _outside(self, base: Base) -> BuilderPlan | None:
-        """Where packages are looked for: in the base, unless the configuration wants a builder.
-
-        It need not be the one that is locked: what comes out of it is locked by its hash.
-        """
-        image, packages = self.config.builder.image, self._wanted(())
-        if not image and not packages:
-            return None
-        key = str(base.platform), packages
-        for kept in (self.plans, self.unlocked):
-            known = kept.get(key)
-            if known is not None and (known.base, known.image) == (str(base.descriptor.digest), image):
-                return known
-        self.unlocked[key] = self.builders.plan(base, key[1])
-        return self.unlocked[key]
-
     def _tools(self, unit: str, requires: tuple[str, ...], base: Base, goal: Target) -> Lock:
         """The lock of what is brought into the builder beside the build requirements of anything."""
         key = unit, str(base.platform)
@@ -151,7 +117,8 @@ class Builds:
                     else f"the lock of {unit} is stale: {reason}"
                 )
                 raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
-            resolver, links, directory = self.resolver(lambda _: base), self.config.find_links, self.config.directory
+            links, directory = self.config.find_links, self.config.directory
+            resolver = self.reach.resolver(lambda _: base)
             lock = make_build_lock(requires, goal, resolver, find_links=links, directory=directory, previous=lock)
         self.units[key] = lock
         self.used.add(key)
@@ -180,7 +147,7 @@ class Builds:
     def downloaded(self, base: Base, chosen: Iterable[tuple[LockedPackage, LockedFile]]) -> tuple[Artifact, ...]:
         """Files that are locked, in the store and verified, sorted by name. Raises HashMismatch, ArtifactError."""
         world = self.world
-        return fetch_all(chosen, self.config.directory, world.store, self.fetcher(base), world.reporter)
+        return fetch_all(chosen, self.config.directory, world.store, self.reach.fetcher(base), world.reporter)
 
     @contextlib.contextmanager
     def _inside(self, title: str) -> Iterator[None]:
@@ -237,7 +204,7 @@ class Builds:
             facts=base.facts,
             target=goal,
             backend=self.builders.backend(base, plan, build),
-            resolver=self.resolver(lambda _: base),
+            resolver=self.reach.resolver(lambda _: base),
             fetch=lambda lock: self._fetched(lock, base, goal),
             store=world.store,
             reporter=world.reporter,
@@ -290,7 +257,8 @@ class Builds:
     def _plan(self, base: Base, packages: tuple[str, ...]) -> BuilderPlan:
         """The builder: as it is locked, if it was locked for this very base."""
         image = self.config.builder.image
-        wanted = self._wanted(packages)
+        # An image has what it has.
+        wanted = () if image else tuple(sorted({*packages, *self.config.builder.packages}))
         key = str(base.platform), wanted
         self.planned.add(key)
         known = self.plans.get(key)
@@ -304,11 +272,6 @@ class Builds:
             )
         self.plans[key] = self.builders.plan(base, wanted)
         return self.plans[key]
-
-    def _wanted(self, packages: tuple[str, ...]) -> tuple[str, ...]:
-        """The packages of a builder that has these, too; an image has what it has."""
-        builder = self.config.builder
-        return () if builder.image else tuple(sorted({*packages, *builder.packages}))
 
     def write(self, project: ProjectFolder) -> str:
         """Write the second lock, if anything in it changed; its text, "" where nothing is built.

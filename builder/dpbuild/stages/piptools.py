@@ -25,19 +25,22 @@ from dpbuild.stages.select import best_wheel, select
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipToolsResolver:
-    """Implements ``ports.resolver.Resolver``. ``pip`` gives that of the builder for a target."""
+    """Implements ``ports.resolver.Resolver``. ``pip`` gives that of the builder for a target, ``lists`` another one
+    that sees the same files, and may be quicker.
+    """
 
     inner: Resolver
     pip: Callable[[Target], Pip]
+    lists: Callable[[Target], Pip]
 
     def resolve(self, request: ResolveRequest, target: Target) -> tuple[LockedPackage, ...]:
         """The packages, sorted by name. Raises UnsupportedRequirement, NoCompatibleWheel, LockError."""
         if not request.requirements:
             return ()
-        search = _Search(self.pip(target), request, target)
+        search = _Search(self.pip(target), self.lists(target), request, target)
         pins = search.listed() if request.no_deps else search.resolved()
         with _tools():
-            found = search.pip.offered(request, pins, target)
+            found = search.lists.offered(request, pins, target)
         packages = [_package(pin, found.get(pin.name, ())) for pin in pins]
         return tuple(
             replace(row, wheels=tuple(wheel for wheel in row.wheels if best_wheel([wheel], target) is not None))
@@ -56,6 +59,7 @@ class _Search:
     """
 
     pip: Pip
+    lists: Pip
     request: ResolveRequest
     target: Target
     forced: set[str] = field(default_factory=set)
@@ -173,7 +177,7 @@ class _Search:
         rows: Iterable[Offered] = self._files(pin)
         if not all(row.file.sha256 for row in rows):
             with _tools():
-                rows = self.pip.offered(self.request, [pin], self.target)[pin.name]
+                rows = self.lists.offered(self.request, [pin], self.target)[pin.name]
         package = _package(pin, [row for row in rows if not row.file.name.endswith(".whl")])
         found = self.request.metadata(package)
         return replace(found, name=pin.name, version=pin.version)
@@ -181,7 +185,7 @@ class _Search:
     def _offered(self, name: str) -> tuple[Offered, ...]:
         if name not in self.offers:
             with _tools():
-                self.offers[name] = self.pip.offered(self.request, [Pin(name=name)], self.target).get(name, ())
+                self.offers[name] = self.lists.offered(self.request, [Pin(name=name)], self.target).get(name, ())
         return self.offers[name]
 
     def _files(self, pin: Pin) -> list[Offered]:

@@ -39,7 +39,9 @@ def taken(pip: FakePip, *lines: str, asked: dict[str, tuple[str, ...]] | None = 
         return Metadata(name=package.name, version=package.version, requires=told.get(package.sdist.name, ()))
 
     request = ResolveRequest(requirements=lines, metadata=metadata, **{"allow_sdist": frozenset("*"), **more})
-    found = PipToolsResolver(inner=FakeResolver(), pip=lambda target: pip).resolve(request, TARGET)
+    found = PipToolsResolver(inner=FakeResolver(), pip=lambda target: pip, lists=lambda target: pip).resolve(
+        request, TARGET
+    )
     if asked is not None:
         assert seen == {*asked}
     forced = {*more.get("no_binary", ())}
@@ -149,6 +151,17 @@ def test_hashes_are_asked_for_where_the_index_gave_none(pip: FakePip) -> None:
         return Metadata(name=package.name, version=package.version)
 
     request = ResolveRequest(requirements=("source",), allow_sdist=frozenset("*"), metadata=metadata)
-    (found,) = PipToolsResolver(inner=FakeResolver(), pip=lambda target: pip).resolve(request, TARGET)
+    (found,) = PipToolsResolver(inner=FakeResolver(), pip=lambda target: pip, lists=lambda target: pip).resolve(
+        request, TARGET
+    )
     assert found.sdist is not None
     assert found.sdist.sha256 == asked[0].sdist.sha256 == "0" * 64
+
+
+def test_files_are_listed_by_another_pip_of_the_same_index(pip: FakePip) -> None:
+    """Versions alone are asked of the target's own, which may be emulated."""
+    near = FakePip(TARGET)
+    near.files, near.requires, pip.files = pip.files, pip.requires, {"pure": pip.files["pure"]}
+    request = ResolveRequest(requirements=("pure",))
+    (found,) = PipToolsResolver(inner=FakeResolver(), pip=lambda _: pip, lists=lambda _: near).resolve(request, TARGET)
+    assert (found.version, pip.compiled, near.compiled) == ("2.0", 1, 0)
