@@ -1,4 +1,4 @@
-"""What a build says after an edit is what a check of the same image says that knows nothing: 36 edits of an app."""
+"""What a build says after an edit is what a check of the same image says that knows nothing: 37 edits of an app."""
 
 import shutil
 from collections.abc import Callable
@@ -73,6 +73,7 @@ EDITS: dict[str, Edit] = {
     "a folder with mode 0700": mode("data", 0o700),
     "an ELF file that is none": file("data/x.so", b"\x7fELF no"),
     "no Python any more": text("print 'x'\n"),
+    "a return too many": text(CLEAN + "return 1\n"),
     "a virtual environment": file("venv/pyvenv.cfg", "home = /usr/local/bin\n"),
     "a .pyc alone": file("gone.pyc", b"\x00\x00\r\n" + bytes(12)),
     "a helper that is gone": lambda folder: (folder / "helper.py").unlink(),
@@ -110,6 +111,8 @@ FOUND = {
     "dlopen": ["LIB004"],
     "a module of the standard library": ["LAY011"],
     "a helper that is gone": ["RUN003"],
+    "a return too many": ["RUN010"],
+    "no Python any more": ["RUN010"],
 }
 
 

@@ -12,8 +12,18 @@ from typing import Final
 _LOCK: Final = threading.Lock()
 
 
-def parse(data: bytes) -> ast.Module:
-    """The syntax tree. Raises SyntaxError, ValueError, RecursionError, MemoryError; warnings are not shown."""
+def parse(data: bytes, minor: int | None = None) -> ast.Module:
+    """The syntax tree; with ``minor`` as Python 3.``minor`` reads it, as far as this Python knows what came later.
+
+    Raises SyntaxError, ValueError, RecursionError, MemoryError; warnings are not shown.
+    """
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(data)
+        return ast.parse(data, feature_version=None if minor is None else (3, minor))
+
+
+def compile_only(data: bytes) -> None:
+    """Whether it can be compiled, which asks for more than a tree does. Raises as ``parse`` does."""
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compile(data, "<source>", "exec", dont_inherit=True)

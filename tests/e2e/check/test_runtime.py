@@ -53,6 +53,13 @@ PAINS = {
         "No module named 'requests'",
         "import urllib.request\nprint('fine')\n",
     ),
+    "a typing error": (
+        "def f(:\n    pass\n",
+        "RUN010",
+        "SyntaxError: invalid syntax",
+        "def f():\n    print('fine')\nf()\n",
+    ),
+    "a return too many": ("return 1\n", "RUN010", "SyntaxError: 'return' outside function", "print('fine')\n"),
     "a zone": (
         "import zoneinfo\nzoneinfo.ZoneInfo('Europe/Atlantis')\n",
         "RUN006",

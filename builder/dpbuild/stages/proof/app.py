@@ -1,5 +1,6 @@
 """The app in an image: the sources that belong to no package, and the distribution that is started."""
 
+import functools
 import posixpath
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,7 @@ class App:
     served: Served | None = None
 
 
+@functools.lru_cache(maxsize=4)
 def find_app(subject: Subject) -> App:
     """The app of an image. Looks at names and owners only."""
     told = served(subject.start, subject.config)
@@ -55,6 +57,13 @@ def find_app(subject: Subject) -> App:
             files.append(path)
     subject.contents.prefetch(files)
     return App(files=tuple(files), entry=entry, modules=modules, served=told)
+
+
+@functools.lru_cache(maxsize=4)
+def executed(subject: Subject) -> dict[str, str]:
+    """The app's sources that are surely executed when it is started, each with the one that imports it, or ""."""
+    app = find_app(subject)
+    return app.modules.reached([app.entry], set(app.files).__contains__) if app.entry else {}
 
 
 def _entry(subject: Subject) -> tuple[str, str]:

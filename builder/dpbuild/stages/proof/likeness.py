@@ -16,10 +16,12 @@ from dpbuild.archive.entry import Entry
 from dpbuild.archive.read import entries, open_layer
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
-from dpbuild.stages.proof import sources
+from dpbuild.stages.proof import sources, unparsed
 from dpbuild.stages.proof.scan import FileScan, LayerScan
 
 _LIBRARIES: Final = ("find_library", "load_library")
+# Nodes of the syntax tree that not every Python knows.
+_NEWER: Final = frozenset({"Match", "TryStar", "TypeAlias", "TypeVar", "ParamSpec", "TypeVarTuple", "TemplateStr"})
 # A larger app is looked at anew: sizes begin to matter, and parsing it takes its time.
 _LARGEST: Final = 16 << 20
 
@@ -78,11 +80,12 @@ def _source(entry: Entry, content: BinaryIO | None) -> Any:
     tree = sources.parse(data)
     if tree is None:
         return "no Python"
-    imports = {
-        json.dumps([getattr(node, "module", None), getattr(node, "level", 0), row.name, top, guarded])
-        for node, top, guarded in sources.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for row in node.names
-    }
+    imports, newer = set(), set()
+    for node, top, guarded in sources.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            told = [getattr(node, "module", None), getattr(node, "level", 0)]
+            imports |= {json.dumps([*told, row.name, top, guarded]) for row in node.names}
+        elif type(node).__name__ in _NEWER:
+            newer.add(f"{type(node).__name__} {getattr(node, 'default_value', None) is not None}")
     uses = {json.dumps(asdict(replace(use, line=0))) for use in sources.uses(data)}
-    return [sorted(imports), sorted(uses)]
+    return [sorted(imports), sorted(uses), sorted(newer), unparsed.compiles(data)]

@@ -20,6 +20,7 @@ from dpbuild.stages.proof import (
     size,
     startup,
     supply,
+    unparsed,
 )
 from dpbuild.stages.proof.rule import Rule
 
@@ -53,6 +54,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     *size.RULES,
     *startup.RULES,
     *supply.RULES,
+    *unparsed.RULES,
 )
 
 ALL: Final = tuple(sorted(_RULES, key=lambda rule: (tuple(GROUPS).index(rule.group), rule.id)))

@@ -7,7 +7,7 @@ from typing import Final
 from dpbuild.model.finding import Severity
 from dpbuild.stages.facts_interpreter import which
 from dpbuild.stages.proof import sources
-from dpbuild.stages.proof.app import App, find_app, modules_of
+from dpbuild.stages.proof.app import App, executed, find_app, modules_of
 from dpbuild.stages.proof.elsewhere import elsewhere, extends
 from dpbuild.stages.proof.reach import Modules
 from dpbuild.stages.proof.rule import Found, Rule
@@ -34,15 +34,10 @@ _NEEDS_WHEN_USED: Final = {
 
 
 @functools.lru_cache(maxsize=4)
-def _app(subject: Subject) -> App:
-    return find_app(subject)
-
-
-@functools.lru_cache(maxsize=4)
 def _uses(subject: Subject) -> tuple[tuple[str, Use], ...]:
     """What the app's own sources do, with the file of each."""
     rows = []
-    for path in _app(subject).files:
+    for path in find_app(subject).files:
         data = subject.contents.get(path) or b""
         rows += [(path, use) for use in sources.uses(data)]
     return tuple(rows)
@@ -85,9 +80,8 @@ def _program_at_import(subject: Subject) -> Iterator[Found]:
 
 
 def _missing_in_app(subject: Subject) -> Iterator[Found]:
-    app = _app(subject)
-    files = set(app.files)
-    reached = app.modules.reached([app.entry], files.__contains__) if app.entry else {}
+    app = find_app(subject)
+    reached = executed(subject)
     yield from _not_served(subject, app)
     # Where the app looks besides what Python does by itself, no file tells.
     own = any(extends(subject.contents.get(path) or b"") for path in app.files)
@@ -133,7 +127,7 @@ def _missing_in_packages(subject: Subject) -> Iterator[Found]:
     modules, other = Modules(subject), elsewhere(subject)
     there = {subject.real(path) for path in subject.sys_path}
     importable = {str(row) for row in subject.distributions if subject.real(row.site) in there}
-    own = set(_app(subject).files)
+    own = set(find_app(subject).files)
     broken: dict[str, list[tuple[str, Use]]] = {}
     for path, scan in subject.scanned.items():
         for use in scan.uses:
@@ -169,7 +163,7 @@ def _why(subject: Subject, name: str) -> str:
 
 
 def _module(subject: Subject) -> Iterator[Found]:
-    app, facts = _app(subject), subject.facts
+    app, facts = find_app(subject), subject.facts
     if facts is None:
         return
     for path, use in _of(subject, "module"):
