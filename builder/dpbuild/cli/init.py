@@ -21,7 +21,8 @@ def command(path: Path, **given: Any) -> None:
     """Write a first configuration for the project in PATH (default: this folder).
 
     It goes to the end of pyproject.toml, or where there is none to dpbuild.toml: the base that fits
-    requires-python, and what the image starts. A project that is configured already is left alone (10).
+    requires-python, and what the image starts. What a Dockerfile says of that, and its ENV, EXPOSE and USER, is
+    taken over, as comments where it is not sure. A project that is configured already is left alone (10).
     """
     from dpbuild.stages import config, settings
     from dpbuild.stages.draft import draft
@@ -41,8 +42,9 @@ def command(path: Path, **given: Any) -> None:
     if problems.found:
         raise UsageError("; ".join(what for _, what in problems.found))
     found, pyproject = config.read_project(project.read)
+    dockerfile = next(filter(None, map(project.read, ("Dockerfile", "Containerfile"))), "")
     texts = (project.exact("pyproject.toml"), project.exact("dpbuild.toml"))
-    made = draft(found, pyproject, texts, project.app_files((), ()), flags)
+    made = draft(found, pyproject, texts, project.app_files((), ()), flags, dockerfile)
     if not project.write(made.name, made.text):
         raise OutputError("the project is read-only", where=f"{project.directory}/{made.name}")
     world.reporter.result(f"written to {made.name}:")

@@ -10,6 +10,8 @@ from dpbuild.model.config import Project
 from dpbuild.model.files import ProjectFile
 from dpbuild.stages.app_files import mains
 from dpbuild.stages.config import Table
+from dpbuild.stages.dockerfile import last_stage
+from dpbuild.stages.draft_dockerfile import Proposal, propose
 from dpbuild.stages.image import Starter, starters
 from dpbuild.stages.pythons import fitting, having
 
@@ -38,11 +40,13 @@ def draft(
     texts: tuple[str | None, str | None],
     files: Sequence[ProjectFile],
     flags: Mapping[str, object],
+    dockerfile: str = "",
 ) -> Draft:
     """A configuration; ``texts`` are pyproject.toml and dpbuild.toml as they are, None where there is none.
 
-    ``files`` are those of the app, ``flags`` keys of ``[tool.dpbuild]`` that are wanted. Raises ConfigError (10) where
-    the project is configured, or where pyproject.toml is such that nothing can be added.
+    ``files`` are those of the app, ``dockerfile`` is the text of one that is there, ``flags`` are keys of
+    ``[tool.dpbuild]`` that are wanted. Raises ConfigError (10) where the project is configured, or where pyproject.toml
+    is such that nothing can be added.
     """
     tool = pyproject.get("tool", {})
     text, own = texts
@@ -55,7 +59,9 @@ def draft(
         )
     kind = "wheel" if project.has_build_system else "copy" if any(row.path.endswith(".py") for row in files) else "none"
     notes: list[str] = []
-    table = _table(project, kind, files, flags, notes)
+    stage = last_stage(dockerfile)
+    found = Proposal() if stage is None else propose(stage, kind, {row.path for row in files})
+    table = _table(project, kind, files, flags, found, notes)
     lines = tuple(line for line in table.as_string().splitlines() if line)
     if text is None:
         return Draft(name="dpbuild.toml", text="".join(f"{line}\n" for line in lines), lines=lines, notes=tuple(notes))
@@ -63,7 +69,12 @@ def draft(
 
 
 def _table(
-    project: Project, kind: str, files: Sequence[ProjectFile], flags: Mapping[str, object], notes: list[str]
+    project: Project,
+    kind: str,
+    files: Sequence[ProjectFile],
+    flags: Mapping[str, object],
+    proposal: Proposal,
+    notes: list[str],
 ) -> "Rows":
     import tomlkit
 
@@ -82,6 +93,36 @@ def _table(
             table.add(key, [str(row) for row in value])
     what = {"wheel": "the app is built as a wheel", "copy": "the app's files are copied to /app", "none": "no app"}
     notes.append(what[kind])
+    if proposal.starts:
+        notes.append("it starts what the Dockerfile starts")
+    else:
+        _add_starter(table, project, kind, files, notes)
+    _add_proposal(table, proposal, notes)
+    return table
+
+
+def _add_proposal(table: "Rows", proposal: Proposal, notes: list[str]) -> None:
+    """What the Dockerfile says, as keys, and as comments where somebody has to look at it."""
+    import tomlkit
+
+    for key, value in proposal.sure.items():
+        if isinstance(value, dict):
+            inline = tomlkit.inline_table()
+            inline.update(value)
+            table.add(key, inline)
+        else:
+            table.add(key, value)
+    if proposal.unsure:
+        notes.append("some of what the Dockerfile says is in comments: look at it")
+        table.add(tomlkit.comment("Of the Dockerfile, to be looked at:"))
+    for key, value, reason in proposal.unsure:
+        text = f"{key} = {tomlkit.item(value).as_string()}  # {reason}" if key else reason
+        table.add(tomlkit.comment(text))
+
+
+def _add_starter(table: "Rows", project: Project, kind: str, files: Sequence[ProjectFile], notes: list[str]) -> None:
+    import tomlkit
+
     packages, scripts = mains(files) if kind == "copy" else (_packages(files), [])
     level, words, found = starters([name for name, _ in project.scripts], packages, scripts)
     if len(found) > 1:
@@ -100,7 +141,6 @@ def _table(
         notes.append("nothing was found that could be started; say what it is")
         table.add(tomlkit.comment('What is started: script = "NAME", or arguments for the interpreter:'))
         table.add(tomlkit.comment('entrypoint = ["-m", "PACKAGE"]'))
-    return table
 
 
 def _starter(level: Starter, name: str) -> tuple[str, Any]:

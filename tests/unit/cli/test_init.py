@@ -124,6 +124,91 @@ def test_without_any_key_there_is_still_a_table(project: Path) -> None:
     assert tomllib.loads((project / "pyproject.toml").read_text())["tool"]["dpbuild"] == {}
 
 
+WEB = """# syntax=docker/dockerfile:1
+FROM python:3.13 AS build
+CMD ["never", "this"]
+RUN pip install \\
+    # a comment in between
+    -r requirements.txt
+FROM gcr.io/distroless/python3-debian13
+WORKDIR /app
+COPY --from=build /venv /venv
+COPY . .
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/venv/lib PORT=8000 GREETING="hello, you"
+ENV API_TOKEN abc
+ENV DATA=$HOME/data
+EXPOSE 8000 53/udp $PORT
+USER 1000:1000
+CMD ["serve.py", "--port", "8000"]
+"""
+
+
+def test_what_a_dockerfile_says(project: Path) -> None:
+    put(project, {"Dockerfile": WEB, "serve.py": "", "other.py": ""})
+    assert written(project) == {
+        "base": DEFAULT_BASE,
+        "entrypoint": ["serve.py", "--port", "8000"],
+        "env": {"PORT": "8000", "GREETING": "hello, you"},
+        "expose": [8000, "53/udp"],
+        "user": "1000:1000",
+    }
+    text = (project / "dpbuild.toml").read_text()
+    assert "# API_TOKEN is left out of env: give secrets when the image runs\n" in text
+    assert '# env.DATA = "$HOME/data"  # variables are not expanded\n' in text
+    assert '# expose = ["$PORT"]  # ports are numbers\n' in text
+    assert "abc" not in text
+
+
+@pytest.mark.parametrize(
+    ("lines", "keys"),
+    [
+        ('ENTRYPOINT ["python", "-m", "acme"]\nCMD ["--help"]', {"entrypoint": ["-m", "acme"], "cmd": ["--help"]}),
+        ('ENTRYPOINT ["python"]\nCMD ["/app/a.py"]', {"entrypoint": ["a.py"]}),
+        ('CMD ["/usr/local/bin/python3.13", "-u", "./a.py"]', {"entrypoint": ["-u", "a.py"]}),
+        ('CMD ["python", "-W", "error", "-m", "acme"]', {"entrypoint": ["-W", "error", "-m", "acme"]}),
+        ('CMD ["gunicorn", "acme:app"]', {"script": "gunicorn", "cmd": ["acme:app"]}),
+        ('ENTRYPOINT ["/venv/bin/gunicorn"]\nCMD ["acme:app"]', {"script": "gunicorn", "cmd": ["acme:app"]}),
+        ('ENTRYPOINT ["tini", "--"]\nCMD ["uv", "run", "serve"]', {"script": "serve"}),
+        ('CMD ["python", "b.py"]\nENTRYPOINT ["python", "a.py"]', {"entrypoint": ["a.py"]}),
+        ('CMD gunicorn\nCMD ["python", "a.py"]', {"entrypoint": ["a.py"]}),
+        ("USER nonroot", {}),
+    ],
+)
+def test_what_a_dockerfile_starts(project: Path, lines: str, keys: dict[str, object]) -> None:
+    put(project, {"Dockerfile": f"FROM python:3.13\nWORKDIR /app\n{lines}\n", "a.py": "", "b.py": ""})
+    assert written(project) == {"base": DEFAULT_BASE, **keys}
+
+
+@pytest.mark.parametrize(
+    ("lines", "comments"),
+    [
+        (
+            "CMD gunicorn acme:app",
+            ['script = "gunicorn"  # there is no shell', 'cmd = ["acme:app"]  # there is no shell'],
+        ),
+        ("CMD gunicorn -b :$PORT", ['The Dockerfile starts "gunicorn -b :$PORT"; say what that comes to']),
+        ('CMD ["/entry.sh", "x"]', ["The Dockerfile starts "]),
+        ('CMD ["python"]', ["The Dockerfile starts "]),
+        ('CMD ["python", "gone.py"]', ['entrypoint = ["gone.py"]  # a file that is not seen here']),
+        ("USER app", ['user = "app"  # a user that the base has, or a number']),
+        ("USER root", ['user = "root"  # the base\'s is nonroot']),
+        ("WORKDIR /srv", ['workdir = "/srv"  # the app\'s files are in /app']),
+    ],
+)
+def test_what_a_dockerfile_says_that_is_not_sure(project: Path, lines: str, comments: list[str]) -> None:
+    put(project, {"Dockerfile": f"FROM python:3.13\nWORKDIR /app\n{lines}\n", "a.py": ""})
+    assert written(project) == {"base": DEFAULT_BASE}
+    text = (project / "dpbuild.toml").read_text()
+    assert "# Of the Dockerfile, to be looked at:\n" in text
+    for comment in comments:
+        assert f"# {comment}" in text
+
+
+def test_a_dockerfile_of_nothing_known(project: Path) -> None:
+    put(project, {"Containerfile": "\x00 not one\nFROM\nENV\nEXPOSE\nCMD\n", "a.py": ""})
+    assert written(project) == {"base": DEFAULT_BASE}
+
+
 def test_flags_are_written(project: Path) -> None:
     put(project, {"main.py": ""})
     arguments = (

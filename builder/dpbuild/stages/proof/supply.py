@@ -37,6 +37,11 @@ _URL_FILES: Final = ("/pip.conf", "/uv.toml", "/direct_url.json", "/.git/config"
 _SITE: Final = re.compile(r".*/(?:site|dist)-packages/.*")
 
 
+def secret_name(variable: str) -> bool:
+    """Whether a variable is a secret's by its name."""
+    return bool(_NAME.fullmatch(variable))
+
+
 def _form(text: str) -> str:
     """What kind of secret is in a text; "" if none is seen."""
     return next((name for name, form in _FORMS if form.search(text)), "")
