@@ -152,6 +152,8 @@ def podman_service(folder: Path) -> Iterator[str]:
     )
     env = {
         **os.environ,
+        # What is imported into it stays there.
+        "TMPDIR": str(folder),
         "CONTAINERS_CONF": f"{folder}/containers.conf",
         "CONTAINERS_STORAGE_CONF": f"{folder}/storage.conf",
     }

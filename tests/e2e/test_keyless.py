@@ -282,6 +282,7 @@ def test_what_a_user_may_get_wrong(project: Project, tmp_path: Path) -> None:
 # others
 
 
+@pytest.mark.slow
 @pytest.mark.registry
 @pytest.mark.network
 def test_cosign_accepts_it(

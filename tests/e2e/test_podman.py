@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 from engines import podman_service, short_folder
-from machinery import Ran
+from machinery import ComposedBase, Ran
 
-pytestmark = [pytest.mark.podman, pytest.mark.network]
+from dpbuild.adapters.sandbox.connect import EngineSettings, connect
+from dpbuild.adapters.sandbox.engine import EngineSandbox
+from dpbuild.adapters.sandbox.loader import LoaderSandbox
+from dpbuild.stages.bytecode import compile_sources
+
+pytestmark = [pytest.mark.podman, pytest.mark.network, pytest.mark.slow]
 
 NO_DOCKER = {"DOCKER_HOST": "unix:///nowhere", "DOCKER_CONTEXT": ""}
 
@@ -44,7 +49,23 @@ def test_an_image_runs(dpbuild: Callable[..., Ran], example: Callable[[str], Pat
     assert "running in podman" in done.err
 
 
-@pytest.mark.slow
+def test_it_compiles_what_the_loader_compiles(
+    composed_base: Callable[[str], ComposedBase], service: dict[str, str]
+) -> None:
+    base = composed_base("debian13")
+    facts = base.base.facts
+    stdlib = Path(base.rootfs, facts.stdlib.lstrip("/"))
+    sources = [(f"/{path.relative_to(base.rootfs)}", path.read_bytes()) for path in sorted(stdlib.glob("[a-r]*.py"))]
+    settings = EngineSettings(podman_host=service["CONTAINER_HOST"])
+    podman = EngineSandbox(lambda: connect(settings, "podman"), "podman")
+    made = [
+        compile_sources(sandbox, base.rootfs, facts.interpreter, sources, "unchecked")
+        for sandbox in (LoaderSandbox(), podman)
+    ]
+    assert len(made[0]) > 100
+    assert made[0] == made[1]
+
+
 @pytest.mark.bubblewrap
 def test_it_builds_what_bubblewrap_builds(
     dpbuild: Callable[..., Ran], example: Callable[[str], Path], tmp_path: Path, service: dict[str, str]

@@ -91,6 +91,7 @@ def test_while_the_results_are_fetched_from_an_engine(writing: Bench, small: Pat
     clean(small)
 
 
+@pytest.mark.slow
 @pytest.mark.docker
 def test_at_the_engine(writing: Bench, small: Path) -> None:
     before = files(writing.project)
