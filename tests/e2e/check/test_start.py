@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,9 @@ VENV: Files = {
     "app/.venv/bin/python": Link("/usr/local/bin/python3.13"),
     "app/.venv/bin/granian": script("/app/.venv/bin/python"),
 }
+
+# A program that only starts another one, as tini does; it needs the C library alone.
+ENV_PROGRAM: Files = {"usr/bin/env": File(Path("/usr/bin/env").read_bytes(), 0o755)}
 
 CASES = {
     "a program's name as the script (pain 1)": Case(
@@ -101,6 +105,40 @@ CASES = {
         {"app/run": script("/usr/bin/env python3")},
         {"Entrypoint": ["/app/run"]},
         {"app/run": script("/usr/bin/python3")},
+    ),
+    "a first line without a folder": Case(
+        ["SCR001"],
+        "exec /usr/local/bin/tool: no such file or directory",
+        {"usr/local/bin/tool": script("python3")},
+        {"Entrypoint": ["tool"]},
+        {"usr/local/bin/tool": script(PYTHON)},
+    ),
+    "env with two words": Case(
+        ["SCR001"],
+        "python3 -u",
+        ENV_PROGRAM | {"app/run": script("/usr/bin/env python3 -u")},
+        {"Entrypoint": ["/app/run"]},
+        {"app/run": script("/usr/bin/env -S python3 -u")},
+    ),
+    "two options in a first line": Case(
+        ["INT013"],
+        "Unknown option: - ",
+        {"app/run": script(f"{PYTHON} -E -s")},
+        {"Entrypoint": ["/app/run"]},
+        {"app/run": script(f"{PYTHON} -Es")},
+    ),
+    "the app's option before the script": Case(
+        ["INT013"],
+        "unknown option --reload",
+        config={"Cmd": ["--reload", "/app/main.py"]},
+        mend={"Cmd": ["/app/main.py", "--reload"]},
+    ),
+    "a program behind another one": Case(
+        ["INT005"],
+        "No such file or directory",
+        ENV_PROGRAM,
+        {"Entrypoint": ["/usr/bin/env", "-u", "HOME", "gunicorn"]},
+        {"usr/local/bin/gunicorn": script(PYTHON)},
     ),
     "an interpreter's path that is too long": Case(
         ["SCR003"],

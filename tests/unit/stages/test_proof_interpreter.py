@@ -106,6 +106,46 @@ def test_what_cannot_be_executed(word: str, rule: str, evidence: str) -> None:
     assert row.evidence.startswith(evidence)
 
 
+@pytest.mark.parametrize(
+    ("word", "rule", "path", "evidence"),
+    [
+        ("gunicorn", "INT005", "Entrypoint", "gunicorn is in no folder of PATH (/usr/local/sbin:"),
+        ("/app/run", "INT005", "Entrypoint", "/app/run is not in the image; /tini looks for it"),
+        ("/app/main.py", "INT006", "/app/main.py", "its mode is 0644: nobody may execute it; /tini looks for it"),
+        ("sh", "INT011", "Entrypoint", "argv is /tini -p SIGTERM -- sh, and sh is not in the image"),
+    ],
+)
+def test_what_an_init_program_cannot_start(word: str, rule: str, path: str, evidence: str) -> None:
+    tini: Files = {"tini": File(make_elf(type="executable", dynamic=False), 0o755)}
+    (row,) = found(make_subject(MAIN | tini, entrypoint=("/tini", "-p", "SIGTERM", "--", word)), "INT", "SCR")
+    assert (row.rule, row.path, row.severity) == (rule, path, Severity.ERROR)
+    assert row.evidence.startswith(evidence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "evidence"),
+    [
+        (("--reload", "/app/main.py"), f"{PYTHON} knows no option --reload"),
+        (("-u", "-m"), "the option -m lacks its argument"),
+    ],
+)
+def test_options_that_python_does_not_know(arguments: tuple[str, ...], evidence: str) -> None:
+    (row,) = found(make_subject(MAIN, cmd=arguments), "INT")
+    assert (row.rule, row.path, row.severity) == ("INT013", "Cmd", Severity.ERROR)
+    assert row.evidence == f"argv is {PYTHON} {' '.join(arguments)}: {evidence}"
+
+
+def test_two_options_in_a_first_line() -> None:
+    files: Files = {"app/run": File(f"#!{PYTHON} -E -s\n".encode(), 0o755)}
+    (row,) = found(make_subject(files, entrypoint=("/app/run",)))
+    assert (row.rule, row.path) == ("INT013", "/app/run")
+    assert row.evidence.endswith(
+        f"{PYTHON} knows no option -E -s; all that follows the interpreter in a first line is one word to it"
+    )
+    together: Files = {"app/run": File(f"#!{PYTHON} -Es\n".encode(), 0o755)}
+    assert found(make_subject(together, entrypoint=("/app/run",))) == ()
+
+
 def test_no_command_at_all_is_only_a_note() -> None:
     (row,) = found(make_subject(entrypoint=()))
     assert (row.rule, row.severity) == ("INT005", Severity.NOTE)

@@ -21,6 +21,8 @@ def script(line: str, path: str = "usr/local/bin/tool", mode: int = 0o755) -> Fi
         ("/root/.pyenv/versions/3.13.1/bin/python", "SCR001", "/root/.pyenv/versions/3.13.1/bin/python is not in the"),
         ("/opt/venv/bin/python", "SCR001", "is a link to /usr/local/bin/python, which is not in the image"),
         ("/etc/passwd", "SCR001", "/etc/passwd may not be executed"),
+        ("python3", "SCR001", "/home/nonroot/python3 is not in the image; the kernel does not look along PATH"),
+        ("bin/python3", "SCR001", "/home/nonroot/bin/python3 is not in the image"),
         ("/usr/bin/env python3", "SCR002", "#!/usr/bin/env python3: /usr/bin/env is not in the image"),
         (f"/{'long/' * 60}python", "SCR003", "the kernel reads 256 of the file"),
         (f"{PYTHON}\r", "SCR004", "which is part of the name"),
@@ -45,6 +47,14 @@ def test_env_without_the_program() -> None:
     env: Files = {"usr/bin/env": File(make_elf(), 0o755)}
     assert ids(make_subject(script("/usr/bin/env python3") | env)) == []
     assert ids(make_subject(script("/usr/bin/env -S python3 -u") | env)) == []
+    assert ids(make_subject(script("/usr/bin/env -S -u HOME A=1 python3 -u") | env)) == []
+    assert ids(make_subject(script("/usr/bin/env -S ${HOME}/python") | env)) == []
+    (row,) = found(make_subject(script("/usr/bin/env python3 -u") | env, entrypoint=("tool",)))
+    assert (row.rule, row.severity) == ("SCR001", Severity.ERROR)
+    assert row.evidence == (
+        "#!/usr/bin/env python3 -u: python3 -u is in no folder of PATH; what follows env is one word without env's"
+        " option -S"
+    )
     (row,) = found(make_subject(script("/usr/bin/env python2") | env))
     assert (row.rule, row.evidence) == ("SCR001", "#!/usr/bin/env python2: python2 is in no folder of PATH")
 

@@ -40,6 +40,28 @@ def test_what_the_interpreter_is_told(arguments: str, script: str, module: str) 
     assert (told.script, told.module) == (script, module)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (("--reload", "main.py"), "--reload"),
+        (("-E -s", "main.py"), "-E -s"),
+        (("-Z", "main.py"), "-Z"),
+        (("-uJ", "main.py"), "-uJ"),
+        (("--check-hash-based-pycs=never", "main.py"), "--check-hash-based-pycs=never"),
+        (("--check-hash-based-pycs",), "--check-hash-based-pycs"),
+        (("-u", "-m"), "-m"),
+        (("-W",), "-W"),
+        (("-bBdEhiIOPqRsStuvVx?", "main.py", "--reload"), ""),
+        (("--version",), ""),
+        (("-X", "--reload", "main.py", "-Z"), ""),
+        (("-c", "--reload"), ""),
+        (("--", "--reload"), ""),
+    ],
+)
+def test_options_that_python_does_not_know(arguments: tuple[str, ...], refused: str) -> None:
+    assert task(arguments).refused == refused
+
+
 def test_flags() -> None:
     assert task(("-IuX", "dev", "main.py")) == Task(script="main.py", flags=frozenset("IuX"))
 
@@ -53,6 +75,13 @@ def test_flags() -> None:
         ("/usr/local/bin/split", ["/usr/local/bin/split", "/usr/bin/env", "/usr/bin/python3"]),
         ("/tini -p SIGTERM -- python3 -m api", ["/tini", "/usr/bin/python3"]),
         ("/tini -g -- python3 -m api", ["/tini", "/usr/bin/python3"]),
+        ("/tini -p SIGTERM -e 143 python3 -m api", ["/tini", "/usr/bin/python3"]),
+        ("/tini -vpSIGTERM python3 -m api", ["/tini", "/usr/bin/python3"]),
+        ("/dumb-init -r 15:2 --rewrite 1:2 --rewrite=3:4 -c python3 -m api", ["/dumb-init", "/usr/bin/python3"]),
+        ("env -u HOME -C / --unset=A --chdir /x B=1 python3 -m api", ["/usr/bin/env", "/usr/bin/python3"]),
+        ("env -i -- B=1 python3 -m api", ["/usr/bin/env", "/usr/bin/python3"]),
+        ("/usr/local/bin/options", ["/usr/local/bin/options", "/usr/bin/env", "/usr/bin/python3"]),
+        ("relative/tool", ["/home/nonroot/relative/tool", "/home/nonroot/relative/python"]),
         ("/tini -- /opt/venv/bin/serve", ["/tini", "/opt/venv/bin/serve", "/opt/venv/bin/python"]),
     ],
 )
@@ -62,7 +91,11 @@ def test_the_chain(argv: str, chain: list[str]) -> None:
         "usr/local/bin/env-serve": File(b"#!/usr/bin/env python3\n", 0o755),
         "usr/local/bin/split": File(b"#!/usr/bin/env -S A=1 python3 -u\n", 0o755),
         "usr/bin/env": File(make_elf(), 0o755),
+        "usr/local/bin/options": File(b"#!/usr/bin/env -vS -u HOME 'python3' -u\n", 0o755),
+        "home/nonroot/relative/tool": File(b"#!relative/python\n", 0o755),
+        "home/nonroot/relative/python": Link(PYTHON),
         "tini": File(make_elf(), 0o755),
+        "dumb-init": File(make_elf(), 0o755),
     }
     begun = make_subject(files | VENV, entrypoint=tuple(argv.split()), cmd=()).start
     assert list(begun.chain) == chain
@@ -74,6 +107,33 @@ def test_a_chain_that_ends() -> None:
     begun = make_subject(files, entrypoint=("/run",)).start
     assert (begun.chain, begun.missing, begun.executable) == (("/run",), "/root/.pyenv/python", "")
     assert set(make_subject(files, entrypoint=("/loop",)).start.chain) == {"/loop"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "missing", "by"),
+    [
+        ("/tini -- gunicorn api:app", "gunicorn", "/tini"),
+        ("/tini -p SIGTERM gunicorn", "gunicorn", "/tini"),
+        ("env A=1 gunicorn", "gunicorn", "/usr/bin/env"),
+        ("/tini -- env gunicorn", "gunicorn", "/usr/bin/env"),
+        ("gunicorn", "gunicorn", ""),
+        ("/relative", "python", ""),
+        ("/env-two", "python3 -u", ""),
+        ("env PATH=/x gunicorn", "", ""),
+        ("/unknown", "", ""),
+        ("/tini --", "", ""),
+    ],
+)
+def test_what_a_chain_ends_at(argv: str, missing: str, by: str) -> None:
+    files: Files = {
+        "usr/bin/env": File(make_elf(), 0o755),
+        "tini": File(make_elf(), 0o755),
+        "relative": File(b"#!python\n", 0o755),
+        "env-two": File(b"#!/usr/bin/env python3 -u\n", 0o755),
+        "unknown": File(b"#!/usr/bin/env -S ${HOME}/python -u\n", 0o755),
+    }
+    begun = make_subject(files, entrypoint=tuple(argv.split())).start
+    assert (begun.missing, begun.by, begun.executable) == (missing, by, "")
 
 
 def test_the_path_of_a_virtual_environment() -> None:

@@ -30,20 +30,28 @@ def _program_as_script(subject: Subject) -> Iterator[Found]:
         )
 
 
+def _unfound(subject: Subject) -> str:
+    """The word of argv that leads to no program, "" if all do; what shebangs lead to is not meant."""
+    begun = subject.start
+    return begun.missing if begun.by or not begun.chain else ""
+
+
+def _by(subject: Subject) -> str:
+    return f"; {subject.start.by} looks for it" if subject.start.by else ""
+
+
 def _shell(subject: Subject) -> str:
     """The shell that would be started and is not there, by name; "" if there is nothing of the kind."""
-    begun = subject.start
-    word = begun.missing if not begun.chain else begun.task.script
-    path = posixpath.join(subject.working_dir, word) if begun.chain else word
-    if word and posixpath.basename(word) in SHELLS and (not begun.chain or path not in subject.tree):
-        return word
-    return ""
+    script = subject.start.task.script
+    word = _unfound(subject) or script
+    there = bool(script) and posixpath.join(subject.working_dir, script) in subject.tree
+    return word if word and posixpath.basename(word) in SHELLS and not there else ""
 
 
 def _without_shell(subject: Subject) -> Iterator[Found]:
     if shell := _shell(subject):
         yield Found(
-            path="Cmd" if subject.start.chain or not subject.config.entrypoint else "Entrypoint",
+            path=subject.said_in(shell),
             evidence=f"argv is {' '.join(subject.argv)}, and {shell} is not in the image",
         )
 
@@ -55,34 +63,35 @@ def _no_program(subject: Subject) -> Iterator[Found]:
             evidence="neither Entrypoint nor Cmd is set, so a container needs a command of its own",
             severity=Severity.NOTE,
         )
-    word = subject.start.missing
-    if subject.start.chain or not word or _shell(subject):
+    word = _unfound(subject)
+    if not word or _shell(subject):
         return
-    where = "Entrypoint" if subject.config.entrypoint else "Cmd"
+    where, by = subject.said_in(word), _by(subject)
     path = posixpath.join(subject.working_dir, word)
     if "/" not in word:
         there = [f"{row}/{word}" for row in subject.search_path if subject.tree.is_file(f"{row}/{word}")]
         if not there:
-            yield Found(path=where, evidence=f"{word} is in no folder of PATH ({':'.join(subject.search_path)})")
+            yield Found(path=where, evidence=f"{word} is in no folder of PATH ({':'.join(subject.search_path)}){by}")
     elif path not in subject.tree:
-        yield Found(path=where, evidence=f"{path} is not in the image")
+        yield Found(path=where, evidence=f"{path} is not in the image{by}")
     elif subject.tree.is_directory(path):
-        yield Found(path=where, evidence=f"{path} is a folder")
+        yield Found(path=where, evidence=f"{path} is a folder{by}")
     elif not subject.tree.is_file(path):
         link = subject.tree.get(path)
         target = link.target if link is not None else ""
-        yield Found(path=path, evidence=f"it is a link to {target}, which is not in the image")
+        yield Found(path=path, evidence=f"it is a link to {target}, which is not in the image{by}")
 
 
 def _not_executable(subject: Subject) -> Iterator[Found]:
-    word = subject.start.missing
-    if subject.start.chain or not word:
+    word = _unfound(subject)
+    if not word:
         return
     folders = subject.search_path if "/" not in word else (subject.working_dir,)
     for path in (posixpath.join(folder, word) for folder in folders):
         if subject.tree.is_file(path) and not is_executable(subject.tree, path):
             entry = subject.tree.follow(path)
-            yield Found(path=path, evidence=f"its mode is {entry.mode if entry else 0:04o}: nobody may execute it")
+            mode = f"its mode is {entry.mode if entry else 0:04o}: nobody may execute it"
+            yield Found(path=path, evidence=f"{mode}{_by(subject)}")
 
 
 def _no_script(subject: Subject) -> Iterator[Found]:
@@ -157,6 +166,19 @@ def _finder(subject: Subject, site: str) -> bool:
     return any("__editable__" in text or "nspkg" in text for text in texts)
 
 
+def _refused(subject: Subject) -> Iterator[Found]:
+    word = subject.start.task.refused
+    # A carriage return at the end of a first line is another rule's.
+    if not word or word.endswith("\r") or subject.facts is None or subject.facts.implementation != "cpython":
+        return
+    scripted = word not in subject.argv
+    last = word[-1] in "cmWX" and not word.startswith("--") and word == subject.argv[-1]
+    what = f"the option {word} lacks its argument" if last else f"{subject.start.executable} knows no option {word}"
+    one = "; all that follows the interpreter in a first line is one word to it" if scripted and " " in word else ""
+    path = subject.real(subject.start.chain[0]) if scripted else None
+    yield Found(path=path or subject.said_in(word), evidence=f"argv is {' '.join(subject.argv)}: {what}{one}")
+
+
 RULES: Final = (
     Rule(
         id="INT002",
@@ -220,5 +242,16 @@ RULES: Final = (
         " have no shell; in debug images it is /busybox/sh, not /bin/sh.",
         fix='write ENTRYPOINT and CMD as JSON lists: CMD ["-m", "api"]',
         look=_without_shell,
+    ),
+    Rule(
+        id="INT013",
+        severity=Severity.ERROR,
+        title="Python is given an option that it does not know",
+        symptom="unknown option --reload; Unknown option: -",
+        why="What comes before the script or -m is for the interpreter itself, which ends with status 2 at an option"
+        " that it does not know. So an argument of the app that stands first, or a first line with two options"
+        " (#!/usr/bin/python3 -E -s), which the kernel gives to Python as one word.",
+        fix="put the app's arguments behind the script or module; write the options of a first line together (-Es)",
+        look=_refused,
     ),
 )

@@ -10,7 +10,9 @@ from dpbuild.model.finding import Severity
 from dpbuild.stages.facts_interpreter import is_python, which
 from dpbuild.stages.proof.command import SHELLS
 from dpbuild.stages.proof.rule import Found, Rule
+from dpbuild.stages.proof.start import interpreter
 from dpbuild.stages.proof.subject import Subject
+from dpbuild.stages.proof.wrappers import wrapped
 
 # Linux, include/uapi/linux/binfmts.h, BINPRM_BUF_SIZE: what is read of a file's beginning.
 _LONGEST: Final = 256
@@ -26,7 +28,8 @@ class _Script:
 
     @property
     def words(self) -> list[str]:
-        return self.line.rstrip("\r").split()
+        """The interpreter, and all that follows it: the kernel makes one argument of that."""
+        return self.line.rstrip("\r").split(None, 1)
 
 
 def _scripts(subject: Subject) -> Iterator[_Script]:
@@ -54,12 +57,12 @@ def _lost(subject: Subject) -> Iterator[Found]:
     for row in _scripts(subject):
         if not row.words or row.line.endswith("\r") or _too_long(row.line) or _wants_env(subject, row):
             continue
-        words = row.words[:1]
-        if posixpath.basename(words[0]) == "env":
-            words += [word for word in row.words[1:] if not word.startswith("-") and "=" not in word][:1]
-        lost = next((word for word in words if which(subject.tree, subject.config, word) is None), None)
-        if lost is not None:
-            yield from _found(subject, row, f"#!{row.line}: {_why(subject, lost)}")
+        why = _why(subject, row.words[0], by_kernel=True)
+        if not why and posixpath.basename(row.words[0]) == "env":
+            words = wrapped(row.words[0], [*row.words[1:], row.path])
+            why = _why(subject, words[0]) if words else ""
+        if why:
+            yield from _found(subject, row, f"#!{row.line}: {why}")
 
 
 def _wants_env(subject: Subject, row: _Script) -> bool:
@@ -67,19 +70,28 @@ def _wants_env(subject: Subject, row: _Script) -> bool:
     return posixpath.basename(row.words[0]) == "env" and not subject.tree.is_file(row.words[0])
 
 
-def _why(subject: Subject, word: str) -> str:
-    """Why nothing can be executed at a word."""
-    if "/" not in word:
-        return f"{word} is in no folder of PATH"
-    here = word
+def _why(subject: Subject, word: str, *, by_kernel: bool = False) -> str:
+    """Why nothing can be executed at a word; "" if something can."""
+    path = interpreter(subject.config, word) if by_kernel else word
+    if which(subject.tree, subject.config, path) is not None:
+        return ""
+    if "/" not in path:
+        one = "; what follows env is one word without env's option -S" if " " in word else ""
+        return f"{word} is in no folder of PATH{one}"
+    here = path
     for _ in range(8):
         entry = subject.tree.get(here)
         if entry is None:
             break
         if entry.kind is not Kind.SYMLINK:
-            return f"{word} may not be executed"
+            return f"{path} may not be executed"
         here = posixpath.normpath(posixpath.join(posixpath.dirname(f"/{entry.path}"), entry.target))
-    return f"{word} is not in the image" if here == word else f"{word} is a link to {here}, which is not in the image"
+    known = "" if "/" in word else "; the kernel does not look along PATH"
+    return (
+        f"{path} is not in the image{known}"
+        if here == path
+        else f"{path} is a link to {here}, which is not in the image"
+    )
 
 
 def _without_env(subject: Subject) -> Iterator[Found]:

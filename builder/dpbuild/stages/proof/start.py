@@ -12,12 +12,14 @@ from dpbuild.archive.overlay import FileTree
 from dpbuild.oci.config import ImageConfig
 from dpbuild.stages.facts_interpreter import is_python, which
 from dpbuild.stages.proof.scan import FileScan
+from dpbuild.stages.proof.wrappers import is_wrapper, wrapped
 
 # Options of the interpreter that take an argument of their own, and that end the options (python --help).
 _WITH_ARGUMENT: Final = frozenset("WX")
 _ENDS: Final = frozenset("cm")
-# Programs that only start what they are given, as images use them for PID 1.
-_WRAPPERS: Final = frozenset(("tini", "tini-static", "dumb-init", "catatonit", "env"))
+# Those that take none (Python/getopt.c); P since 3.11.
+_ALONE: Final = frozenset("bBdEhiIOPqRsStuvVx?")
+_LONG: Final = frozenset(("--help", "--version", "--help-all", "--help-env", "--help-xoptions"))
 # Linux, fs/exec.c: how deep shebangs may lead to shebangs.
 _DEEPEST: Final = 5
 
@@ -26,19 +28,22 @@ _DEEPEST: Final = 5
 class Task:
     """What the interpreter is told to run: a ``script`` or ``module``, or neither, and with which ``arguments``.
 
-    ``flags`` are the letters of the interpreter's own options.
+    ``flags`` are the letters of the interpreter's own options; ``refused`` is the first word with one that it does
+    not know, or that lacks its argument, at which it ends.
     """
 
     script: str = ""
     module: str = ""
     flags: frozenset[str] = frozenset()
     arguments: tuple[str, ...] = ()
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """``chain`` are the files that are executed, the program first, then what shebangs lead to; links are not
-    followed in them. ``missing`` is the word or shebang's path at which it ends, "" where it does not.
+    followed in them. ``missing`` is the word or shebang's path at which it ends, "" where it does not; ``by`` the
+    program that looks for that word of argv, "" for the engine itself and for words of a shebang.
 
     ``executable`` is the path that Python is run by, "" where it is none; ``task`` what it is told. ``prefix`` is
     the virtual environment that it runs in, or "". ``first`` is what it puts first on sys.path for that task.
@@ -47,6 +52,7 @@ class Start:
     argv: tuple[str, ...]
     chain: tuple[str, ...] = ()
     missing: str = ""
+    by: str = ""
     executable: str = ""
     task: Task = Task()
     prefix: str = ""
@@ -66,17 +72,24 @@ def task(arguments: tuple[str, ...]) -> Task:
         if word == "--":
             return Task(script=rest[0] if rest else "", flags=frozenset(flags), arguments=tuple(rest[1:]))
         if word.startswith("--"):
-            if word == "--check-hash-based-pycs":
-                rest[:1] = []
+            if word == "--check-hash-based-pycs" and rest:
+                rest.pop(0)
+            elif word not in _LONG:
+                return Task(flags=frozenset(flags), refused=word)
             continue
         for position, letter in enumerate(word[1:], 1):
+            if letter not in _ALONE | _ENDS | _WITH_ARGUMENT:
+                return Task(flags=frozenset(flags), refused=word)
             flags.add(letter)
+            last = position == len(word) - 1
+            if letter not in _ALONE and last and not rest:
+                return Task(flags=frozenset(flags), refused=word)
             if letter in _ENDS:
-                value = word[position + 1 :] or (rest.pop(0) if rest else "")
+                value = word[position + 1 :] or rest.pop(0)
                 return Task(module=value if letter == "m" else "", flags=frozenset(flags), arguments=tuple(rest))
             if letter in _WITH_ARGUMENT:
-                if position == len(word) - 1:
-                    rest[:1] = []
+                if last:
+                    rest.pop(0)
                 break
     return Task(flags=frozenset(flags))
 
@@ -94,35 +107,29 @@ def start(tree: FileTree, config: ImageConfig, scan: Callable[[str], FileScan]) 
 def _follow(tree: FileTree, config: ImageConfig, scan: Callable[[str], FileScan], argv: tuple[str, ...]) -> Start:
     words = list(argv)
     chain: list[str] = []
+    by, scripted = "", False
     while words and len(chain) < _DEEPEST:
-        path = which(tree, config, words[0])
-        if path is None:
-            return Start(argv=argv, chain=tuple(chain), missing=words[0])
-        path = posixpath.normpath(path)
+        path = interpreter(config, words[0]) if scripted and not by else words[0]
+        found = which(tree, config, path)
+        if found is None:
+            return Start(argv=argv, chain=tuple(chain), missing=words[0], by="" if scripted else by)
+        path = posixpath.normpath(found)
         chain.append(path)
         if is_python(tree, path) and not scan(path).shebang:
             return Start(argv=argv, chain=tuple(chain), executable=path, task=task(tuple(words[1:])))
         shebang = scan(path).shebang
         if shebang:
-            words = [*shebang.split(None, 1), path, *words[1:]]
-        elif path.rpartition("/")[2] in _WRAPPERS:
-            words = _wrapped(words[1:])
+            words, by, scripted = [*shebang.split(None, 1), path, *words[1:]], "", True
+        elif is_wrapper(path):
+            words, by = wrapped(path, words[1:]) or [], path
         else:
             break
     return Start(argv=argv, chain=tuple(chain))
 
 
-def _wrapped(words: list[str]) -> list[str]:
-    """What a wrapper is to run, behind its own options and env's assignments."""
-    rest = list(words)
-    if rest and rest[0].startswith("-S"):
-        # The kernel gives all that follows the interpreter in a shebang as one word, which env -S splits.
-        rest[:1] = rest[0][2:].split()
-    if "--" in rest:
-        return rest[rest.index("--") + 1 :]
-    while rest and (rest[0].startswith("-") or "=" in rest[0]):
-        rest.pop(0)
-    return rest
+def interpreter(config: ImageConfig, word: str) -> str:
+    """The path that the kernel looks at for the first word of a shebang: it knows no PATH."""
+    return posixpath.join(config.working_dir or "/", word)
 
 
 def _environment(executable: str, scan: Callable[[str], FileScan]) -> str:
