@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dpbuild.errors import DpbuildError, LockStale
+from dpbuild.stages import config as config_stage
 from dpbuild.stages import inputs, lockfile
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.pending import PendingBuilds
@@ -29,8 +30,12 @@ def lock_for_build(
     locked: bool,
     frozen: bool,
     builder: str = "auto",
+    flags: Mapping[str, object] | None = None,
 ) -> tuple[Lock, str, Bases, PendingBuilds]:
-    """The lock that is there if it fits, else a new one; its text, and what builds what it names."""
+    """The lock that is there if it fits, else a new one; its text, and what builds what it names.
+
+    One for the configured base stays where ``flags`` say another: what is locked for that is not kept.
+    """
     text = project.read(lockfile.NAME)
     if text is None and (locked or frozen):
         raise LockStale("there is no lock", where=f"{project.directory}/{lockfile.NAME}", hint="run dpbuild lock")
@@ -48,20 +53,33 @@ def lock_for_build(
     previous = lockfile.kept(text, world.reporter.note)
     reason = "there is no lock" if previous is None else inputs.stale(previous, config, platforms)
     bases = Bases(world, config, previous)
-    builds = PendingBuilds(partial(_begin, project, config, world, bases, builder, locked=False))
+    aside = previous is not None and _aside(project, config, previous, flags or {})
+    builds = PendingBuilds(partial(_begin, project, config, world, bases, builder, locked=False), kept=not aside)
     if reason is None and previous is not None and text is not None:
         return previous, text, bases, builds
     from dpbuild.locking import LockOptions, make_lock
 
     new = make_lock(project, config, bases, previous, world, LockOptions(builder=builder), builds.now)
+    text = lockfile.dumps(new)
+    if previous is not None and aside:
+        made = f"for {config.base} one was made that is not kept"
+        world.reporter.note(f"the lock is for {previous.base_reference} and stays; {made}")
+        return new, text, bases, builds
     if previous is not None:
         world.reporter.note(f"the lock was renewed{'' if new.resolver == 'uv' else f' by {new.resolver}'}: {reason}")
         for line in inputs.changes(previous, new):
             world.reporter.note(f"  {line}")
-    text = lockfile.dumps(new)
     if not project.write(lockfile.NAME, text):
         world.reporter.note("the project is read-only, so the lock was not kept")
     return new, text, bases, builds
+
+
+def _aside(project: ProjectFolder, config: Config, previous: Lock, flags: Mapping[str, object]) -> bool:
+    """Whether the base is another for this build alone, and the lock is for the one that is configured."""
+    if "base" not in flags or previous.base_reference == str(config.base):
+        return False
+    rest = {key: value for key, value in flags.items() if key != "base"}
+    return previous.base_reference == str(config_stage.load(project.directory, project.read, rest).base)
 
 
 def _moved(lock: Lock, platforms: Sequence[Platform], bases: Bases) -> str:

@@ -115,7 +115,14 @@ def _build(
             early.ahead(layer)
 
     locked, text, bases, builds = lock_for_build(
-        project, config, platforms, world, locked=options.locked, frozen=options.frozen, builder=options.builder
+        project,
+        config,
+        platforms,
+        world,
+        locked=options.locked,
+        frozen=options.frozen,
+        builder=options.builder,
+        flags=flags,
     )
     apps = _apps(project, config, bases, platforms, kind, builds)
     app = apps[platforms[0]]

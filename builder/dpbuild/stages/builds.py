@@ -273,10 +273,11 @@ class Builds:
         self.plans[key] = self.builders.plan(base, wanted)
         return self.plans[key]
 
-    def write(self, project: ProjectFolder) -> str:
+    def write(self, project: ProjectFolder | None) -> str:
         """Write the second lock, if anything in it changed; its text, "" where nothing is built.
 
-        What was locked for other platforms than those of this run stays. With ``locked`` nothing is written.
+        What was locked for other platforms than those of this run stays. Nothing is written with ``locked``, or without
+        a project.
         """
         if self.locked or not self.used:
             return self.text if self.used else ""
@@ -286,7 +287,7 @@ class Builds:
             return ""
         plans = tuple(plan for key, plan in self.plans.items() if key in self.planned or key[0] not in platforms)
         text = buildlock.dumps(BuildLock(units=tuple(sorted(units.items())), builders=plans))
-        if text != self.text:
+        if text != self.text and project is not None:
             project.write(NAME, text)
         return text
 

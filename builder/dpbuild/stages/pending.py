@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class PendingBuilds:
-    """``begin`` gives the builds of the run, as ``stages.builds.begin`` does and with what that raises."""
+    """``begin`` gives the builds of the run, as ``stages.builds.begin`` does and with what that raises.
 
-    def __init__(self, begin: Callable[[], Builds]) -> None:
+    ``kept`` is whether the second lock is written.
+    """
+
+    def __init__(self, begin: Callable[[], Builds], *, kept: bool = True) -> None:
         self._begin = begin
+        self._kept = kept
 
     @cached_property
     def now(self) -> Builds:
@@ -36,8 +40,8 @@ class PendingBuilds:
         return rows if all(row.filename.endswith(".whl") for row in rows) else self.now.wheels(base, rows)
 
     def write(self, project: ProjectFolder) -> str:
-        """Write the second lock, if anything in it changed; its text, "" where nothing is built."""
-        return self.now.write(project) if self._is_begun else ""
+        """Write the second lock, if it is kept and anything in it changed; its text, "" where nothing is built."""
+        return self.now.write(project if self._kept else None) if self._is_begun else ""
 
     @property
     def _is_begun(self) -> bool:
