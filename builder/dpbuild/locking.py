@@ -1,17 +1,19 @@
 """The lock: made, renewed or checked. Beside the pipeline, which builds from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError, UsageError
 from dpbuild.model.config import Config
-from dpbuild.model.lock import Lock, LockedRuntime
+from dpbuild.model.lock import Lock, LockedPackage, LockedRuntime
+from dpbuild.model.target import Target
 from dpbuild.model.words import counted
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.world import World
+from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import inputs, lockfile, runtime
@@ -120,7 +122,8 @@ def make_lock(
     resolver = "uv" if config.requirements.kind in ("uv-lock", "pylock") else resolver
     targets = []
     dates: list[str] = []
-    for platform, required in lock_stage.wanted_platforms(config, world.host, previous):
+    wanted = lock_stage.wanted_platforms(config, world.host, previous)
+    for platform, required in wanted:
         try:
             base = bases.get(platform)
             found = target(base.facts, platform)
@@ -134,6 +137,11 @@ def make_lock(
         targets.append(
             lock_stage.LockTarget(target=found, base=lock_stage.locked_base(base, packages), required=required)
         )
+    instead = _instead(wanted, previous, world.host)
+
+    def metadata(package: LockedPackage, goal: Target) -> Metadata:
+        return builds.metadata(bases.get(goal.platform), package, instead.get(goal.platform, ""))
+
     first = bases.get(targets[0].target.platform)
     with world.reporter.step("locking") as step:
         new = lock_stage.make_lock(
@@ -147,12 +155,26 @@ def make_lock(
             upgrade=options.upgrade,
             upgrade_packages=options.upgrade_packages,
             allow_sdist=frozenset() if options.builder == "none" else ANY,
-            metadata=lambda package, target: builds.metadata(bases.get(target.platform), package),
+            metadata=metadata,
             note=world.reporter.note,
         )
         step.done(_summary(new))
     kept = None if options.upgrade or options.upgrade_base else previous
     return replace(new, runtime=_runtime(config, new, bases, kept, world), resolver=resolver)
+
+
+def _instead(wanted: Sequence[tuple[Platform, bool]], previous: Lock | None, host: Platform) -> dict[Platform, str]:
+    """The platforms that nobody asked for and that this machine would emulate, which takes minutes for each sdist; and
+    how to ask. One that is locked already was asked for.
+    """
+    kept = previous.platforms if previous else ()
+    required = [str(platform) for platform, is_required in wanted if is_required]
+    out = {}
+    for platform, is_required in wanted:
+        if not is_required and platform.architecture != host.architecture and str(platform) not in kept:
+            words = ", ".join(f'"{row}"' for row in (*required, str(platform)))
+            out[platform] = f"platforms = [{words}] has that done"
+    return out
 
 
 def _runtime(config: Config, new: Lock, bases: Bases, kept: Lock | None, world: World) -> tuple[LockedRuntime, ...]:

@@ -127,7 +127,7 @@ class Work:
         kept = self.store.get("app", key)
         if kept is not None:
             return kept.decode()
-        with self.reporter.step(f"asking {self.title} what it requires"):
+        with self.reporter.step(f"asking {self.title} what it requires on {self.target.platform}"):
             found = self.backend.metadata(self.project, self.source, self.fetch(lock))
         self.store.put("app", key, found.encode())
         return found

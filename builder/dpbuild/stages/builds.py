@@ -84,14 +84,15 @@ class Builds:
         if app is not None:
             self._lock(APP, base, self._app(base, app))
 
-    def metadata(self, base: Base, package: LockedPackage) -> Metadata:
+    def metadata(self, base: Base, package: LockedPackage, instead: str = "") -> Metadata:
         """What a locked sdist requires: what it says itself where a build cannot change that (PEP 643), else
-        what its backend answers. Raises UnsupportedRequirement for metadata that are those of something else.
+        what its backend answers. Raises UnsupportedRequirement for metadata that are those of something else, and
+        SandboxError where a backend would be asked, but the user is to be told what to do ``instead``.
         """
         if package.sdist is None:
             raise LockError(f"{package.name} {package.version} has no sdist")
         (artifact,) = self.downloaded(base, [(package, package.sdist)])
-        work, found = self._work(base, artifact)
+        work, found = self._work(base, artifact, instead)
         text = sdist.static_metadata(found.metadata)
         if not text:
             unit = buildlock.unit(artifact.name, artifact.version)
@@ -168,7 +169,7 @@ class Builds:
         plan = self._plan(base, ()) if self.compiles(files) else None
         return self._prepared(base, "the app's wheel", self.config.project, files, files_key(files), plan, Build())
 
-    def _work(self, base: Base, artifact: Artifact) -> tuple[Work, Sdist]:
+    def _work(self, base: Base, artifact: Artifact, instead: str = "") -> tuple[Work, Sdist]:
         title = f"{artifact.name} {artifact.version}"
         if self.kind == "none":
             raise NoCompatibleWheel(
@@ -177,6 +178,8 @@ class Builds:
             )
         with self.world.store.open(artifact.digest) as file:
             found = sdist.read(file, artifact.filename, artifact.name, artifact.version)
+        if instead:
+            sdist.check_static(found, title, instead)
         suite = recipes.suite_of(base.facts.distributor)
         recipe = recipes.choose(artifact.name, artifact.version, suite, self.config.recipes)
         compiler = recipe is not None or sdist.compiles(found.names, requires(found.project))

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 from dpbuild.archive import zip as strict_zip
 from dpbuild.archive.deflate import Splicer
 from dpbuild.archive.read import ReadError, entries, open_layer
-from dpbuild.errors import ArtifactError
+from dpbuild.errors import ArtifactError, SandboxError
 from dpbuild.model.config import Project
 from dpbuild.stages.layers.content import Archived
 
@@ -112,6 +112,12 @@ def compiles(names: Iterable[str], requirements: Iterable[str]) -> bool:
         return True
     found = (re.match(r"\s*([A-Za-z0-9._-]+)", text) for text in requirements)
     return any(re.sub(r"[-_.]+", "-", match[1]).lower() in _COMPILERS for match in found if match)
+
+
+def check_static(found: Sdist, title: str, instead: str) -> None:
+    """Raises SandboxError, which says what to do ``instead``, if only a build knows what the sdist requires."""
+    if not static_metadata(found.metadata):
+        raise SandboxError(f"asking {title} what it requires takes an emulated builder; {instead}")
 
 
 def static_metadata(text: str) -> str:
