@@ -89,7 +89,7 @@ def _build(
     project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World, stack: ExitStack
 ) -> Built:
     started = world.clock()
-    config = config_stage.load(project.directory, project.read, flags)
+    config = config_stage.load(project.directory, project.read, flags, project.lacking)
     if options.push and not config.tags:
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
     compression.check(config, load=options.load, outputs=options.outputs)

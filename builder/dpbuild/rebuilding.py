@@ -76,6 +76,10 @@ class _AsItWas:
         """As the project has them."""
         return self._project.named(sources)
 
+    def lacking(self, source: str) -> str:
+        """As the project says."""
+        return self._project.lacking(source)
+
     def commit(self) -> tuple[str, int] | None:
         """None: the provenance says the time of the files."""
         return None

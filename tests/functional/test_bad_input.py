@@ -38,6 +38,25 @@ def test_unknown_base(bare: Bench, registry: str) -> None:
     assert "127.0.0.1" in said
 
 
+def test_what_the_project_lacks_is_told_at_once_and_first(bare: Bench) -> None:
+    """Before a base is asked for: this one cannot be had."""
+    bare.configure(
+        'extras = ["gone"]',
+        'groups = ["gone"]',
+        'files = [{from = "gone/", to = "/etc/gone"}, {from = "../up", to = "/etc/up"}, {from = "main.py", to = "/x"}]',
+        'ca-certificates = ["gone.pem"]',
+    )
+    said = bare.fails(10, "5 problems in the configuration", "--base", "127.0.0.1:9/no/registry:1")
+    for line, what in (
+        (9, "the project has no extra 'gone' (it has: none)"),
+        (10, "there is no dependency group 'gone' (there are: none)"),
+        (11, "files: gone/ does not exist"),
+        (11, "files: ../up is not inside the project"),
+        (12, "ca-certificates: gone.pem does not exist"),
+    ):
+        assert f"  pyproject.toml:{line}: {what}\n" in said
+
+
 def test_unreachable_registry(bare: Bench) -> None:
     bare.fails(
         90, r"cannot reach 127\.0\.0\.1:9", "--base", "127.0.0.1:9/no/registry:1", hint="check the host, its port"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dpbuild.adapters import workspace
-from dpbuild.adapters.project_files import build_tree, collect, named
+from dpbuild.adapters.project_files import build_tree, collect, lacking, named
 from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.errors import ConfigError
@@ -112,6 +112,10 @@ class DiskProject:
     def named(self, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """The files and folders that configuration names."""
         return named(self._path, sources, self._trace, self._own)
+
+    def lacking(self, source: str) -> str:
+        """Why ``named`` would refuse a name, or ""."""
+        return lacking(self._path, source)
 
     def seen(self) -> dict[str, Any]:
         """What was read so far, as JSON: ``still`` tells whether a later run would read the same."""

@@ -123,20 +123,28 @@ def named(
         GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing, keys=False
     )
     for source in sources:
+        if what := lacking(directory, source):
+            raise ConfigError(what, where=str(directory))
         path = PurePosixPath(source)
-        if path.is_absolute() or ".." in path.parts:
-            raise ConfigError(f"{source} is not inside the project", where=str(directory))
         name = "" if str(path) == "." else str(path)
         full = directory / name
         if full.is_dir() and not full.is_symlink():
             found.update((file.path, file) for file in _walk(view, name, None, rules))
-        elif full.is_file() or full.is_symlink():
+        else:
             file = view.file(name, full.lstat())
             if file is not None:
                 found[file.path] = file
-        else:
-            raise ConfigError(f"{source} does not exist", where=str(directory))
     return tuple(found[path] for path in sorted(found))
+
+
+def lacking(directory: Path, source: str) -> str:
+    """Why a name of the configuration names no file or folder of the project, or ""."""
+    path = PurePosixPath(source)
+    if path.is_absolute() or ".." in path.parts:
+        return f"{source} is not inside the project"
+    full = directory / path
+    there = full.is_dir() or full.is_file() or full.is_symlink()
+    return "" if there else f"{source} does not exist"
 
 
 @dataclass(frozen=True, slots=True)

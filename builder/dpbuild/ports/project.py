@@ -27,6 +27,9 @@ class ProjectFolder(Protocol):
     def named(self, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """The files and folders that configuration names, sorted by path. Raises ConfigError."""
 
+    def lacking(self, source: str) -> str:
+        """Why ``named`` would refuse a name, or ""."""
+
     def commit(self) -> tuple[str, int] | None:
         """The commit that is checked out, and when it was made, in seconds, if nothing differs from it."""
 

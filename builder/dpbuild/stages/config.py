@@ -2,25 +2,31 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from dpbuild.errors import ConfigError, UsageError
 from dpbuild.model.config import Config, Project
 from dpbuild.stages import requirements, settings
-from dpbuild.stages.problems import Problems
+from dpbuild.stages.problems import Problems, near
 from dpbuild.stages.reqfile import ReadText
 
 Table = Mapping[str, object]
 _SOURCES = ("source", "repository", "sourcecode", "github")
 
 
-def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = None) -> Config:
+def load(
+    directory: str,
+    read: ReadText,
+    flags: Mapping[str, object] | None = None,
+    lacking: Callable[[str], str] | None = None,
+) -> Config:
     """Read the configuration of the project in ``directory`` (absolute).
 
     ``read`` gives the text of a file by its path relative to ``directory``, or None if it is not there.
-    ``flags`` are keys of ``[tool.dpbuild]`` that win over the file's. Raises ConfigError with every problem
-    at once, UsageError for what is wrong with flags, and what ``requirements.discover`` raises.
+    ``flags`` are keys of ``[tool.dpbuild]`` that win over the file's. ``lacking`` says what is wrong with a name in
+    ``files``, or ""; without it, files that only a build needs are not looked for. Raises ConfigError with every
+    problem at once, UsageError for what is wrong with flags, and what ``requirements.discover`` raises.
     """
     text = read("pyproject.toml")
     pyproject = _parse(text, "pyproject.toml")
@@ -46,14 +52,24 @@ def load(directory: str, read: ReadText, flags: Mapping[str, object] | None = No
         raise ConfigError("[tool.dpbuild] must be a table", where="pyproject.toml")
     fields = {**settings.defaults(), **settings.read(cast("Table", values), problems)}
     project = _project(pyproject, text or "", problems)
-    if problems.found:
-        raise _error(problems)
-    fields.update(_flags(flags or {}, fields))
+    try:
+        fields.update(_flags(flags or {}, fields))
+    except UsageError:
+        if problems.found:
+            raise _error(problems) from None
+        raise
+    if lacking is not None:
+        _look_for(fields, read, lacking, problems)
     if fields.get("base_key"):
-        fields["base_key"] = _key(fields["base_key"], read)
-    found = requirements.discover(
-        pyproject, read, extras=fields.get("extras", ()), groups=fields.get("groups", ()), text=text or ""
-    )
+        fields["base_key"] = _key(fields["base_key"], read, problems)
+    extras, groups = fields.get("extras", ()), fields.get("groups", ())
+    for key, what in requirements.unknown(pyproject, read, extras, groups):
+        problems.add(key, what)
+    if problems.found:
+        # One that surely is wrong is an error by itself, later; here it is one run less.
+        _doubt_script(fields.get("script", ""), project, problems)
+        raise _error(problems)
+    found = requirements.discover(pyproject, read, extras=extras, groups=groups, text=text or "")
     return Config(directory=directory, project=project, requirements=found, **fields)
 
 
@@ -68,12 +84,32 @@ def read_project(read: ReadText) -> tuple[Project, Table]:
     return project, pyproject
 
 
-def _key(name: str, read: ReadText) -> str:
-    """The text of the public key's file. Raises ConfigError."""
+def _key(name: str, read: ReadText, problems: Problems) -> str:
+    """The text of the public key's file."""
     text = read(name)
     if text is None:
-        raise ConfigError(f"verify.base-key: there is no file {name}", hint="the path is relative to the project")
-    return text
+        problems.add("verify.base-key", f"verify.base-key: there is no file {name}")
+        problems.hints.append("paths are relative to the project")
+    return text or ""
+
+
+def _look_for(fields: Mapping[str, Any], read: ReadText, lacking: Callable[[str], str], problems: Problems) -> None:
+    """Whether the files are there that go into the image beside the app."""
+    for row in fields.get("files", ()):
+        if what := lacking(row.source):
+            problems.add("files", f"files: {what}")
+    for name in fields.get("ca_certificates", ()):
+        text = read(name)
+        if text is None or "-----BEGIN CERTIFICATE-----" not in text:
+            what = "does not exist" if text is None else "holds no PEM certificate"
+            problems.add("ca-certificates", f"ca-certificates: {name} {what}")
+
+
+def _doubt_script(script: str, project: Project, problems: Problems) -> None:
+    """A script that is none of the project's, but nearly one: only what is installed tells whether it is another's."""
+    own = dict(project.scripts)
+    if script and script not in own and (close := near(script, own)):
+        problems.add("script", f"script: the project has no script {script!r}{close}")
 
 
 def _flags(flags: Mapping[str, object], fields: dict[str, Any]) -> dict[str, Any]:

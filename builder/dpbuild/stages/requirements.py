@@ -77,6 +77,37 @@ def discover(
     )
 
 
+def unknown(pyproject: Table, read: ReadText, extras: Sequence[str], groups: Sequence[str]) -> list[tuple[str, str]]:
+    """Those of the wanted extras and groups that ``pyproject.toml`` does not have: ``extras`` or ``groups``, and a
+    sentence. Nothing where another file decides what there is.
+    """
+    if read("pylock.toml") is not None and read("uv.lock") is None:
+        return []
+    project = _table(pyproject, "project")
+    uv = _table(_table(pyproject, "tool"), "uv")
+    known = _known(project, "optional-dependencies")
+    rows = []
+    dynamic = project.get("dynamic")
+    if not (isinstance(dynamic, list) and "optional-dependencies" in dynamic):
+        rows += [("extras", _no_extra(extra, known)) for extra in extras if canonicalize_name(extra) not in known]
+    known = _known(pyproject, "dependency-groups")
+    # uv's own older form of one group, which its lock has.
+    there = {*known, "dev"} if "dev-dependencies" in uv and read("uv.lock") is not None else {*known}
+    return rows + [("groups", _no_group(group, known)) for group in groups if canonicalize_name(group) not in there]
+
+
+def _known(table: Table, key: str) -> dict[str, object]:
+    return {canonicalize_name(name): value for name, value in _table(table, key).items()}
+
+
+def _no_extra(extra: str, known: Iterable[str]) -> str:
+    return f"the project has no extra {extra!r} (it has: {', '.join(sorted(known)) or 'none'})"
+
+
+def _no_group(group: str, known: Iterable[str]) -> str:
+    return f"there is no dependency group {group!r} (there are: {', '.join(sorted(known)) or 'none'})"
+
+
 def check(line: str, where: str) -> Requirement:
     """Read one PEP 508 requirement. Raises ConfigError, UnsupportedRequirement for what cannot be locked."""
     try:
@@ -215,9 +246,7 @@ def _project_lines(pyproject: Table, project: Table, read: ReadText) -> list[tup
 
 
 def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str, str]]:
-    known: dict[str, object] = {
-        canonicalize_name(key): value for key, value in _table(project, "optional-dependencies").items()
-    }
+    known = _known(project, "optional-dependencies")
     out: list[tuple[str, str]] = []
     todo: list[str] = [canonicalize_name(extra) for extra in extras]
     done = set[str]()
@@ -227,8 +256,7 @@ def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str,
             continue
         done.add(extra)
         if extra not in known:
-            listed = ", ".join(sorted(known)) or "none"
-            raise ConfigError(f"the project has no extra {extra!r} (it has: {listed})", where="pyproject.toml")
+            raise ConfigError(_no_extra(extra, known), where="pyproject.toml")
         where = f"pyproject.toml: project.optional-dependencies.{extra}"
         for row in _strings(known[extra], where):
             requirement = check(row, where)
@@ -241,9 +269,7 @@ def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str,
 
 
 def _groups(pyproject: Table, groups: Sequence[str], name: str) -> list[tuple[str, str]]:
-    known: dict[str, object] = {
-        canonicalize_name(key): value for key, value in _table(pyproject, "dependency-groups").items()
-    }
+    known = _known(pyproject, "dependency-groups")
     project = _table(pyproject, "project")
     out: list[tuple[str, str]] = []
 
@@ -253,8 +279,7 @@ def _groups(pyproject: Table, groups: Sequence[str], name: str) -> list[tuple[st
                 f"the group {group!r} includes itself: {' -> '.join([*path, group])}", where="pyproject.toml"
             )
         if group not in known:
-            listed = ", ".join(sorted(known)) or "none"
-            raise ConfigError(f"there is no dependency group {group!r} (there are: {listed})", where="pyproject.toml")
+            raise ConfigError(_no_group(group, known), where="pyproject.toml")
         where = f"pyproject.toml: dependency-groups.{group}"
         rows = known[group]
         if not isinstance(rows, list):

@@ -268,6 +268,45 @@ def test_a_rule_that_is_not_there():
     assert caught.value.hint == "dpbuild explain lists all rules"
 
 
+def test_what_the_project_lacks_is_told_with_the_other_problems():
+    text = (
+        '[project]\nname = "x"\nversion = "1"\ndependencies = ["a"]\n[project.scripts]\nserve = "x:main"\n'
+        "[project.optional-dependencies]\nProd_A = []\n[dependency-groups]\nlint = []\n[tool.dpbuild]\n"
+        'extras = ["prod", "prod-a"]\ngroups = ["lnt"]\nscript = "serv"\nfiles = [{from = "conf", to = "/etc"}]\n'
+        'ca-certificates = ["ca.pem", "no.pem"]\nverify = {base-key = "k.pub"}\nbytecode = 1\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load("/project", {"pyproject.toml": text, "no.pem": "x"}.get, lacking="{} does not exist".format)
+    assert sorted(caught.value.what.splitlines()[1:]) == [
+        "  pyproject.toml:12: the project has no extra 'prod' (it has: prod-a)",
+        "  pyproject.toml:13: there is no dependency group 'lnt' (there are: lint)",
+        "  pyproject.toml:14: script: the project has no script 'serv'; did you mean 'serve'?",
+        "  pyproject.toml:15: files: conf does not exist",
+        "  pyproject.toml:16: ca-certificates: ca.pem does not exist",
+        "  pyproject.toml:16: ca-certificates: no.pem holds no PEM certificate",
+        "  pyproject.toml:17: verify.base-key: there is no file k.pub",
+        "  pyproject.toml:18: bytecode must be true or false, not an integer",
+    ]
+    assert caught.value.hint == "paths are relative to the project"
+
+
+def test_a_script_that_may_be_a_dependencys_is_no_problem_by_itself():
+    text = '[project]\nname = "x"\nversion = "1"\ndependencies = ["a"]\n[project.scripts]\nserve = "x:main"\n'
+    assert loaded(text + '[tool.dpbuild]\nscript = "server"\n').script == "server"
+
+
+def test_extras_that_another_file_knows():
+    project = '[project]\nname = "x"\nversion = "1"\ndynamic = ["optional-dependencies"]\n'
+    wanted = '[tool.dpbuild]\nextras = ["prod"]\ngroups = ["dev"]\n'
+    own = {"pyproject.toml": project + wanted, "pylock.toml": ""}
+    assert load("/project", own.get).extras == ("prod",)
+    own = {"pyproject.toml": project + "[tool.uv]\ndev-dependencies = []\n" + wanted, "uv.lock": ""}
+    assert load("/project", own.get).groups == ("dev",)
+    own["pyproject.toml"] = project.replace("optional-", "") + wanted
+    with pytest.raises(ConfigError, match=r"(?s)no extra 'prod'.*no dependency group 'dev'"):
+        load("/project", own.get)
+
+
 def test_compression():
     assert own('compression = "zstd"').compression == "zstd"
     assert own("").compression == "gzip"

@@ -273,7 +273,8 @@ def test_a_changed_uv_lock_makes_the_lock_stale():
 
 def test_a_uv_lock_is_exported_with_extras_and_groups(tmp_path):
     (tmp_path / "uv.lock.exported").write_text(FOREIGN)
-    told, read = config(tool='extras = ["prod"]\ngroups = ["dev"]\n', uv__lock="")
+    known = "[project.optional-dependencies]\nprod = []\n[dependency-groups]\ndev = []\n"
+    told, read = config(project=known, tool='extras = ["prod"]\ngroups = ["dev"]\n', uv__lock="")
     fake = resolver()
     lock = locked((replace(told, directory=str(tmp_path)), read), AMD64, fake=fake)
     assert fake.exports == [(str(tmp_path), ("prod",), ("dev",))]
