@@ -1,0 +1,52 @@
+"""What is said where an image is not in a registry."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from dpbuild.adapters.source.registry import RegistrySource
+from dpbuild.errors import NotFound, RateLimited, RegistryError, Unauthorized
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
+from dpbuild.oci.reference import RegistryReference, parse_registry
+
+
+class Refusing:
+    """A registry that answers everything with one error."""
+
+    def __init__(self, error: RegistryError) -> None:
+        self.error = error
+
+    def read_manifest(
+        self, reference: RegistryReference, expected: Descriptor | None = None
+    ) -> tuple[Descriptor, bytes]:
+        raise self.error
+
+    def referrers(self, reference: RegistryReference, subject: Digest) -> tuple[Descriptor, ...]:
+        raise self.error
+
+    def read_blob(self, reference: RegistryReference, descriptor: Descriptor) -> Iterator[bytes]:
+        raise self.error
+
+
+def refused(name: str, error: RegistryError) -> RegistryError:
+    with pytest.raises(RegistryError) as caught:
+        RegistrySource(Refusing(error), parse_registry(name)).resolve()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("mytool:dev", "mytool:dev"), ("bad-a", "bad-a"), ("acme/api:1", "acme/api:1")]
+)
+def test_a_name_on_docker_hub_may_be_an_engines(name: str, said: str) -> None:
+    """Docker Hub answers 401 for what is not there."""
+    found = refused(name, Unauthorized("no", hint="docker login docker.io"))
+    assert found.hint == f"docker login docker.io; for an image in the engine: docker-daemon:{said}"
+    assert found.exit_code == 91
+    assert refused(name, NotFound("no")).hint == f"for an image in the engine: docker-daemon:{said}"
+
+
+def test_other_names_and_other_troubles_have_their_own_hints() -> None:
+    assert refused("registry.example/acme/api:1", NotFound("no", hint="check the name")).hint == "check the name"
+    assert refused(f"api@sha256:{'0' * 64}", NotFound("no")).hint is None
+    assert refused("api", RateLimited("no", hint="try again later")).hint == "try again later"
