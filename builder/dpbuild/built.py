@@ -51,7 +51,7 @@ class BuildOptions:
 class Built:
     """What a build made, under which tags, and where it went; ``evidence`` has that of the index last.
 
-    ``warnings`` are those of the proof, each with its mend.
+    ``warnings`` are those of the proof, each with its mend; ``notes`` what was said of the files' time.
     """
 
     images: Images
@@ -59,6 +59,7 @@ class Built:
     evidence: tuple[Evidence, ...] = ()
     tags: tuple[RegistryReference, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def metadata(self) -> dict[str, Any]:
         """For ``--metadata-file``."""

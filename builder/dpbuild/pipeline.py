@@ -23,6 +23,7 @@ from dpbuild.errors import (
 from dpbuild.locked import lock_for_build
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Evidence, Made
+from dpbuild.model.files import Committed
 from dpbuild.model.image import Image
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock
@@ -126,9 +127,12 @@ def _build(
     )
     apps = _apps(project, config, bases, platforms, kind, builds)
     app = apps[platforms[0]]
-    commit = project.commit() if app.layers and (config.evidence or options.epoch is None) else None
+    asked = app.layers and (config.evidence or options.epoch is None)
+    commit = app_stage.committed(project, app, world.store) if asked else Committed()
     said = options.epoch if options.file_time is None else options.file_time
-    epoch = app_stage.file_time(commit, said, world.reporter) if app.layers else 0
+    epoch, dated = app_stage.file_time(commit, said) if app.layers else (0, ())
+    for note in dated:
+        world.reporter.note(note)
     made = [
         _image(project, config, bases, row, locked, apps[row], builds, epoch, options, world, ready)
         for row in platforms
@@ -140,7 +144,7 @@ def _build(
     if config.evidence or options.sbom:
         builder = bases.get(platforms[0]) if app.artifact else None
         app = replace(app, build_wheels=builds.wheels_used, build_lock=build_lock)
-        told = inputs(config, app, text, builder, commit, epoch=options.epoch or 0, file_time=epoch)
+        told = inputs(config, app, text, builder, commit.commit, epoch=options.epoch or 0, file_time=epoch)
         rows = [row for row, _ in made]
         evidence = documents(images, rows, [_sbom(row, bases, world) for row in rows], told)
         images = attach(images, evidence, options.epoch or 0) if config.evidence else images
@@ -155,7 +159,7 @@ def _build(
     written = tuple(sink.write(images) for sink in sinks)
     kept = [sum(1 for row in layers if row.kept) for _, layers in made]
     summary(images, kept, written, world.reporter, world.clock() - started)
-    return Built(images=images, written=written, evidence=evidence, tags=config.tags, warnings=warnings)
+    return Built(images=images, written=written, evidence=evidence, tags=config.tags, warnings=warnings, notes=dated)
 
 
 def _apps(

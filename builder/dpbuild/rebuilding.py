@@ -1,5 +1,6 @@
 """``dpbuild rebuild``: an image made again from its own provenance, and what came of it."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,7 +8,7 @@ from dpbuild import __version__
 from dpbuild.built import BuildOptions
 from dpbuild.comparing import diff
 from dpbuild.errors import BaseImageError
-from dpbuild.model.files import ProjectFile
+from dpbuild.model.files import Committed, ProjectFile
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import decode
 from dpbuild.oci.digest import Digest
@@ -15,7 +16,7 @@ from dpbuild.oci.manifest import Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import DaemonReference, LayoutReference, Reference
 from dpbuild.pipeline import build
-from dpbuild.ports.project import ProjectFolder
+from dpbuild.ports.project import NOTHING, ProjectFolder
 from dpbuild.ports.source import ImageSource, Referred
 from dpbuild.ports.world import World
 from dpbuild.stages.compare import Comparison
@@ -80,9 +81,11 @@ class _AsItWas:
         """As the project says."""
         return self._project.lacking(source)
 
-    def commit(self) -> tuple[str, int] | None:
-        """None: the provenance says the time of the files."""
-        return None
+    def committed(
+        self, files: Collection[str], ignorable: Mapping[str, str] = NOTHING, packed: Collection[str] = ()
+    ) -> Committed:
+        """Nothing: the provenance says the time of the files."""
+        return Committed()
 
     def seen(self) -> dict[str, Any]:
         """As the project says."""

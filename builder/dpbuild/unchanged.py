@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # Part of the key of what is kept: whoever changes what is kept, or what images depend on, changes this.
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 _KIND: Final = "images"
 # Bytes that say how long the JSON is. What is no JSON lies behind it as it is: an SBOM has megabytes, and they are not
 # to be encoded, searched for quotes and decoded in a run that does nothing else.
@@ -59,6 +59,7 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
         "seen": project.seen(),
         "tags": [str(tag) for tag in built.tags],
         "warnings": built.warnings,
+        "notes": built.notes,
         "images": _encode(built.images, rest),
     }
     world.store.put(_KIND, key, rest.behind(json.dumps(value).encode()))
@@ -106,12 +107,15 @@ def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions,
     for sink in sinks:
         sink.check()
     written = tuple(sink.write(images) for sink in sinks)
+    for note in found["notes"]:
+        world.reporter.note(note)
     for row in found["warnings"]:
         world.reporter.warning(row)
     world.reporter.result("nothing has changed since the last build")
     kept = [len(image.manifest.layers) - image.base_layers for image in images.images]
     summary(images, kept, written, world.reporter, world.clock() - started)
-    return Built(images=images, written=written, tags=tags, warnings=tuple(found["warnings"]))
+    warnings, notes = tuple(found["warnings"]), tuple(found["notes"])
+    return Built(images=images, written=written, tags=tags, warnings=warnings, notes=notes)
 
 
 class _Bytes:

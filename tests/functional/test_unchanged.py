@@ -139,12 +139,38 @@ def test_flags_and_the_epoch_count(bench: Bench) -> None:
     assert other.out.rpartition("@")[2] == before.rpartition("@")[2]
 
 
-def test_a_commit_counts(bench: Bench) -> None:
-    def git(*words: str, date: str = "2020-01-01T00:00:00Z") -> None:
+@pytest.fixture
+def git(bench: Bench) -> Callable[..., None]:
+    def run(*words: str, date: str = "2020-01-01T00:00:00Z") -> None:
         who = {f"GIT_{role}_{what}": "x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         env = {**os.environ, **who, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
         subprocess.run(["git", "-C", str(bench.project), *words], check=True, env=env, capture_output=True)
 
+    return run
+
+
+def test_a_commit_of_other_files_gives_the_same_image(bench: Bench, git: Callable[..., None]) -> None:
+    """And why the files have no time is said in every build."""
+    (bench.project / ".dockerignore").write_text("docs\n")
+    (bench.project / "docs").mkdir()
+    git("init", "-q")
+    git("add", "main.py", "pyproject.toml", ".dockerignore")
+    git("commit", "-qm", "one")
+    before = settled(bench)
+    (bench.project / "docs/x.md").write_text("one\n")
+    assert bench.build(check=True).out == before
+    git("add", "docs")
+    git("commit", "-qm", "two", date="2022-01-01T00:00:00Z")
+    assert bench.build(check=True).out == before
+    (bench.project / "new.txt").write_text("")
+    said = "note: the app's files are dated 1970-01-01, because new.txt is not in the last commit"
+    for again in (False, True):
+        done = bench.build(check=True)
+        assert (SAME in done.err, done.err.count(said)) == (again, 1)
+    assert done.out != before
+
+
+def test_a_commit_counts(bench: Bench, git: Callable[..., None]) -> None:
     git("init", "-q")
     git("add", "main.py", "pyproject.toml")
     git("commit", "-qm", "one")

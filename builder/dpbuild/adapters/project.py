@@ -3,16 +3,21 @@
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.adapters import workspace
 from dpbuild.adapters.project_files import build_tree, collect, lacking, named
 from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.errors import ConfigError
-from dpbuild.model.files import ProjectFile
+from dpbuild.model.files import Committed, ProjectFile
+from dpbuild.ports.project import NOTHING
+
+if TYPE_CHECKING:
+    from dpbuild.adapters.git import Git
 
 _LOCKS: Final = ("pylock.dpbuild.toml", "pylock.dpbuild-build.toml")
 
@@ -32,12 +37,13 @@ class DiskProject:
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._path = directory
-        self._env = env
         self._note = functools.cache(note)
         names = (os.path.relpath(os.path.realpath(path), directory.resolve()) for path in written)
         self._own = frozenset(name for name in names if name != "." and not name.startswith("../"))
         self._trace = Trace()
-        self._commit: tuple[tuple[str, int] | None] | None = None
+        self._env = env
+        # What git was asked, and what it said.
+        self._asked: dict[str, Any] | None = None
 
     @property
     def directory(self) -> str:
@@ -119,45 +125,43 @@ class DiskProject:
 
     def seen(self) -> dict[str, Any]:
         """What was read so far, as JSON: ``still`` tells whether a later run would read the same."""
-        return self._trace.value() | {"commit": None if self._commit is None else [*self._commit]}
+        return self._trace.value() | {"commit": self._asked}
 
     def still(self, seen: dict[str, Any]) -> bool:
         """Whether everything that ``seen`` tells is as it was, by content."""
         if not same(self._path, seen, self._own):
             return False
-        commit = self.commit() if seen["commit"] is not None else None
-        return seen["commit"] is None or seen["commit"] == [None if commit is None else [*commit]]
+        asked = seen["commit"]
+        if asked is None:
+            return True
+        # The same commit says the same of the same files, and another one may.
+        if asked["state"] and self._git is not None and [*self._git.state()] == asked["state"]:
+            self._asked = asked
+            return True
+        return bool(asdict(self.committed(asked["files"], asked["ignorable"], asked["packed"])) == asked["said"])
 
-    def commit(self) -> tuple[str, int] | None:
-        """The last commit of the folder and its time, if the folder is exactly what it holds."""
-        self._commit = (self._clean_commit(),)
-        return self._commit[0]
-
-    def _clean_commit(self) -> tuple[str, int] | None:
+    @functools.cached_property
+    def _git(self) -> "Git | None":
+        """What asks git; None where there is no repository."""
         if not any((folder / ".git").exists() for folder in (self._path, *self._path.parents)):
             return None
+        from dpbuild.adapters.git import Git
+
+        return Git(self._path, self._env)
+
+    def committed(
+        self, files: Collection[str], ignorable: Mapping[str, str] = NOTHING, packed: Collection[str] = ()
+    ) -> Committed:
+        """What git says of these files."""
         # What dpbuild itself writes is no part of the app, and must not make the next build another one.
-        names = (".dpbuild", *_LOCKS, *sorted(self._own))
-        own = (f":(exclude,literal){name}" for name in names)
-        status = self._git("status", "--porcelain", "--", ".", *own)
-        if status is None or status.strip():
-            return None
-        commit, _, time = (self._git("log", "-1", "--format=%H %ct", "--", ".") or "").strip().partition(" ")
-        return (commit, int(time)) if time.isdigit() else None
-
-    def _git(self, *arguments: str) -> str | None:
-        import subprocess
-
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(self._path), *arguments],  # noqa: S607 - git is where the user has it
-                env=self._env,
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                check=False,
-                timeout=30,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout if done.returncode == 0 else None
+        own = (".dpbuild", *_LOCKS, *sorted(self._own))
+        git = self._git
+        said = Committed() if git is None else git.committed(frozenset(files), ignorable, frozenset(packed), own)
+        self._asked = {
+            "files": sorted(files),
+            "ignorable": dict(ignorable),
+            "packed": sorted(packed),
+            "state": [] if git is None else [*git.state()],
+            "said": asdict(said),
+        }
+        return said

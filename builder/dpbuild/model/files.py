@@ -18,3 +18,17 @@ class ProjectFile:
     sha256: str = ""
     target: str = ""
     open: Callable[[], BinaryIO] | None = field(default=None, compare=False, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What version control says of the files that an image is made of.
+
+    ``time`` is that of the last commit that touched one of them, in seconds; None where they are not what the commit
+    holds, and where that is not known, with the ``reason`` in words ("" where there is no version control).
+    ``commit`` is the last one of the project's folder, "" unless the folder is what it holds.
+    """
+
+    commit: str = ""
+    time: int | None = None
+    reason: str = ""

@@ -1,8 +1,12 @@
 """The project's folder."""
 
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
-from dpbuild.model.files import ProjectFile
+from dpbuild.model.files import Committed, ProjectFile
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class ProjectFolder(Protocol):
@@ -30,8 +34,15 @@ class ProjectFolder(Protocol):
     def lacking(self, source: str) -> str:
         """Why ``named`` would refuse a name, or ""."""
 
-    def commit(self) -> tuple[str, int] | None:
-        """The commit that is checked out, and when it was made, in seconds, if nothing differs from it."""
+    def committed(
+        self, files: Collection[str], ignorable: Mapping[str, str] = NOTHING, packed: Collection[str] = ()
+    ) -> Committed:
+        """What version control says of these files (paths in the project).
+
+        ``ignorable`` are those of them that a build backend saw, with their sha256, and ``packed`` what its wheel
+        holds: of what the commit lacks and its ignore files name, only that counts which is packed and which no
+        other of the files holds.
+        """
 
     def seen(self) -> dict[str, Any]:
         """What was read so far, as JSON: names, contents by hash, folders, the commit where it was asked for."""

@@ -1,6 +1,7 @@
 """The app: built as a wheel, copied, or none; and the files that go beside it. One layer of its own."""
 
 import hashlib
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +11,12 @@ from dpbuild.errors import ConfigError
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Chosen
-from dpbuild.model.files import ProjectFile
+from dpbuild.model.files import Committed, ProjectFile
 from dpbuild.model.layer import Layer
 from dpbuild.oci.codec import canonical
 from dpbuild.ports.project import ProjectFolder
-from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
+from dpbuild.pypa.wheel import Wheel
 from dpbuild.stages.app_files import copied, mains, placed
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.home import Home
@@ -35,7 +36,7 @@ class App:
     of the configuration's ``files`` and their places; ``certificates`` the contents of ``ca-certificates``.
 
     ``sources`` are the project's files that it was made from; a wheel's also from ``build_wheels``, by the lock whose
-    text is ``build_lock``.
+    text is ``build_lock``. ``others`` are the paths in the project of what is in the image besides them.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class App:
     beside: tuple[Planned, ...] = ()
     certificates: tuple[bytes, ...] = ()
     sources: tuple[ProjectFile, ...] = ()
+    others: tuple[str, ...] = ()
     build_wheels: Chosen = ()
     build_lock: str = ""
 
@@ -85,8 +87,11 @@ def collect(project: ProjectFolder, config: Config, artifact: Artifact | None, k
         if not files:
             raise ConfigError("there is nothing to copy: all files are left out", where=config.directory)
     beside: list[Planned] = []
+    others: list[str] = []
     for row in config.files:
-        beside += placed(project.named((row.source,)), row)
+        found = project.named((row.source,))
+        beside += placed(found, row)
+        others += [file.path for file in found]
     certificates = []
     for name in config.ca_certificates:
         text = project.read(name)
@@ -103,6 +108,7 @@ def collect(project: ProjectFolder, config: Config, artifact: Artifact | None, k
         beside=tuple(beside),
         certificates=tuple(certificates),
         sources=files,
+        others=(*others, *(posixpath.normpath(name) for name in config.ca_certificates)),
     )
 
 
@@ -111,22 +117,26 @@ def starters(app: App, store: Store) -> tuple[frozenset[str], list[str], list[st
     if app.artifact is None:
         packages, top = mains(app.files)
         return frozenset(), packages, top
-    splicer = Splicer()
-    try:
-        with store.open(app.artifact.digest) as file:
-            opened = open_wheel(app.artifact, file, splicer)
-    finally:
-        splicer.close()
     from dpbuild.pypa.scripts import entry_points
 
-    names = {point.name for point in entry_points(opened.wheel.entry_points)}
-    names |= {row.path for row in opened.wheel.files if row.scheme == "scripts"}
+    wheel = _wheel(app.artifact, store)
+    names = {point.name for point in entry_points(wheel.entry_points)}
+    names |= {row.path for row in wheel.files if row.scheme == "scripts"}
     packages = sorted(
         row.path.split("/")[0]
-        for row in opened.wheel.files
+        for row in wheel.files
         if row.scheme in ("purelib", "platlib") and row.path.count("/") == 1 and row.path.endswith("/__main__.py")
     )
     return frozenset(names), packages, []
+
+
+def _wheel(artifact: Artifact, store: Store) -> Wheel:
+    splicer = Splicer()
+    try:
+        with store.open(artifact.digest) as file:
+            return open_wheel(artifact, file, splicer).wheel
+    finally:
+        splicer.close()
 
 
 def make_layer(
@@ -171,14 +181,28 @@ def _bundle(app: App, site: Site, base: Contents) -> Planned:
     return planned_data(BUNDLE, b"".join(parts), "ca-certificates")
 
 
-def file_time(commit: tuple[str, int] | None, epoch: int | None, reporter: Reporter) -> int:
-    """The time of the app's files, in seconds: what was said, else that of the commit, else 0 with a note."""
+def committed(project: ProjectFolder, app: App, store: Store) -> Committed:
+    """What version control says of everything that is in the app's layer."""
+    files = [*(file.path for file in app.sources), *app.others]
+    if app.artifact is None:
+        return project.committed(files)
+    # A build backend sees more than it packs, such as what was left of another build.
+    packed = {row.digest.hex() for row in _wheel(app.artifact, store).files if row.algorithm == "sha256"}
+    return project.committed(files, {file.path: file.sha256 for file in app.sources}, packed)
+
+
+def file_time(found: Committed, epoch: int | None) -> tuple[int, tuple[str, ...]]:
+    """The time of the app's files, in seconds, and what there is to say of it: what was said, else that of the commit,
+    else 0.
+    """
     if epoch is not None:
-        return epoch
-    if commit is None:
-        reporter.note("the app's files are dated 1970-01-01: set SOURCE_DATE_EPOCH, or build a clean git checkout")
-        return 0
-    return commit[1]
+        return epoch, ()
+    if found.time is not None:
+        return found.time, ()
+    dated = "the app's files are dated 1970-01-01"
+    if not found.reason:
+        return 0, (f"{dated}: set SOURCE_DATE_EPOCH, or build a clean git checkout",)
+    return 0, (f"{dated}, because {found.reason}; SOURCE_DATE_EPOCH says another time",)
 
 
 def files_key(files: Sequence[ProjectFile]) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import stat
 import subprocess
 from pathlib import Path
@@ -360,77 +359,6 @@ def test_texts(project: DiskProject) -> None:
 
 def test_a_project_that_cannot_be_written() -> None:
     assert DiskProject(Path("/proc/self"), ENV).write("pylock.dpbuild.toml", "x") is False
-
-
-# the commit's time
-
-
-@pytest.fixture
-def commit(project: DiskProject):
-    def run(*arguments: str, time: int = 1_700_000_000) -> None:
-        date = f"@{time} +0000"
-        names = {
-            "GIT_AUTHOR_NAME": "a",
-            "GIT_AUTHOR_EMAIL": "a@b",
-            "GIT_COMMITTER_NAME": "a",
-            "GIT_COMMITTER_EMAIL": "a@b",
-        }
-        subprocess.run(
-            ["git", "-C", project.directory, *arguments],
-            env={**ENV, **names, "GIT_AUTHOR_DATE": "@1 +0000", "GIT_COMMITTER_DATE": date},
-            check=True,
-            capture_output=True,
-        )
-
-    return run
-
-
-def when(project: DiskProject) -> int | None:
-    found = project.commit()
-    assert found is None or re.fullmatch("[0-9a-f]{40}", found[0])
-    return found[1] if found else None
-
-
-def test_the_time_of_a_clean_checkout(project: DiskProject, commit) -> None:
-    assert project.commit() is None
-    fill(project, "app.py", "pylock.dpbuild.toml")
-    commit("init", "-q")
-    assert project.commit() is None
-    commit("add", "app.py")
-    commit("commit", "-qm", "one")
-    assert when(project) == 1_700_000_000
-    write(project, "app.py", "changed")
-    assert project.commit() is None
-    commit("commit", "-qam", "two", time=1_800_000_000)
-    assert when(project) == 1_800_000_000
-    fill(project, "new.py")
-    assert project.commit() is None
-
-
-def test_what_dpbuild_writes_makes_no_checkout_unclean(project: DiskProject, commit) -> None:
-    """Else the second build would not be the first one again."""
-    fill(project, "app.py")
-    commit("init", "-q")
-    commit("add", "app.py")
-    commit("commit", "-qm", "one")
-    before = project.commit()
-    fill(project, ".dpbuild/image/index.json", "pylock.dpbuild.toml", "pylock.dpbuild-build.toml")
-    assert project.commit() == before
-    assert when(project) == 1_700_000_000
-
-
-def test_the_time_of_a_project_in_a_bigger_repository(tmp_path: Path, project: DiskProject, commit) -> None:
-    fill(project, "sub/app.py", "other.py")
-    commit("init", "-q")
-    commit("add", ".")
-    commit("commit", "-qm", "one")
-    write(project, "other.py", "x")
-    inner = DiskProject(Path(project.directory) / "sub", ENV)
-    assert when(inner) == 1_700_000_000
-    commit("commit", "-qam", "two", time=1_800_000_000)
-    assert when(inner) == 1_700_000_000
-    fill(project, "sub/.dpbuild/x")
-    assert when(inner) == 1_700_000_000
 
 
 def test_what_a_killed_run_left_of_a_lock_goes(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def inputs(
     app: App,
     lock: str,
     builder: Base | None,
-    commit: tuple[str, int] | None,
+    commit: str,
     *,
     epoch: int,
     file_time: int,
@@ -60,7 +60,7 @@ def inputs(
         app_wheel=app.artifact,
         sources=app.sources,
         files=(*beside, *((name, hashlib.sha256(data).hexdigest()) for name, data in certificates)),
-        revision=commit[0] if commit else "",
+        revision=commit,
     )
 
 
