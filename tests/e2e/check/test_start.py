@@ -140,6 +140,12 @@ CASES = {
         {"Entrypoint": ["/usr/bin/env", "-u", "HOME", "gunicorn"]},
         {"usr/local/bin/gunicorn": script(PYTHON)},
     ),
+    "a value that Python does not take": Case(
+        ["STA022"],
+        "invalid PYTHONUTF8 environment variable value",
+        config={"Cmd": ["/app/main.py"], "Env": [*ENV, "PYTHONUTF8=true"]},
+        mend={"Env": [*ENV, "PYTHONUTF8=1"]},
+    ),
     "an interpreter's path that is too long": Case(
         ["SCR003"],
         "exec /app/run: exec format error",
@@ -249,6 +255,23 @@ def test_an_interpreter_for_another_machine(
     broken = derive("debian13", {"usr/bin/python3.13": bytes(data)})
     assert rules(findings(broken, "--select", "INT")) == ["INT010"]
     assert "exec format error" in run_in_docker(broken).stderr
+
+
+@pytest.mark.slow
+def test_a_program_before_python(derive: Derive, findings: Findings, run_in_docker: Run) -> None:
+    """Of another C library, and with a library that did not come along."""
+    env, config = Path("/usr/bin/env").read_bytes(), {"Entrypoint": ["/usr/bin/env", PYTHON, "/app/main.py"]}
+    fine = derive("debian13", MAIN | ENV_PROGRAM, **config)
+    assert rules(findings(fine)) == []
+    assert run_in_docker(fine).stdout == "fine\n"
+    alien = env.replace(b"/lib64/ld-linux-x86-64.so.2\0", b"/lib64/ld-musl-x86_64.so.1\0\0")
+    broken = derive("debian13", MAIN | {"usr/bin/env": File(alien, 0o755)}, **config)
+    assert rules(findings(broken)) == ["INT004"]
+    assert "exec /usr/bin/env: no such file or directory" in run_in_docker(broken).stderr
+    lacking = env.replace(b"\0libc.so.6\0", b"\0libq.so.6\0")
+    broken = derive("debian13", MAIN | {"usr/bin/env": File(lacking, 0o755)}, **config)
+    assert rules(findings(broken)) == ["LIB006"]
+    assert "libq.so.6: cannot open shared object file" in run_in_docker(broken).stderr
 
 
 @pytest.mark.slow

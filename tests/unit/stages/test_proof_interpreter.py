@@ -1,5 +1,7 @@
 """INT: images that do not start Python, or start it with the wrong thing."""
 
+from typing import Any
+
 import pytest
 from factories.elf import make_elf
 from factories.image import File, Files, Folder, Link
@@ -65,6 +67,36 @@ def test_a_loader_that_is_missing() -> None:
     (row,) = found(make_subject(alien), "INT")
     assert row.rule == "INT004"
     assert row.evidence == "it asks for the loader /lib/ld-musl-x86_64.so.1, which is not in the image"
+
+
+@pytest.mark.parametrize("argv", [("/server",), ("/tini", "--", PYTHON, "/app/main.py")])
+def test_a_program_whose_loader_is_missing(argv: tuple[str, ...]) -> None:
+    musl = File(make_elf(interp="/lib/ld-musl-x86_64.so.1"), 0o755)
+    (row,) = found(make_subject(MAIN | {"server": musl, "tini": musl}, entrypoint=argv))
+    assert (row.rule, row.path, row.severity) == ("INT004", argv[0], Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("program", "evidence"),
+    [
+        ({"needed": ("libfoo.so.1", "libc.so.6")}, "it needs libfoo.so.1, which is nowhere that the dynamic"),
+        ({"needed": ("libmid.so.1",)}, "it needs libfoo.so.1 (for /lib/x86_64-linux-gnu/libmid.so.1), which is"),
+        ({"needed": ("libc.so.6",), "verneed": (("libc.so.6", ("GLIBC_2.99",)),)}, "it needs GLIBC_2.99 of libc.so.6,"),
+        ({"needed": ("libown.so.1",), "runpath": "$ORIGIN/lib"}, ""),
+        ({"needed": ("libc.so.6",)}, ""),
+    ],
+)
+def test_a_program_whose_libraries_are_missing(program: dict[str, Any], evidence: str) -> None:
+    files: Files = {
+        "app/server": File(make_elf(interp="/lib64/ld-linux-x86-64.so.2", **program), 0o755),
+        "app/lib/libown.so.1": File(make_elf(soname="libown.so.1")),
+        "usr/lib/x86_64-linux-gnu/libmid.so.1": File(make_elf(soname="libmid.so.1", needed=("libfoo.so.1",))),
+    }
+    rows = found(make_subject(files, entrypoint=("/app/server",)))
+    assert [(row.rule, row.path, row.severity) for row in rows] == (
+        [("LIB006", "/app/server", Severity.ERROR)] if evidence else []
+    )
+    assert not rows or rows[0].evidence.startswith(evidence)
 
 
 def test_the_standard_library_of_another_version() -> None:

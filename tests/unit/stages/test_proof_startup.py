@@ -83,6 +83,8 @@ def test_bytecode_of_another_version() -> None:
         ("LD_LIBRARY_PATH=/usr:/x", "STA009", NOTE, "LD_LIBRARY_PATH=/usr:/x: /x is not in the image"),
         ("HOME=/data", "STA016", NOTE, "HOME of the user nonroot: it is not in the image"),
         ("PYTHONDONTWRITEBYTECODE=1", "", NOTE, ""),
+        ("PYTHONUTF8=true", "STA022", ERROR, "PYTHONUTF8=true: Python 3.13 wants 0 or 1"),
+        ("PYTHONMALLOC=foo", "STA022", ERROR, "PYTHONMALLOC=foo: Python 3.13 wants one of debug, default, malloc,"),
     ],
 )
 def test_variables(more: str, rule: str, severity: Severity, evidence: str) -> None:
@@ -93,6 +95,27 @@ def test_variables(more: str, rule: str, severity: Severity, evidence: str) -> N
     rows = found(make_subject(files, env=(*BASE_ENV, more)), "STA")
     assert [(row.rule, row.severity) for row in rows] == ([(rule, severity)] if rule else [])
     assert not rows or rows[0].evidence.startswith(evidence)
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "rules"),
+    [
+        ("-E", "PYTHONUTF8=x", []),
+        ("-I", "PYTHONHASHSEED=x", []),
+        ("-R", "PYTHONHASHSEED=x", []),
+        ("-R", "PYTHONUTF8=x", ["STA022"]),
+        ("-Xutf8", "PYTHONUTF8=x", []),
+        ("-Xdev", "PYTHONMALLOC=x", ["STA022"]),
+    ],
+)
+def test_values_that_options_keep_away(option: str, variable: str, rules: list[str]) -> None:
+    assert ids(make_subject(entrypoint=(PYTHON, option), env=(*BASE_ENV, variable)), "STA") == rules
+
+
+def test_an_encoding_that_only_the_image_has() -> None:
+    files: Files = {f"{STDLIB}/encodings/future_8.py": File(b"")}
+    assert ids(make_subject(files, env=(*BASE_ENV, "PYTHONIOENCODING=Future-8")), "STA") == []
+    assert ids(make_subject(env=(*BASE_ENV, "PYTHONIOENCODING=Future-8")), "STA") == ["STA022"]
 
 
 def test_variables_that_options_keep_away() -> None:

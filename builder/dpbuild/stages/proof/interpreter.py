@@ -77,11 +77,17 @@ def _wanted_loader(subject: Subject) -> str:
 
 
 def _loader(subject: Subject) -> Iterator[Found]:
-    loader = _wanted_loader(subject)
-    if not loader or subject.tree.is_file(loader):
-        return
-    if not any(row.severity is Severity.ERROR for row in _unmerged(subject)):
-        yield Found(path=_interpreter(subject), evidence=f"it asks for the loader {loader}, which is not in the image")
+    replaced = any(row.severity is Severity.ERROR for row in _unmerged(subject))
+    own, machine = _interpreter(subject), MACHINES.get(subject.platform.architecture)
+    chain = (real for row in subject.start.chain if (real := subject.real(row)))
+    for path in dict.fromkeys((*chain, own)):
+        elf = subject.scan(path).elf if path else None
+        if elf is None or not elf.interp or subject.tree.is_file(elf.interp):
+            continue
+        # Other rules' matters: a link that a layer replaces, a program for another machine.
+        if (path == own and replaced) or (machine is not None and elf.machine != machine):
+            continue
+        yield Found(path=path, evidence=f"it asks for the loader {elf.interp}, which is not in the image")
 
 
 def _library(subject: Subject) -> Iterator[Found]:
@@ -145,11 +151,12 @@ RULES: Final = (
     Rule(
         id="INT004",
         severity=Severity.ERROR,
-        title="the interpreter's loader is missing",
+        title="a program's loader is missing",
         symptom="exec /usr/bin/python3.13: no such file or directory, although the file is there",
         why="The kernel starts a dynamic program through the loader that the program names (PT_INTERP). An"
-        " interpreter from a glibc system asks for ld-linux, one from Alpine for ld-musl.",
-        fix="take interpreter and C library from the same base",
+        " interpreter from a glibc system asks for ld-linux, one from Alpine for ld-musl; so does whatever else a"
+        " container starts.",
+        fix="take interpreter, programs and C library from the same base",
         look=_loader,
     ),
     Rule(

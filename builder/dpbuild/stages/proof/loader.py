@@ -66,28 +66,37 @@ class Outcome:
 
 
 class Loader:
-    """The loader of one image; ``facts`` are the subject's."""
+    """The loader of one image; ``facts`` are the subject's.
 
-    def __init__(self, subject: Subject, facts: Facts) -> None:
+    ``program`` is what is started, if that is not the interpreter.
+    """
+
+    def __init__(self, subject: Subject, facts: Facts, program: str = "") -> None:
         self._subject = subject
         self._facts = facts
+        self._main = program or facts.interpreter
         self._musl = facts.libc.kind == "musl"
         self._searched: dict[tuple[str, tuple[str, ...]], tuple[str | None, tuple[tuple[str, str], ...]]] = {}
 
     @functools.cached_property
     def interpreter(self) -> tuple[Loaded, ...]:
         """What is loaded when the interpreter has started: itself, its libraries, those of LD_PRELOAD."""
-        path = self._facts.interpreter
+        return self.started.loaded
+
+    @functools.cached_property
+    def started(self) -> Outcome:
+        """How starting the program ends."""
+        path = self._main
         elf = self._subject.scan(path).elf
         if elf is None:
-            return ()
+            return Outcome(loaded=())
         main = Loaded(path=path, elf=elf)
         first = [main]
         for name in re.split(r"[: ]+", self._subject.config.variable("LD_PRELOAD") or ""):
             found = self.search(name, main)[0] if name else None
             if found is not None:
                 first.append(found)
-        return self._load(first, ()).loaded
+        return self._load(first, ())
 
     def load(self, path: str, already: tuple[Loaded, ...] = ()) -> Outcome:
         """dlopen of the file at ``path`` in the interpreter, where ``already`` was loaded before.
@@ -184,7 +193,7 @@ class Loader:
     @functools.cached_property
     def interpreter_elf(self) -> ElfFacts | None:
         """The interpreter itself."""
-        return self._subject.scan(self._facts.interpreter).elf
+        return self._subject.scan(self._main).elf
 
     def _folders(self, by: Loaded) -> Iterator[str]:
         """Where a library that ``by`` needs is looked for, before the cache and the folders that are built in."""
@@ -198,11 +207,11 @@ class Loader:
         else:
             rows = []
             if not by.elf.runpath:
-                main = Loaded(path=self._facts.interpreter, elf=self.interpreter_elf or by.elf)
+                main = Loaded(path=self._main, elf=self.interpreter_elf or by.elf)
                 for each in chain if chain[-1].path == main.path else [*chain, main]:
                     if not each.elf.runpath:
                         rows += [self._expand(row, each.path) for row in each.elf.rpath]
-            rows += [self._expand(row, self._facts.interpreter) for row in environment if row]
+            rows += [self._expand(row, self._main) for row in environment if row]
             rows += [self._expand(row, by.path) for row in by.elf.runpath]
         for row in dict.fromkeys(rows):
             folder = posixpath.normpath(row if row.startswith("/") else f"{self._subject.working_dir}/{row}")

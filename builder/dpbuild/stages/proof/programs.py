@@ -40,6 +40,35 @@ def _programs(subject: Subject) -> Iterator[Found]:
         yield Found(path=paths[0], evidence=evidence, fix=fix)
 
 
+def _started(subject: Subject) -> Iterator[Found]:
+    facts = subject.facts
+    own = subject.scan(facts.interpreter).elf if facts is not None else None
+    if facts is None or own is None:
+        return
+    for path in dict.fromkeys(real for row in subject.start.chain if (real := subject.real(row))):
+        elf = subject.scan(path).elf
+        # Without a loader nothing is loaded; what another loader or another machine wants is not known here.
+        if elf is None or path == facts.interpreter or (elf.interp, elf.machine) != (own.interp, own.machine):
+            continue
+        outcome = Loader(subject, facts, path).started
+        known = subject.providers(frozenset(row.library for row in outcome.missing)) if outcome.missing else {}
+        for lost in outcome.missing:
+            by = "" if lost.wanted_by == path else f" (for {lost.wanted_by})"
+            yield Found(
+                path=path,
+                evidence=f"it needs {lost.library}{by}, which is nowhere that the dynamic loader looks",
+                fix=f'runtime-packages = ["{known[lost.library]}"] in [tool.dpbuild]' if lost.library in known else "",
+            )
+        for old in outcome.outdated:
+            by = "" if old.wanted_by == path else f" (for {old.wanted_by})"
+            has = f", which has {old.newest}" if old.newest else ""
+            yield Found(
+                path=path,
+                evidence=f"it needs {old.version} of {old.library}{by}, and the image's is {old.found}{has}",
+                fix="take the program from the base's own release, or one that is linked statically",
+            )
+
+
 RULES: Final = (
     Rule(
         id="LIB005",
@@ -51,5 +80,16 @@ RULES: Final = (
         " base has the libraries of Python and little more. The package can be imported, and fails when it is used.",
         fix="add what has the library: runtime-packages in [tool.dpbuild] takes Debian packages",
         look=_programs,
+    ),
+    Rule(
+        id="LIB006",
+        severity=Severity.ERROR,
+        title="the program to start needs a library that the image lacks",
+        symptom="/app/server: error while loading shared libraries: libfoo.so.1: cannot open shared object file: No"
+        " such file or directory; /tini: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found",
+        why="What Entrypoint and Cmd start, or what stands before Python there (tini, dumb-init), was built on another"
+        " system: its libraries, or newer versions of them, did not come along.",
+        fix="add what has the library: runtime-packages in [tool.dpbuild] takes Debian packages",
+        look=_started,
     ),
 )

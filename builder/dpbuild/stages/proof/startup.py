@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from dpbuild.model.finding import Severity
+from dpbuild.stages.proof import variables
 from dpbuild.stages.proof.accounts import blocked
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
@@ -33,6 +34,23 @@ def _home_of_python(subject: Subject) -> Iterator[Found]:
         there = [row for row in subject.tree.children(f"{prefix}/lib") if row.startswith("python3")]
         found = f"it has lib/{', lib/'.join(there)}, not lib/{name}" if there else f"it has no lib/{name}"
         yield _env(subject, "PYTHONHOME", found)
+
+
+def _refused(subject: Subject) -> Iterator[Found]:
+    facts, flags = subject.facts, subject.start.task.flags
+    if facts is None or facts.implementation != "cpython" or not subject.start.executable or flags & {"E", "I"}:
+        return
+
+    def has_codec(name: str) -> bool:
+        return any(f"{facts.stdlib}/encodings/{name}{end}" in subject.tree for end in (".py", ".pyc"))
+
+    # Options come before these two: -R, and -X utf8.
+    passed = {name for name, letter in (("PYTHONHASHSEED", "R"), ("PYTHONUTF8", "X")) if letter in flags}
+    for name in variables.NAMES:
+        value = subject.config.variable(name) or ""
+        wanted = variables.refused(name, value, facts.minor[1], has_codec, gil_disabled=facts.gil_disabled)
+        if wanted and name not in passed:
+            yield _env(subject, name, f"Python {facts.minor[0]}.{facts.minor[1]} wants {wanted}")
 
 
 def _nowhere(subject: Subject) -> Iterator[Found]:
@@ -262,5 +280,16 @@ RULES: Final = (
         why="The home that /etc/passwd or HOME names is not in the image, or belongs to somebody else.",
         fix="make the folder with the user as its owner, or set HOME to a folder where it may write",
         look=_home,
+    ),
+    Rule(
+        id="STA022",
+        severity=Severity.ERROR,
+        title="Python does not start with a variable's value",
+        symptom="Fatal Python error: preconfig_init_utf8_mode: invalid PYTHONUTF8 environment variable value",
+        why="PYTHONUTF8, PYTHONHASHSEED, PYTHONIOENCODING, PYTHONMALLOC, PYTHONINTMAXSTRDIGITS, PYTHONTRACEMALLOC,"
+        " PYTHON_CPU_COUNT and PYTHON_GIL take certain values only: PYTHONUTF8=true is none. At any other Python"
+        " ends before it runs a line.",
+        fix="give the variable a value that Python takes, or leave it out of the image's Env",
+        look=_refused,
     ),
 )
