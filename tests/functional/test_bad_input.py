@@ -57,6 +57,16 @@ def test_what_the_project_lacks_is_told_at_once_and_first(bare: Bench) -> None:
         assert f"  pyproject.toml:{line}: {what}\n" in said
 
 
+def test_a_script_that_nothing_can_install_is_told_first(bare: Bench) -> None:
+    bare.configure('script = "serv"', "[project.scripts]", 'serve = "main:run"', dependencies=())
+    bare.fails(
+        10, "script = 'serv': no wheel and no", "--base", "127.0.0.1:9/no/registry:1", hint="did you mean 'serve'"
+    )
+    # What is required may bring it.
+    bare.configure('script = "serv"', "[project.scripts]", 'serve = "main:run"')
+    bare.fails(90, "cannot reach", "--base", "127.0.0.1:9/no/registry:1")
+
+
 def test_unreachable_registry(bare: Bench) -> None:
     bare.fails(
         90, r"cannot reach 127\.0\.0\.1:9", "--base", "127.0.0.1:9/no/registry:1", hint="check the host, its port"

@@ -20,7 +20,7 @@ from dpbuild.pypa.wheel import Wheel
 from dpbuild.stages.app_files import copied, mains, placed
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.home import Home
-from dpbuild.stages.image import APP, BUNDLE, find_starter
+from dpbuild.stages.image import APP, BUNDLE, find_starter, unknown_script
 from dpbuild.stages.layers.bytecode import compile_planned
 from dpbuild.stages.layers.kept import find
 from dpbuild.stages.layers.own import make_own, own_key, planned_data
@@ -76,6 +76,12 @@ def decide(project: ProjectFolder, config: Config) -> Kind:
     if kind != "wheel" and not config.entrypoint and not config.script:
         packages, scripts = mains(files if kind == "copy" else ())
         find_starter(config, app=kind, mains=packages, files=scripts)
+    own = set(dict(config.project.scripts))
+    found = config.requirements
+    # Of what is locked elsewhere, or built, nobody knows the scripts yet.
+    alone = kind != "wheel" and found.kind in ("none", "project", "requirements") and not found.lines
+    if config.script and config.script not in own and alone:
+        raise unknown_script(config, own)
     return kind
 
 

@@ -168,10 +168,7 @@ def choose_entrypoint(
             return (python, f"{base.facts.scripts}/{config.script}")
         if app == "copy" and config.script in own:
             return _call(python, own[config.script])
-        raise ConfigError(
-            f"script = {config.script!r}: no wheel and no [project.scripts] entry has a script of this name",
-            hint=_near(config.script, scripts | own.keys()),
-        )
+        raise unknown_script(config, scripts | own.keys())
     kind, name = find_starter(config, app=app, mains=mains, files=files)
     if kind == "script":
         return (python, f"{base.facts.scripts}/{name}") if app == "wheel" else _call(python, own[name])
@@ -193,6 +190,14 @@ def starters(
         ("file", "scripts", files),
     )
     return next(((kind, words, tuple(found)) for kind, words, found in levels if found), ("none", "", ()))
+
+
+def unknown_script(config: Config, known: frozenset[str] | set[str]) -> ConfigError:
+    """The error for a ``script`` that nothing installs; ``known`` are those that there are."""
+    return ConfigError(
+        f"script = {config.script!r}: no wheel and no [project.scripts] entry has a script of this name",
+        hint=_near(config.script, known),
+    )
 
 
 def find_starter(config: Config, *, app: str, mains: Sequence[str], files: Sequence[str]) -> tuple[Starter, str]:
