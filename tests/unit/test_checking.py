@@ -18,10 +18,10 @@ def test_files_of_one_package_with_the_same_thing_wrong_share_a_line() -> None:
     rows = [finding(f"/x/{number}.sh", owner="x 1.0") for number in range(12)]
     others = [finding("/x/other.sh", owner="x 1.0", evidence="no sh"), finding("/y/1.sh", owner="y 1.0")]
     assert refuse((*rows, *others, finding("/app/run.sh")), HERE) == (
-        "SCR002 /x/0.sh and 11 more (x 1.0): no env",
-        "SCR002 /x/other.sh (x 1.0): no sh",
-        "SCR002 /y/1.sh (y 1.0): no env",
-        "SCR002 /app/run.sh: no env",
+        "SCR002 /x/0.sh and 11 more (x 1.0): no env\n      fix: leave it out",
+        "SCR002 /x/other.sh (x 1.0): no sh\n      fix: leave it out",
+        "SCR002 /y/1.sh (y 1.0): no env\n      fix: leave it out",
+        "SCR002 /app/run.sh: no env\n      fix: leave it out",
     )
 
 
