@@ -177,7 +177,7 @@ def test_members_of_a_workspace(index: Index, tmp_path: Path) -> None:
         (
             'fast = ["speedy"]',
             'fast = ["speedy", "inner"]',
-            "uv.lock does not have inner, which pyproject.toml requires in the extra all",
+            "uv.lock does not have inner, which pyproject.toml requires in the extra fast",
         ),
         ('fast = ["speedy"]', 'fast = ["speedy"]\nmore = ["inner"]', "does not have inner, .* in the extra more"),
         (

@@ -63,7 +63,10 @@ def differences(text: str, pyproject: Mapping[str, Any]) -> tuple[str, ...]:
     if "dependencies" not in dynamic and project:
         scopes.append(("", lambda side, where: _holding(side.required, where, "")))
     if "optional-dependencies" not in dynamic:
-        scopes += [(f" in the extra {row}", _extra(row, name)) for row in sorted({*_extras(ours), *_extras(locked)})]
+        # Those that name others come last: what an extra lacks itself is told of that one.
+        outer = {row for each in (*ours.required, *locked.required) if each.name == name for row in _named(each)}
+        extras = sorted({*_extras(ours), *_extras(locked)}, key=lambda row: (row in outer, row))
+        scopes += [(f" in the extra {row}", _extra(row, name)) for row in extras]
     for group in sorted({*ours.groups, *locked.groups}):
         scopes.append((f" in the group {group}", _group(group, name)))
     found: dict[str, str] = {}
@@ -128,8 +131,12 @@ def _group(group: str, name: str) -> Callable[[_Side, _Environment], list[_Row]]
 
 
 def _extras(side: _Side) -> set[str]:
-    texts = [str(row.marker) for row in side.required if row.marker is not None]
-    return {canonicalize_name(found) for text in texts for found in re.findall(r"\bextra == ['\"]([^'\"]+)", text)}
+    return {extra for row in side.required for extra in _named(row)}
+
+
+def _named(row: _Row) -> set[str]:
+    """The extras that a row is of."""
+    return {canonicalize_name(found) for found in re.findall(r"\bextra == ['\"]([^'\"]+)", str(row.marker or ""))}
 
 
 def _compared(ours: list[_Row], locked: list[_Row]) -> Iterable[tuple[str, str]]:
