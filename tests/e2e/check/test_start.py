@@ -146,6 +146,20 @@ CASES = {
         config={"Cmd": ["/app/main.py"], "Env": [*ENV, "PYTHONUTF8=true"]},
         mend={"Env": [*ENV, "PYTHONUTF8=1"]},
     ),
+    "a module that the user may not read": Case(
+        ["LAY006"],
+        "'api' is a package and cannot be directly executed",
+        {"app/api": Folder(0o700), "app/api/__init__.py": File(b""), "app/api/__main__.py": MAIN["app/main.py"]},
+        {"Cmd": ["-m", "api"], "WorkingDir": "/app"},
+        {"app/api": Folder(0o755)},
+    ),
+    "a compiled script of another version": Case(
+        ["STA021"],
+        "Bad magic number in .pyc file",
+        {"app/main.pyc": File(b"\xcb\r\r\n" + bytes(12) + b"N")},
+        {"Cmd": ["/app/main.pyc"]},
+        mend={"Cmd": ["/app/main.py"]},
+    ),
     "an interpreter's path that is too long": Case(
         ["SCR003"],
         "exec /app/run: exec format error",

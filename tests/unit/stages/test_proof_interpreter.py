@@ -1,5 +1,7 @@
 """INT: images that do not start Python, or start it with the wrong thing."""
 
+import io
+import zipfile
 from typing import Any
 
 import pytest
@@ -214,6 +216,24 @@ def test_a_script_in_a_volume_or_of_the_engine() -> None:
 def test_a_folder_as_script() -> None:
     assert ids(make_subject(MAIN, cmd=("/app",))) == ["INT007"]
     assert ids(make_subject({"app/__main__.py": File(b"")}, cmd=("/app",))) == []
+
+
+def archive(*names: str) -> File:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as file:
+        for name in names:
+            file.writestr(name, "")
+    return File(b"#!/usr/bin/python3\n" + data.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("names", "rules"), [(("main.py",), ["INT007"]), (("__main__.py",), []), (("a.py", "__main__.pyc"), [])]
+)
+def test_an_archive_as_script(names: tuple[str, ...], rules: list[str]) -> None:
+    rows = found(make_subject({"app.pyz": archive(*names)}, cmd=("/app.pyz",)))
+    assert [(row.rule, row.path, row.severity, row.evidence) for row in rows] == [
+        (rule, "/app.pyz", Severity.ERROR, "it is an archive without __main__.py") for rule in rules
+    ]
 
 
 def test_a_program_named_where_a_script_is_wanted() -> None:

@@ -181,6 +181,33 @@ def test_what_the_user_cannot_read(files: Files, path: str, severity: Severity |
 
 
 @pytest.mark.parametrize(
+    ("files", "cmd", "path", "severity"),
+    [
+        ({"app/api": Folder(0o700)}, ("-m", "api"), "/app/api", Severity.ERROR),
+        ({"app/api/__main__.py": File(b"", 0o600)}, ("-m", "api"), "/app/api/__main__.py", Severity.ERROR),
+        # To Python it is an empty package.
+        ({"app/api": Folder(0o700)}, ("main.py",), "/app/api", Severity.WARNING),
+        ({"app/api/__init__.py": File(b"", 0o600)}, ("main.py",), "/app/api/__init__.py", Severity.ERROR),
+        (
+            {"app/api/__init__.py": File(b"", 0o600), "app/api/__pycache__/__init__.cpython-313.pyc": File(bytes(16))},
+            ("main.py",),
+            "/app/api/__init__.py",
+            Severity.WARNING,
+        ),
+    ],
+)
+def test_modules_that_the_user_cannot_read(files: Files, cmd: tuple[str, ...], path: str, severity: Severity) -> None:
+    app: Files = {
+        "app/main.py": File(b"import api\n"),
+        "app/api": Folder(),
+        "app/api/__init__.py": File(b""),
+        "app/api/__main__.py": File(b""),
+    }
+    (row,) = found(make_subject(app | files, cmd=cmd, working_dir="/app"), "LAY006")
+    assert (row.path, row.severity) == (path, severity)
+
+
+@pytest.mark.parametrize(
     ("mode", "rules"), [(0o755, []), (0o744, ["LAY006"]), (0o711, ["LAY006"]), (0o700, ["LAY006"])]
 )
 def test_what_the_user_cannot_execute(mode: int, rules: list[str]) -> None:

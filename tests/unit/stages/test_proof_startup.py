@@ -67,6 +67,24 @@ def test_bytecode_of_another_version() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "cmd"),
+    [
+        ("app/main.pyc", ("/app/main.pyc",)),
+        ("app/__pycache__/main.cpython-312.pyc", ("/app/__pycache__/main.cpython-312.pyc",)),
+        (f"{SITE}/api.pyc", ("-m", "api")),
+        (f"{SITE}/api/__main__.pyc", ("-m", "api")),
+    ],
+)
+def test_what_is_started_is_of_another_version(path: str, cmd: tuple[str, ...]) -> None:
+    files: Files = {path: pyc(0, 0, magic=3531), "app/main.py": File(b"")}
+    if "/api/" in path:
+        files[f"{SITE}/api/__init__.py"] = File(b"")
+    (row,) = found(make_subject(files, cmd=cmd), "STA021")
+    assert (row.path, row.severity) == (f"/{path}", ERROR)
+    assert ids(make_subject(files | {path: pyc(0, 0)}, cmd=cmd), "STA021") == []
+
+
+@pytest.mark.parametrize(
     ("more", "rule", "severity", "evidence"),
     [
         ("PYTHONPYCACHEPREFIX=/cache", "STA003", WARNING, "PYTHONPYCACHEPREFIX=/cache, which is not in the image"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from dpbuild.model.finding import Severity
+from dpbuild.stages.proof.app import find_app
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
 
@@ -84,14 +85,26 @@ def _other_version(subject: Subject) -> Iterator[Found]:
         return
     folders = {real for row in (*subject.sys_path, subject.start.first) if row and (real := subject.real(row))}
     wanted = _MAGIC[facts.minor[1]]
+    started = _started(subject)
     for path, scan in subject.scanned.items():
-        # Beside a source, a .pyc of this kind is never looked at.
         folder = posixpath.dirname(path)
-        if scan.pyc is None or folder.endswith("/__pycache__") or scan.pyc.magic == wanted:
+        if scan.pyc is None or scan.pyc.magic == wanted or (folder.endswith("/__pycache__") and path != started):
             continue
-        if any(folder == row or folder.startswith(f"{row}/") for row in folders) and path[:-1] not in subject.tree:
+        # Beside a source, a .pyc of this kind is never looked at, unless it is what Python is to run.
+        below = any(folder == row or folder.startswith(f"{row}/") for row in folders)
+        if path == started or (below and path[:-1] not in subject.tree):
             made = next((f"3.{minor}" for minor, magic in _MAGIC.items() if magic == scan.pyc.magic), "another version")
-            yield Found(path=path, evidence=f"it was compiled by Python {made}, the image has {facts.version}")
+            yield Found(
+                path=path,
+                evidence=f"it was compiled by Python {made}, the image has {facts.version}",
+                severity=Severity.ERROR if path == started else None,
+            )
+
+
+def _started(subject: Subject) -> str:
+    """The file that Python is told to run, or that the module which it is told to run is in."""
+    app = find_app(subject)
+    return app.entry if app.entry.startswith("/") else (app.modules.find(app.entry) if app.entry else None) or ""
 
 
 RULES: Final = (
@@ -129,8 +142,10 @@ RULES: Final = (
         id="STA021",
         severity=Severity.WARNING,
         title="a module that is only compiled is for another version",
-        symptom="ImportError: bad magic number in 'api': b'\\xcb\\r\\r\\n'",
-        why="A .pyc without its source is loaded by the version that made it and by no other.",
+        symptom="ImportError: bad magic number in 'api': b'\\xcb\\r\\r\\n'; RuntimeError: Bad magic number in .pyc"
+        " file",
+        why="A .pyc without its source is loaded by the version that made it and by no other. It is an error where it"
+        " is what is started.",
         fix="compile with the base's version, or ship sources",
         look=_other_version,
     ),

@@ -2,7 +2,9 @@
 
 import difflib
 import functools
+import io
 import posixpath
+import zipfile
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,6 +16,10 @@ from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
 
 SHELLS: Final = frozenset(("sh", "bash", "dash", "ash", "zsh", "ksh"))
+# A zip file ends with a record of 22 bytes and a comment (APPNOTE, 4.3.16).
+_END_OF_ZIP: Final = b"PK\5\6"
+_LONGEST_END: Final = 22 + (1 << 16)
+_LARGEST_ARCHIVE: Final = 64 << 20
 # What engines mount into every container.
 _MOUNTED: Final = ("/dev/", "/proc/", "/sys/")
 
@@ -102,6 +108,8 @@ def _no_script(subject: Subject) -> Iterator[Found]:
     if subject.tree.is_directory(path):
         if not any(subject.tree.is_file(f"{path}/__main__{suffix}") for suffix in (".py", ".pyc")):
             yield Found(path=path, evidence="it is a folder without __main__.py")
+    elif _is_archive(subject, path):
+        yield Found(path=subject.real(path) or path, evidence="it is an archive without __main__.py")
     elif not subject.tree.is_file(path):
         mounted = any(f"{path}/".startswith(f"{volume.rstrip('/')}/") for volume in subject.config.volumes)
         yield Found(
@@ -110,6 +118,19 @@ def _no_script(subject: Subject) -> Iterator[Found]:
             fix=_instead(subject, name),
             severity=Severity.WARNING if mounted else None,
         )
+
+
+def _is_archive(subject: Subject, path: str) -> bool:
+    """Whether it is a zip file that Python cannot run, for lack of a __main__."""
+    entry = subject.tree.follow(path)
+    data = subject.contents.get(path) if entry is not None and entry.size <= _LARGEST_ARCHIVE else None
+    if data is None or _END_OF_ZIP not in data[-_LONGEST_END:]:
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return not {"__main__.py", "__main__.pyc"}.intersection(archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return False
 
 
 def _instead(subject: Subject, name: str) -> str:
@@ -218,7 +239,8 @@ RULES: Final = (
         title="the script that Python is to run is not in the image",
         symptom="can't open file '//uvicorn': [Errno 2] No such file or directory",
         why="The base's Entrypoint is the interpreter, so the first word of Cmd that is no option is a script,"
-        " and relative names count from the working directory. The name of a program is no script.",
+        " and relative names count from the working directory. The name of a program is no script; a folder or zip"
+        " file is one if it has a __main__.py.",
         fix="name a script that is there by its absolute path, use -m with a module, or set Entrypoint",
         look=_no_script,
     ),

@@ -9,6 +9,7 @@ from typing import Final
 from dpbuild.archive.entry import Kind
 from dpbuild.model.finding import Severity
 from dpbuild.stages.proof.accounts import blocked
+from dpbuild.stages.proof.app import executed, find_app
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
 
@@ -96,6 +97,22 @@ def _overwritten(subject: Subject) -> Iterator[Found]:
         yield Found(path="/", evidence=f"{len(changed) - _MOST} more files of the base are replaced")
 
 
+def _closed_modules(subject: Subject) -> Iterator[str]:
+    """What keeps the user from sources that are surely imported.
+
+    A folder without the right to look into it is an empty package to Python, which only what is started minds; and a
+    source is not read that has been compiled.
+    """
+    app = find_app(subject)
+    started = app.modules.find(app.entry) if app.entry and not app.entry.startswith("/") else None
+    for path in executed(subject):
+        place = blocked(subject.tree, subject.user, path, 4)
+        folder, _, name = path.rpartition("/")
+        compiled = any(row.startswith(f"{name[:-3]}.") for row in subject.tree.children(f"{folder}/__pycache__"))
+        if place and (path == started if place != path else not compiled):
+            yield place
+
+
 def _unreadable(subject: Subject) -> Iterator[Found]:
     user = subject.user
     if user.uid == 0 or user.unknown:
@@ -111,6 +128,7 @@ def _unreadable(subject: Subject) -> Iterator[Found]:
     for path, bit in needed:
         if place := blocked(subject.tree, user, path, bit):
             found[place] = Severity.ERROR
+    found |= dict.fromkeys(_closed_modules(subject), Severity.ERROR)
     folders = {real for row in (*subject.sys_path, begun.first) if row and (real := subject.real(row))}
     for folder in folders:
         if place := blocked(subject.tree, user, folder, 5):
