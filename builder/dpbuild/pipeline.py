@@ -157,6 +157,8 @@ def _build(
     if expected and expected != str(images.descriptor.digest):
         raise DigestDrift(f"the image is {images.descriptor.digest}, expected was {expected}")
     written = tuple(sink.write(images) for sink in sinks)
+    if outputs and not options.outputs:
+        project.shelter()
     kept = [sum(1 for row in layers if row.kept) for _, layers in made]
     summary(images, kept, written, world.reporter, world.clock() - started)
     return Built(images=images, written=written, evidence=evidence, tags=config.tags, warnings=warnings, notes=dated)

@@ -65,6 +65,9 @@ class _AsItWas:
         """Nothing is kept."""
         return True
 
+    def shelter(self) -> None:
+        """Nothing: the output is elsewhere."""
+
     def app_files(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """As the project has them."""
         return self._project.app_files(include, exclude)

@@ -107,6 +107,8 @@ def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions,
     for sink in sinks:
         sink.check()
     written = tuple(sink.write(images) for sink in sinks)
+    if outputs and not options.outputs:
+        project.shelter()
     for note in found["notes"]:
         world.reporter.note(note)
     for row in found["warnings"]:

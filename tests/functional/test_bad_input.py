@@ -218,6 +218,26 @@ def patched(old: bytes, new: bytes, *, count: int = 1) -> tuple[str, bytes]:
     return DEMO[0], DEMO[1].replace(old, new, count)
 
 
+# projects
+
+
+def test_a_folder_with_no_project_in_it(bare: Bench) -> None:
+    """A folder that was mistyped became an image of the base's Python alone."""
+    for path in bare.project.iterdir():
+        path.unlink()
+    bare.fails(10, "there is no project here: no pyproject.toml, no dpbuild.toml, no requirements", hint='app = "none"')
+    (bare.project / "notes.txt").write_text("")
+    bare.fails(10, "there is no project here")
+    assert not bare.cache.exists()
+    # Past this, it is the base that cannot be read.
+    base = ("--base", "127.0.0.1:9/no/registry:1")
+    for name, text in (("dpbuild.toml", 'app = "none"\n'), ("pyproject.toml", ""), ("requirements.txt", "x\n")):
+        (bare.project / name).write_text(text)
+        bare.fails(90, "cannot reach", *base)
+        (bare.project / name).unlink()
+    bare.fails(10, "there is no project here", *base)
+
+
 # files of the project
 
 

@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -201,6 +203,16 @@ def test_a_clean_checkout_stays_clean_of_what_dpbuild_writes(bench: Bench) -> No
     first = bench.run("build", bench.project, check=True)
     assert "SOURCE_DATE_EPOCH" not in first.err
     assert bench.run("build", bench.project, check=True).out == first.out
+    subprocess.run([*git, "add", "-A"], check=True)
+    staged = subprocess.run([*git, "diff", "--cached", "--name-only"], check=True, capture_output=True, text=True)
+    assert staged.stdout.split() == ["pylock.dpbuild.toml"]
+    # A folder that is named belongs to who named it.
+    named = bench.project / ".dpbuild" / "image"
+    shutil.rmtree(bench.project / ".dpbuild")
+    bench.run("build", bench.project, "-o", named, check=True)
+    assert os.listdir(bench.project / ".dpbuild") == ["image"]
+    bench.run("build", bench.project, check=True)
+    assert sorted(os.listdir(bench.project / ".dpbuild")) == [".gitignore", "image"]
 
 
 # help

@@ -87,6 +87,11 @@ WRONG = {
     ),
     "outside": (54, "said(lambda: open('/usr/lib/mine', 'w'))", "writes outside of its folder, to /usr/lib/mine"),
     "nothing": (54, "globals()['compiled'] = lambda: sys.exit('no wheel today')", "no wheel today"),
+    "version": (
+        54,
+        "raise SystemExit('LookupError: setuptools-scm was unable to detect version for /build/source.')",
+        r"asks git for the version[\s\S]+ hint: .*SETUPTOOLS_SCM_PRETEND_VERSION = ",
+    ),
     "full": (110, "raise SystemExit('No space left on device')", "the disk is full"),
 }
 

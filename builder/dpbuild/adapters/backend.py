@@ -39,6 +39,11 @@ _NETWORK: Final = re.compile(
     r"|Could not resolve host|No address associated with hostname|failed to lookup address|NameResolutionError"
 )
 _FULL: Final = re.compile(r"No space left on device|\[Errno 28\]|Disk quota exceeded")
+# Backends that ask git for the version. A build has no repository, and an sdist brings its version along.
+_VERSION: Final = re.compile(
+    r"(?:setuptools[-_]scm|vcs[-_]versioning|hatch[-_]vcs)[^\n]*unable to detect|SETUPTOOLS_SCM_PRETEND_VERSION",
+    re.IGNORECASE,
+)
 _ENGINES: Final = ("docker", "podman")
 _READ_ONLY: Final = re.compile(r"Read-only file system: '?([^'\n]+)|Permission denied: '?(/[^'\n]+)")
 
@@ -240,6 +245,11 @@ class SandboxBackend:
             hint = hint or (
                 "what it downloads has to be there before: as a build requirement, or a package of its recipe;"
                 " network = true under [tool.dpbuild.builder] lets builds out, and they are no longer repeatable"
+            )
+        elif backend and _VERSION.search(text):
+            said += ": it asks git for the version, and a build gets no repository"
+            hint = hint or (
+                'say the version: env = { SETUPTOOLS_SCM_PRETEND_VERSION = "1.2.3" } under [tool.dpbuild.builder]'
             )
         elif outside := _READ_ONLY.search(text):
             said += f": it writes outside of its folder, to {(outside[1] or outside[2]).strip()}"

@@ -1,5 +1,6 @@
 """The project's folder on disk."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -12,6 +13,7 @@ from dpbuild.adapters import workspace
 from dpbuild.adapters.project_files import build_tree, collect, lacking, named
 from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
+from dpbuild.built import DEFAULT_OUTPUT
 from dpbuild.errors import ConfigError
 from dpbuild.model.files import Committed, ProjectFile
 from dpbuild.ports.project import NOTHING
@@ -19,6 +21,8 @@ from dpbuild.ports.project import NOTHING
 if TYPE_CHECKING:
     from dpbuild.adapters.git import Git
 
+# Where the image goes if nothing else is said.
+_OWN, _IMAGE = DEFAULT_OUTPUT.split("/")
 _LOCKS: Final = ("pylock.dpbuild.toml", "pylock.dpbuild-build.toml")
 
 
@@ -107,6 +111,15 @@ class DiskProject:
         self._trace.file(name, hashlib.sha256(text.encode()).hexdigest())
         return True
 
+    def shelter(self) -> None:
+        """Write ``.gitignore`` into the folder of the default output, if nothing but dpbuild's is in there."""
+        folder = self._path / _OWN
+        with contextlib.suppress(OSError):
+            others = [row.name for row in os.scandir(folder) if row.name != _IMAGE and not row.name.startswith(".")]
+            if not others and not (folder / ".gitignore").exists():
+                with replacing(folder / ".gitignore", 0o644) as file:
+                    file.write(b"# Made by dpbuild.\n*\n")
+
     def app_files(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """What a copied app consists of."""
         return collect(self._path, include, exclude, self._trace, self._own, self._note)
@@ -154,7 +167,7 @@ class DiskProject:
     ) -> Committed:
         """What git says of these files."""
         # What dpbuild itself writes is no part of the app, and must not make the next build another one.
-        own = (".dpbuild", *_LOCKS, *sorted(self._own))
+        own = (_OWN, *_LOCKS, *sorted(self._own))
         git = self._git
         said = Committed() if git is None else git.committed(frozenset(files), ignorable, frozenset(packed), own)
         self._asked = {

@@ -22,6 +22,9 @@ class ProjectFolder(Protocol):
     def write(self, name: str, text: str) -> bool:
         """Replace a text file at once; False if the project is read-only."""
 
+    def shelter(self) -> None:
+        """Keep the folder of the default output, which is there by now, out of version control, if it can be."""
+
     def app_files(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """What a copied app consists of, sorted by path. Raises ConfigError."""
 

@@ -69,8 +69,17 @@ def decide(project: ProjectFolder, config: Config) -> Kind:
 
     Raises ConfigError (10).
     """
-    files = () if config.project.has_build_system else project.app_files(config.include, config.exclude)
+    looked = not config.project.has_build_system and config.app in ("auto", "copy")
+    files = project.app_files(config.include, config.exclude) if looked else ()
     kind = kind_of(config, files)
+    bare = kind == "none" and config.app == "auto" and config.requirements.kind == "none"
+    if bare and all(project.read(name) is None for name in ("pyproject.toml", "dpbuild.toml")):
+        # A folder that was mistyped would become an image of the base's Python alone.
+        raise ConfigError(
+            "there is no project here: no pyproject.toml, no dpbuild.toml, no requirements and no .py file",
+            where=config.directory,
+            hint='name the project\'s folder; an image without an app has app = "none" in a dpbuild.toml',
+        )
     if kind == "copy":
         copied(files)
     if kind != "wheel" and not config.entrypoint and not config.script:

@@ -368,3 +368,25 @@ def test_what_a_killed_run_left_of_a_lock_goes(tmp_path: Path) -> None:
     assert [row.path for row in found.app_files((), ())] == []
     assert found.write("pylock.dpbuild.toml", "whole")
     assert [path.name for path in tmp_path.iterdir()] == ["pylock.dpbuild.toml"]
+
+
+# the folder of the default output
+
+
+def test_the_default_output_is_kept_out_of_version_control(project: DiskProject) -> None:
+    folder = Path(project.directory) / ".dpbuild"
+    project.shelter()
+    assert not folder.exists()
+    fill(project, ".dpbuild/image/index.json")
+    project.shelter()
+    text = (folder / ".gitignore").read_text()
+    assert text.splitlines()[-1] == "*"
+    (folder / ".gitignore").write_text("# mine\n")
+    project.shelter()
+    assert (folder / ".gitignore").read_text() == "# mine\n"
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(project: DiskProject) -> None:
+    fill(project, ".dpbuild/image/index.json", ".dpbuild/notes.md")
+    project.shelter()
+    assert sorted(os.listdir(Path(project.directory) / ".dpbuild")) == ["image", "notes.md"]
