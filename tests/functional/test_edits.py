@@ -1,4 +1,4 @@
-"""What a build says after an edit is what a check of the same image says that knows nothing: 37 edits of an app."""
+"""What a build says after an edit is what a check of the same image says that knows nothing: 41 edits of an app."""
 
 import shutil
 from collections.abc import Callable
@@ -73,6 +73,13 @@ EDITS: dict[str, Edit] = {
     "a folder with mode 0700": mode("data", 0o700),
     "an ELF file that is none": file("data/x.so", b"\x7fELF no"),
     "no Python any more": text("print 'x'\n"),
+    "a name that is gone": file("helper.py", "z = 1\n"),
+    "a name that is imported": text(CLEAN + "from helper import x\n"),
+    "a name that is imported, and gone": text(CLEAN + "from helper import z\n"),
+    "an imported name that is gone": lambda folder: (
+        text(CLEAN + "from helper import x\n")(folder),
+        text("z = 1\n", "helper.py")(folder),
+    ),
     "a return too many": text(CLEAN + "return 1\n"),
     "a virtual environment": file("venv/pyvenv.cfg", "home = /usr/local/bin\n"),
     "a .pyc alone": file("gone.pyc", b"\x00\x00\r\n" + bytes(12)),
@@ -84,6 +91,7 @@ EDITS: dict[str, Edit] = {
 # Where what was found before is taken: nothing that a rule asks about has changed, or no build takes such files.
 KEPT = {
     "a .pyc alone",
+    "a name that is gone",
     "a key",
     "a virtual environment",
     "another number",
@@ -111,6 +119,8 @@ FOUND = {
     "dlopen": ["LIB004"],
     "a module of the standard library": ["LAY011"],
     "a helper that is gone": ["RUN003"],
+    "a name that is imported, and gone": ["RUN011"],
+    "an imported name that is gone": ["RUN011"],
     "a return too many": ["RUN010"],
     "no Python any more": ["RUN010"],
 }

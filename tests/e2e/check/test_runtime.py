@@ -92,6 +92,25 @@ def test_the_same_mended(derive: Derive, findings: Findings, run_in_docker: Run)
     assert run_in_docker(image).stdout == "fine\n" * len(PAINS)
 
 
+# Sources beside main.py, what that is, and what Python says.
+OWN = {
+    "a name that is gone": ({"api.py": "x = 1\n"}, "from api import main\n", "cannot import name 'main' from 'api'"),
+    "a module that is no package": ({"api.py": ""}, "import api.sub\n", "'api' is not a package"),
+    "a module that is gone": ({"api/__init__.py": ""}, "from api.sub import x\n", "No module named 'api.sub'"),
+    "a script of a package": ({"api.py": ""}, "from .api import x\n", "attempted relative import with no known parent"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OWN)
+def test_what_the_app_imports_of_itself(derive: Derive, findings: Findings, run_in_docker: Run, case: str) -> None:
+    beside, main, message = OWN[case]
+    files = {f"app/{name}": text for name, text in beside.items()} | {"app/main.py": main}
+    broken = derive("debian13", files, Cmd=["/app/main.py"])
+    assert rules(findings(broken), "error") == ["RUN011"]
+    assert message in run_in_docker(broken).stderr
+
+
 # Modules that are not there, and are not missed.
 HONEST = """\
 import os, sys, types

@@ -267,6 +267,20 @@ def test_where_modules_are_found(files: Files, env: tuple[str, ...], rules: list
     assert ids(make_subject(files, cmd=("-m", "api"), env=(*BASE_ENV, *env)), "INT") == rules
 
 
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("api/serve", "say -m api.serve: -m takes a module's name, and no path"),
+        ("api/serve.py", "say -m api.serve: -m takes a module's name, and no path"),
+        ("api/none", "install into the interpreter's own site directory, or add the folder to PYTHONPATH"),
+    ],
+)
+def test_a_path_where_a_module_is_wanted(name: str, fix: str) -> None:
+    files: Files = {"app/api/__init__.py": File(b""), "app/api/serve.py": File(b"")}
+    (row,) = found(make_subject(files, cmd=("-m", name), working_dir="/app"), "INT")
+    assert (row.rule, row.severity, row.fix) == ("INT008", Severity.ERROR, fix)
+
+
 def test_a_module_of_a_package() -> None:
     files: Files = {f"{SITE}/api/__init__.py": File(b""), f"{SITE}/api/serve.py": File(b"")}
     assert ids(make_subject(files, cmd=("-m", "api.serve")), "INT") == []

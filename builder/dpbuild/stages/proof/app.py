@@ -62,8 +62,14 @@ def find_app(subject: Subject) -> App:
 @functools.lru_cache(maxsize=4)
 def executed(subject: Subject) -> dict[str, str]:
     """The app's sources that are surely executed when it is started, each with the one that imports it, or ""."""
+    return {path: via for path, (via, _) in executed_as(subject).items()}
+
+
+@functools.lru_cache(maxsize=4)
+def executed_as(subject: Subject) -> dict[str, tuple[str, str]]:
+    """As ``executed``, and what each source is called as a module (dotted), "" for a script."""
     app = find_app(subject)
-    return app.modules.reached([app.entry], set(app.files).__contains__) if app.entry else {}
+    return app.modules.reached_as([app.entry], set(app.files).__contains__) if app.entry else {}
 
 
 def _entry(subject: Subject) -> tuple[str, str]:

@@ -173,7 +173,10 @@ def _no_module(subject: Subject) -> Iterator[Found]:
 
 
 def _meant(subject: Subject, name: str) -> str:
-    """The installed package whose name is nearly this one; "" if there is none."""
+    """The module that a path leads to, or the installed package whose name is nearly this one; "" if there is none."""
+    dotted = name.removesuffix(".py").strip("/").replace("/", ".")
+    if dotted != name and _found(subject, dotted):
+        return f"say -m {dotted}: -m takes a module's name, and no path"
     names = {row.name.replace("-", "_") for row in subject.distributions}
     (near,) = difflib.get_close_matches(name.partition(".")[0], sorted(names), 1) or [""]
     return f"did you mean -m {near}, which is installed?" if near else ""

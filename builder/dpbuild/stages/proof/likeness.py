@@ -17,6 +17,7 @@ from dpbuild.archive.read import entries, open_layer
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.stages.proof import sources, unparsed
+from dpbuild.stages.proof.attributes import NONE, Names, names_of
 from dpbuild.stages.proof.scan import FileScan, LayerScan
 
 _LIBRARIES: Final = ("find_library", "load_library")
@@ -44,10 +45,16 @@ def likeness(
     if timed or editable or native or sum(entry.size for entry in top.entries) > _LARGEST:
         return None
     tar, _ = open_layer(blob, limit=limit_of(descriptor.size))
-    rows = [
-        [_shape(entry), _asked(top.files.get(position)), _source(entry, content)]
-        for position, (entry, content) in enumerate(entries(tar))
-    ]
+    rows: list[list[Any]] = []
+    told: list[Names] = []
+    wanted: set[str] = set()
+    for position, (entry, content) in enumerate(entries(tar)):
+        source, names = _source(entry, content, wanted)
+        rows.append([_shape(entry), _asked(top.files.get(position)), source])
+        told.append(names)
+    # Of the names in a source those matter that another one imports.
+    for row, names in zip(rows, told, strict=True):
+        row.append([sorted(names.bound & wanted), sorted(names.stored & wanted), names.known, names.sets])
     value = [
         [str(row.digest) for row in below],
         repr(replace(config, diff_ids=(), history=(), created="")),
@@ -70,22 +77,27 @@ def _asked(scan: FileScan | None) -> str:
     return repr(replace(scan, uses=(), text=text))
 
 
-def _source(entry: Entry, content: BinaryIO | None) -> Any:
-    """What a source imports and does, without the lines; None for what is no source."""
+def _source(entry: Entry, content: BinaryIO | None, wanted: set[str]) -> tuple[Any, Names]:
+    """What a source imports and does, without the lines, and its names; None for what is no source.
+
+    What it imports by name is added to ``wanted``.
+    """
     if content is None or not entry.size or entry.path.endswith((".pyc", ".so")):
-        return None
+        return None, NONE
     data = content.read()
     if not entry.path.endswith(".py") and not data.startswith(b"#!"):
-        return None
+        return None, NONE
     tree = sources.parse(data)
     if tree is None:
-        return "no Python"
+        return "no Python", NONE
     imports, newer = set(), set()
     for node, top, guarded in sources.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             told = [getattr(node, "module", None), getattr(node, "level", 0)]
+            wanted |= {row.name for row in node.names}
             imports |= {json.dumps([*told, row.name, top, guarded]) for row in node.names}
         elif type(node).__name__ in _NEWER:
             newer.add(f"{type(node).__name__} {getattr(node, 'default_value', None) is not None}")
     uses = {json.dumps(asdict(replace(use, line=0))) for use in sources.uses(data)}
-    return [sorted(imports), sorted(uses), sorted(newer), unparsed.compiles(data)]
+    told = [sorted(imports), sorted(uses), sorted(newer), unparsed.compiles(data), b"__package__" in data]
+    return told, names_of(tree)

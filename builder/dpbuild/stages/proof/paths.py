@@ -105,6 +105,8 @@ def find_module(
     in a folder goes on in all others.
     """
     found: tuple[str, ...] = ()
+    if "/" in name:
+        return ()
     for part in name.split("."):
         found = _find(tree, folders, part, suffixes, spans)
         folders = tuple(row for row in found if tree.is_directory(row))

@@ -28,6 +28,8 @@ class Modules:
     @functools.cache  # noqa: B019 - lives as long as one check
     def find(self, name: str) -> str | None:
         """The file that importing ``name`` (dotted) executes, or the folder of a namespace; None if there is none."""
+        if "/" in name:
+            return None
         path = name.replace(".", "/")
         tree = self._subject.tree
         namespace = None
@@ -65,19 +67,23 @@ class Modules:
 
         With each the source that imports it, "" for a root. Only files for which ``within`` holds are looked at.
         """
-        found: dict[str, str] = {}
+        return {path: via for path, (via, _) in self.reached_as(roots, within).items()}
+
+    def reached_as(self, roots: Iterable[str], within: Callable[[str], bool]) -> dict[str, tuple[str, str]]:
+        """As ``reached``, and what each source is called (dotted); a file that is run has no name."""
+        found: dict[str, tuple[str, str]] = {}
         pending: list[tuple[str, str]] = []
 
         def take(name: str, via: str) -> None:
             for dotted in _and_above(name):
                 path = self.find(dotted)
                 if path is not None and path.endswith(".py") and path not in found and within(path):
-                    found[path] = via
+                    found[path] = (via, dotted)
                     pending.append((path, dotted))
 
         for root in roots:
             if root.startswith("/"):
-                found[root] = ""
+                found[root] = ("", "")
                 pending.append((root, ""))
             else:
                 take(root, "")
@@ -129,7 +135,7 @@ class Modules:
             any(row.name.partition(".")[0] == top for row in node.names)
             if isinstance(node, ast.Import)
             else not node.level and (node.module or "").partition(".")[0] == top
-            for node in _statements(tree)
+            for node in statements(tree)
         )
 
     def _imports(self, path: str, module: str) -> Iterator[str]:
@@ -137,18 +143,27 @@ class Modules:
         tree = sources.parse(self._subject.contents.get(path) or b"")
         if tree is None:
             return
-        package = module if path.endswith("/__init__.py") else module.rpartition(".")[0]
-        for node in _statements(tree):
+        package = package_of(path, module)
+        for node in statements(tree):
             if isinstance(node, ast.Import):
                 yield from (row.name for row in node.names)
-                continue
-            above = package.split(".") if package else []
-            if node.level > 1:
-                above = above[: len(above) - node.level + 1]
-            base = [*(above if node.level else []), *((node.module or "").split(".") if node.module else [])]
-            if base:
-                yield ".".join(base)
-                yield from (".".join([*base, row.name]) for row in node.names if row.name != "*")
+            elif base := base_of(node, package):
+                yield base
+                yield from (f"{base}.{row.name}" for row in node.names if row.name != "*")
+
+
+def package_of(path: str, module: str) -> str:
+    """What relative imports in the source ``path``, which is ``module`` (dotted), count from; "" without a package."""
+    return module if path.endswith("/__init__.py") else module.rpartition(".")[0]
+
+
+def base_of(node: ast.ImportFrom, package: str) -> str:
+    """The module (dotted) that names are imported from; "" where a relative import leads out of all packages."""
+    above = package.split(".") if package else []
+    if node.level > len(above):
+        return ""
+    kept = above[: len(above) - node.level + 1] if node.level else []
+    return ".".join([*kept, *((node.module or "").split(".") if node.module else [])])
 
 
 def _and_above(name: str) -> Iterator[str]:
@@ -196,7 +211,7 @@ def _word(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
 
 
-def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+def statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     """The import statements that are executed whenever the module is, and not caught."""
     for child, unsure in flow.children(node):
         match child:
@@ -205,6 +220,6 @@ def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
             case ast.Import() | ast.ImportFrom():
                 yield child
             case ast.stmt() if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield from _statements(child)
+                yield from statements(child)
             case _:
                 pass

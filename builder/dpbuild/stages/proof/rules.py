@@ -4,6 +4,7 @@ from typing import Final
 
 from dpbuild.stages.proof import (
     abi,
+    attributes,
     bytecode,
     command,
     explained,
@@ -38,6 +39,7 @@ GROUPS: Final = {
 
 _RULES: Final[tuple[Rule, ...]] = (
     *abi.RULES,
+    *attributes.RULES,
     *bytecode.RULES,
     *command.RULES,
     *explained.RULES,
