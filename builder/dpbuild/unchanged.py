@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # Part of the key of what is kept: whoever changes what is kept, or what images depend on, changes this.
-_FORMAT: Final = 5
+_FORMAT: Final = 6
 _KIND: Final = "images"
 # Bytes that say how long the JSON is. What is no JSON lies behind it as it is: an SBOM has megabytes, and they are not
 # to be encoded, searched for quotes and decoded in a run that does nothing else.
@@ -109,7 +109,7 @@ def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions,
     written = tuple(sink.write(images) for sink in sinks)
     if outputs and not options.outputs:
         project.shelter()
-    for note in found["notes"]:
+    for note in (*found["seen"]["notes"], *found["notes"]):
         world.reporter.note(note)
     for row in found["warnings"]:
         world.reporter.warning(row)

@@ -139,6 +139,21 @@ def test_flags_and_the_epoch_count(bench: Bench) -> None:
     assert other.out.rpartition("@")[2] == before.rpartition("@")[2]
 
 
+def test_what_is_left_out_is_said_each_time(bench: Bench) -> None:
+    (bench.project / ".env").write_text("A=1\n")
+    (bench.project / "deploy").write_text("-----BEGIN PRIVATE KEY-----\nMIIE\n")
+    bench.configure('exclude = ["*.tmp"]')
+    notes = [
+        'note: deploy is left out, because it holds a private key; include = ["deploy"] takes it in',
+        'note: left out, as they may hold secrets: .env (include = [".env"] takes it in)',
+        'note: exclude: "*.tmp" matches nothing in the project',
+    ]
+    for again in (False, True, True):
+        done = bench.build(check=True)
+        told = [line for line in done.err.splitlines() if line in notes]
+        assert (SAME in done.err, told) == (again, notes)
+
+
 @pytest.fixture
 def git(bench: Bench) -> Callable[..., None]:
     def run(*words: str, date: str = "2020-01-01T00:00:00Z") -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.adapters import workspace
-from dpbuild.adapters.project_files import build_tree, collect, lacking, named
 from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.built import DEFAULT_OUTPUT
@@ -41,7 +40,13 @@ class DiskProject:
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._path = directory
-        self._note = functools.cache(note)
+        self._notes: list[str] = []
+
+        def told(text: str) -> None:
+            self._notes.append(text)
+            note(text)
+
+        self._note = functools.cache(told)
         names = (os.path.relpath(os.path.realpath(path), directory.resolve()) for path in written)
         self._own = frozenset(name for name in names if name != "." and not name.startswith("../"))
         self._trace = Trace()
@@ -122,23 +127,31 @@ class DiskProject:
 
     def app_files(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """What a copied app consists of."""
+        from dpbuild.adapters.project_files import collect
+
         return collect(self._path, include, exclude, self._trace, self._own, self._note)
 
     def build_files(self) -> tuple[ProjectFile, ...]:
         """What a build backend gets to see."""
+        from dpbuild.adapters.project_files import build_tree
+
         return build_tree(self._path, self._trace, self._own, self._note)
 
     def named(self, sources: tuple[str, ...]) -> tuple[ProjectFile, ...]:
         """The files and folders that configuration names."""
+        from dpbuild.adapters.project_files import named
+
         return named(self._path, sources, self._trace, self._own)
 
     def lacking(self, source: str) -> str:
         """Why ``named`` would refuse a name, or ""."""
+        from dpbuild.adapters.project_files import lacking
+
         return lacking(self._path, source)
 
     def seen(self) -> dict[str, Any]:
         """What was read so far, as JSON: ``still`` tells whether a later run would read the same."""
-        return self._trace.value() | {"commit": self._asked}
+        return self._trace.value() | {"commit": self._asked, "notes": self._notes}
 
     def still(self, seen: dict[str, Any]) -> bool:
         """Whether everything that ``seen`` tells is as it was, by content."""

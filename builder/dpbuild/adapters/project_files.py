@@ -9,14 +9,15 @@ import fnmatch
 import hashlib
 import os
 import posixpath
-import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from dpbuild.adapters import project_notes
 from dpbuild.adapters.dockerignore import DockerIgnore
+from dpbuild.adapters.project_secrets import SECRETS, holds_key
 from dpbuild.adapters.trace import Trace, is_own
 from dpbuild.errors import ConfigError
 from dpbuild.model.files import ProjectFile
@@ -32,19 +33,6 @@ _LEFT_BEHIND: Final = (
     "/.pylock.dpbuild*.new",
     ".gitignore", ".gitattributes", ".dockerignore", "/Dockerfile", "/Dockerfile.*",
 )  # fmt: skip
-# Secrets as people leave them lying about.
-_SECRETS: Final = (
-    ".env", ".env.*", "!.env.example", "!.env.sample", "!.env.template", "*.pem", "*.key", "*.p12", "*.pfx",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", ".pypirc", "pip.conf", ".npmrc", ".git-credentials",
-    ".pgpass", ".aws/", ".ssh/", ".gnupg/", ".docker/", ".kube/", "credentials.json", "*.kdbx",
-    "*.jks", "*.keystore", "*.ppk", ".htpasswd", ".dockercfg", ".envrc", ".vault-token", ".terraformrc", "*.tfstate",
-    "*.tfstate.*", "kubeconfig", ".boto", ".s3cfg",
-)  # fmt: skip
-# A private key under any name, also in JSON (RFC 7468; OpenSSH's and OpenPGP's forms are alike).
-_PRIVATE_KEY: Final = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\r?\n|\\n)")
-# Keys are smaller; and code that has one in it is code.
-_LARGEST_KEY: Final = 1 << 16
-_CODE: Final = (".py", ".pyi", ".pyx", ".c", ".h", ".so")
 
 Note = Callable[[str], None]
 
@@ -64,8 +52,10 @@ class _Rules:
     include: "GitIgnoreSpec"
     wanted: tuple[str, ...]
     exclude: "GitIgnoreSpec"
-    # Whether what holds a private key is left out.
-    keys: bool = True
+    # What tools leave behind: ``fixed`` without the secrets; None where these are not looked for, and keys neither.
+    behind: "GitIgnoreSpec | None" = None
+    # Whether ``.gitignore`` leaves something out, or only says what is left out without a word.
+    ignoring: bool = True
 
 
 def collect(
@@ -79,19 +69,27 @@ def collect(
     """The app's files, sorted by path, each hashed. Raises ConfigError for links out of the project.
 
     ``own`` are paths that this run writes to; they are passed over, here and in the others, as if not there. ``note``
-    says which files are left out because of what they hold.
+    says which files are left out because of what they hold or may hold, and which patterns are about none.
     """
     from pathspec import GitIgnoreSpec
 
     view = _View(directory, directory.resolve(), trace or Trace(), own, note)
     rules = _Rules(
-        fixed=GitIgnoreSpec.from_lines((*_LEFT_BEHIND, *_SECRETS)),
+        fixed=GitIgnoreSpec.from_lines((*_LEFT_BEHIND, *SECRETS)),
         docker=DockerIgnore(view.lines(".dockerignore")),
         include=GitIgnoreSpec.from_lines(include),
         wanted=tuple(row.strip() for row in include if row.strip() and not row.startswith(("#", "!"))),
         exclude=GitIgnoreSpec.from_lines(exclude),
+        behind=GitIgnoreSpec.from_lines(_LEFT_BEHIND),
     )
-    return tuple(sorted(_walk(view, "", (), rules), key=lambda file: file.path))
+    found = sorted(_walk(view, "", (), rules), key=lambda file: file.path)
+    for text in (
+        project_notes.secrets(view.secrets, chosen=True),
+        *project_notes.without_effect("include", include, view.names),
+        *project_notes.without_effect("exclude", exclude, view.names),
+    ):
+        view.tell(text)
+    return tuple(found)
 
 
 def build_tree(
@@ -105,9 +103,12 @@ def build_tree(
 
     nothing = GitIgnoreSpec.from_lines(())
     kept = tuple(row for row in _LEFT_BEHIND if row not in (".gitignore", ".gitattributes"))
-    rules = _Rules(GitIgnoreSpec.from_lines((*kept, *_SECRETS)), DockerIgnore(()), nothing, (), nothing)
-    found = _walk(_View(directory, directory.resolve(), trace or Trace(), own, note), "", None, rules)
-    return tuple(sorted(found, key=lambda file: file.path))
+    behind, fixed = GitIgnoreSpec.from_lines(kept), GitIgnoreSpec.from_lines((*kept, *SECRETS))
+    rules = _Rules(fixed, DockerIgnore(()), nothing, (), nothing, behind, ignoring=False)
+    view = _View(directory, directory.resolve(), trace or Trace(), own, note)
+    found = sorted(_walk(view, "", (), rules), key=lambda file: file.path)
+    view.tell(project_notes.secrets(view.secrets, chosen=False))
+    return tuple(found)
 
 
 def named(
@@ -119,9 +120,7 @@ def named(
     found: dict[str, ProjectFile] = {}
     view = _View(directory, directory.resolve(), trace or Trace(), own)
     nothing = GitIgnoreSpec.from_lines(())
-    rules = _Rules(
-        GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing, keys=False
-    )
+    rules = _Rules(GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing)
     for source in sources:
         if what := lacking(directory, source):
             raise ConfigError(what, where=str(directory))
@@ -159,6 +158,14 @@ class _View:
     trace: Trace
     own: frozenset[str]
     note: Note = lambda text: None
+    # Every path that was looked at, that of a folder with a slash; and what was left out for its name alone.
+    names: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+
+    def tell(self, text: str) -> None:
+        """A note, if there is something to say."""
+        if text:
+            self.note(text)
 
     def lines(self, path: str) -> list[str]:
         """The lines of a text file; none where there is none."""
@@ -241,7 +248,11 @@ def _walk(view: "_View", folder: str, ignores: "_Stack | None", rules: _Rules) -
 
             ignores = (*ignores, (folder, GitIgnoreSpec.from_lines(lines)))
     for row, path, is_folder in view.rows(folder):
-        if _left_out(path, is_folder=is_folder, ignores=ignores, rules=rules):
+        view.names.append(f"{path}/" if is_folder else path)
+        if _left_out(path, is_folder=is_folder, ignores=ignores if rules.ignoring else None, rules=rules):
+            secret = _is_secret(path, is_folder=is_folder, ignores=ignores, rules=rules)
+            if secret and not (is_folder and view.holds(f"{path}/pyvenv.cfg")):
+                view.secrets.append(view.names[-1])
             continue
         if is_folder:
             if not view.holds(f"{path}/pyvenv.cfg"):
@@ -250,19 +261,20 @@ def _walk(view: "_View", folder: str, ignores: "_Stack | None", rules: _Rules) -
             file = view.file(path, row.stat(follow_symlinks=False))
             if file is None:
                 continue
-            if rules.keys and _holds_key(file) and not _named(path, rules):
+            if rules.behind is not None and holds_key(file) and not _named(path, rules):
                 # A build backend's files are not chosen by include.
-                hint = "" if ignores is None else f'; include = ["{path}"] takes it in'
+                hint = "" if not rules.ignoring else f'; include = ["{path}"] takes it in'
                 view.note(f"{path} is left out, because it holds a private key{hint}")
                 continue
             yield file
 
 
-def _holds_key(file: ProjectFile) -> bool:
-    if file.open is None or file.size > _LARGEST_KEY or file.path.endswith(_CODE):
+def _is_secret(path: str, *, is_folder: bool, ignores: _Stack | None, rules: _Rules) -> bool:
+    """Whether what is left out would not be, but for its name."""
+    if rules.behind is None or not rules.fixed.match_file(f"{path}/" if is_folder else path):
         return False
-    with file.open() as content:
-        return _PRIVATE_KEY.search(content.read()) is not None
+    plain = replace(rules, fixed=rules.behind)
+    return not rules.docker.leaves_out(path) and not _left_out(path, is_folder=is_folder, ignores=ignores, rules=plain)
 
 
 def _named(path: str, rules: _Rules) -> bool:

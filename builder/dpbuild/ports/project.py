@@ -48,7 +48,7 @@ class ProjectFolder(Protocol):
         """
 
     def seen(self) -> dict[str, Any]:
-        """What was read so far, as JSON: names, contents by hash, folders, the commit where it was asked for."""
+        """What was read so far, as JSON: names, contents by hash, folders, what was asked and noted."""
 
     def still(self, seen: dict[str, Any]) -> bool:
         """Whether a run now would read just what ``seen`` tells."""

@@ -207,6 +207,70 @@ def test_a_pattern_that_names_everything_names_no_secrets(project: DiskProject, 
     assert taken(project, (pattern,)) == ["app.py", "config/app.toml"]
 
 
+# what is said
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> tuple[DiskProject, list[str]]:
+    rows: list[str] = []
+    (tmp_path / "told").mkdir()
+    return DiskProject(tmp_path / "told", ENV, note=rows.append), rows
+
+
+def test_secrets_that_no_rule_leaves_out_are_named_once(said: tuple[DiskProject, list[str]]) -> None:
+    project, rows = said
+    write(project, ".gitignore", "ignored.pem\n/private/\n")
+    write(project, ".dockerignore", "docker.key\n.kube\n")
+    fill(
+        project, "app.py", ".env", "conf/tls.key", ".aws/credentials", "ignored.pem", "private/id_rsa", "docker.key",
+        ".kube/config", "excluded.pem", ".git/server.key", ".venv/cert.pem", ".env.example",
+    )  # fmt: skip
+    for _ in range(2):
+        project.app_files((), ("excluded.pem",))
+    assert rows == ['left out, as they may hold secrets: .aws/, .env, conf/tls.key (include = [".aws/"] takes it in)']
+    found = [file.path for file in project.app_files((".aws/", ".env"), ("excluded.pem",))]
+    assert found == [".aws/credentials", ".env", ".env.example", "app.py"]
+    assert rows[1:] == ['left out, as they may hold secrets: conf/tls.key (include = ["conf/tls.key"] takes it in)']
+
+
+def test_a_build_backend_does_not_get_secrets_and_that_is_said(said: tuple[DiskProject, list[str]]) -> None:
+    """But not of what is never committed, such as the developer's own ``.env``."""
+    project, rows = said
+    write(project, ".gitignore", ".env\nlocal/\n")
+    fill(project, "pkg/__init__.py", "pkg/ca.pem", ".env", "local/x.key")
+    project.build_files()
+    assert rows == ["left out, as they may hold secrets: pkg/ca.pem"]
+    assert [file.path for file in project.named(("pkg",))] == ["pkg/__init__.py", "pkg/ca.pem"]
+    assert len(rows) == 1
+
+
+def test_many_secrets_are_a_short_note(said: tuple[DiskProject, list[str]]) -> None:
+    project, rows = said
+    fill(project, "app.py", *(f"{number}.pem" for number in range(9)))
+    project.app_files((), ())
+    assert rows[0].startswith("left out, as they may hold secrets: 0.pem, 1.pem, 2.pem, 3.pem, 4.pem and 4 more (")
+
+
+def test_an_environment_with_the_name_of_a_secret(said: tuple[DiskProject, list[str]]) -> None:
+    project, rows = said
+    fill(project, "app.py", ".env/pyvenv.cfg", ".env/lib/site.py")
+    assert taken(project) == ["app.py"]
+    assert rows == []
+
+
+def test_patterns_that_match_nothing_are_named(said: tuple[DiskProject, list[str]]) -> None:
+    project, rows = said
+    write(project, ".gitignore", "/data/\n")
+    fill(project, "app.py", "data/x.bin", "tests/test_app.py", "docs/x.md")
+    project.app_files(("data/x.bin", "*.dat", "# a comment", ""), ("tests/", "docs", "/x.md", "nothing/**"))
+    assert rows == [
+        'include: "*.dat" matches nothing in the project',
+        'exclude: "/x.md" matches nothing in the project',
+        'exclude: "nothing/**" matches nothing in the project',
+    ]
+    assert project.seen()["notes"] == rows
+
+
 BEGIN = "-----BEGIN "
 KEYS = {
     "deploykey": f"{BEGIN}OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n",
