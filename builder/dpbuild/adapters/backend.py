@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dpbuild.adapters import build_log
-from dpbuild.adapters.backend_folders import EPOCH, HOME, RESULTS, SITE, SOURCE, Folders, folders
+from dpbuild.adapters.backend_folders import FIXED, RESULTS, SITE, SOURCE, Folders, folders
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import SdistBuildFailed, StoreError, UnsafeWheel
 from dpbuild.model.artifact import Artifact
@@ -150,17 +150,7 @@ class SandboxBackend:
         return {
             **(dict(_FLAGS) if self._environment.compiler else {}),
             **dict(self._environment.env),
-            "HOME": HOME,
-            "LANG": "C.UTF-8",
-            "LC_ALL": "C.UTF-8",
-            "PATH": f"{SITE}/bin:/usr/local/bin:/usr/bin:/bin",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "PYTHONNOUSERSITE": "1",
-            # For programs that the build starts: the requirements are found by the backend itself without it.
-            "PYTHONPATH": SITE,
-            "SOURCE_DATE_EPOCH": str(EPOCH),
-            "TZ": "UTC",
+            **FIXED,
         }
 
     def _fetch(self, project: Project, found: Folders) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from dpbuild.adapters import rootfs
@@ -29,6 +30,23 @@ RESULTS: Final = "/build/results"
 HOME: Final = "/build/home"
 # A zip holds no earlier time; backends take it from SOURCE_DATE_EPOCH.
 EPOCH: Final = 315532800
+# What every program sees that makes or mends a wheel, whatever it is asked to see besides.
+FIXED: Final = MappingProxyType(
+    {
+        "HOME": HOME,
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "PATH": f"{SITE}/bin:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Sets are walked through in the same order: auditwheel does, and patchelf writes in it.
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        # For programs that a build starts: the requirements are found by the backend itself without it.
+        "PYTHONPATH": SITE,
+        "SOURCE_DATE_EPOCH": str(EPOCH),
+        "TZ": "UTC",
+    }
+)
 # What an sdist may unpack to, in bytes.
 _LARGEST: Final = 8 << 30
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from dpbuild.adapters import build_log
 from dpbuild.adapters.backend import USER
-from dpbuild.adapters.backend_folders import EPOCH, HOME, RESULTS, SITE, SOURCE, folders
+from dpbuild.adapters.backend_folders import FIXED, RESULTS, SOURCE, folders
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import SdistBuildFailed, UnsafeWheel
 from dpbuild.model.artifact import Artifact
@@ -53,20 +53,7 @@ def repair_in(
         what = f"its program {program} has Python in it by a shared library, which no manylinux wheel may need"
         raise SdistBuildFailed(_said(wheel, what), hint=_PACKAGES)
     source = ProjectFile(path=wheel.filename, open=lambda: store.open(wheel.digest))
-    variables = {
-        **env,
-        "HOME": HOME,
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "PATH": f"{SITE}/bin:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # auditwheel walks through sets, and patchelf writes in their order.
-        "PYTHONHASHSEED": "0",
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONPATH": SITE,
-        "SOURCE_DATE_EPOCH": str(EPOCH),
-        "TZ": "UTC",
-    }
+    variables = {**env, **FIXED}
     with folders(store, interpreter, [source], tools) as found:
         place = found.site / repair.POLICIES
         known = repair.policies(place.read_bytes() if place.is_file() else b"", base.tree)
