@@ -45,6 +45,14 @@ class Daemon:
         return {"DOCKER_HOST": self.url, "DOCKER_CONTEXT": "", "CONTAINER_HOST": "unix:///nowhere"}
 
     def start(self) -> None:
+        """Start it; what a killed one left may keep the first try from coming up on a busy machine."""
+        try:
+            self._start()
+        except pytest.fail.Exception:
+            _end_all(str(self.folder))
+            self._start()
+
+    def _start(self) -> None:
         # In a network of its own: with --bridge=none a dockerd removes docker0, which may be another one's.
         words = [
             "unshare",

@@ -32,9 +32,13 @@ class App:
 @functools.lru_cache(maxsize=4)
 def find_app(subject: Subject) -> App:
     """The app of an image. Looks at names and owners only."""
-    told = served(subject.start, subject.config)
-    entry, folder = (told.module, told.folder) if told else _entry(subject)
-    if not told and server_of(subject.start):
+    entry, folder = _entry(subject)
+    # What is not there serves nothing: that is another rule's to tell.
+    server = server_of(subject.start) if entry else ""
+    told = served(subject.start, subject.config) if server else None
+    if told is not None:
+        entry, folder = told.module, told.folder
+    elif server:
         # What it loads is not known; the server itself is not the app.
         entry = ""
     modules = Modules(subject, [folder] if folder else [])
