@@ -111,6 +111,17 @@ def test_what_the_app_imports_of_itself(derive: Derive, findings: Findings, run_
     assert message in run_in_docker(broken).stderr
 
 
+@pytest.mark.slow
+def test_code_as_an_argument(derive: Derive, findings: Findings, run_in_docker: Run) -> None:
+    broken = derive("debian13", {"app/x": ""}, Cmd=["-c", "from api import main; main()"], WorkingDir="/app")
+    assert rules(findings(broken), "error") == ["RUN003"]
+    assert "No module named 'api'" in run_in_docker(broken).stderr
+    main = {"app/api.py": "def main():\n    print('fine')\n"}
+    mended = derive("debian13", main, Cmd=["-c", "from api import main; main()"], WorkingDir="/app")
+    assert rules(findings(mended)) == []
+    assert run_in_docker(mended).stdout == "fine\n"
+
+
 # Modules that are not there, and are not missed.
 HONEST = """\
 import os, sys, types

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.stages.proof.modules import top_level
-from dpbuild.stages.proof.reach import Modules
+from dpbuild.stages.proof.reach import Modules, named
 from dpbuild.stages.proof.served import Served, served, server_of
 from dpbuild.stages.proof.subject import Subject
 
@@ -73,7 +73,8 @@ def executed(subject: Subject) -> dict[str, str]:
 def executed_as(subject: Subject) -> dict[str, tuple[str, str]]:
     """As ``executed``, and what each source is called as a module (dotted), "" for a script."""
     app = find_app(subject)
-    return app.modules.reached_as([app.entry], set(app.files).__contains__) if app.entry else {}
+    roots = (app.entry,) if app.entry else named(subject.start.task.code)
+    return app.modules.reached_as(roots, set(app.files).__contains__)
 
 
 def _entry(subject: Subject) -> tuple[str, str]:
@@ -87,7 +88,7 @@ def _entry(subject: Subject) -> tuple[str, str]:
     if told.module:
         found = Modules(subject, [first] if first else []).find(told.module) or ""
         return (f"{told.module}.__main__" if found.endswith("/__init__.py") else told.module), first
-    return "", ""
+    return "", first if told.code else ""
 
 
 def modules_of(subject: Subject, owner: str) -> tuple[str, tuple[str, ...]]:

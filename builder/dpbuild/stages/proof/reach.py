@@ -143,13 +143,22 @@ class Modules:
         tree = sources.parse(self._subject.contents.get(path) or b"")
         if tree is None:
             return
-        package = package_of(path, module)
-        for node in statements(tree):
-            if isinstance(node, ast.Import):
-                yield from (row.name for row in node.names)
-            elif base := base_of(node, package):
-                yield base
-                yield from (f"{base}.{row.name}" for row in node.names if row.name != "*")
+        yield from _named(tree, package_of(path, module))
+
+
+def named(code: str) -> tuple[str, ...]:
+    """The modules (dotted) that ``python -c code`` surely imports."""
+    tree = sources.parse(code.encode("utf-8", "surrogateescape"))
+    return tuple(_named(tree, "")) if tree is not None else ()
+
+
+def _named(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in statements(tree):
+        if isinstance(node, ast.Import):
+            yield from (row.name for row in node.names)
+        elif base := base_of(node, package):
+            yield base
+            yield from (f"{base}.{row.name}" for row in node.names if row.name != "*")
 
 
 def package_of(path: str, module: str) -> str:

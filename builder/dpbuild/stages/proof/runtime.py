@@ -84,8 +84,16 @@ def _missing_in_app(subject: Subject) -> Iterator[Found]:
     reached = executed(subject)
     yield from _not_served(subject, app)
     # Where the app looks besides what Python does by itself, no file tells.
-    own = any(extends(subject.contents.get(path) or b"") for path in app.files)
+    code = subject.start.task.code.encode("utf-8", "surrogateescape")
+    own = extends(code) or any(extends(subject.contents.get(path) or b"") for path in app.files)
     other = elsewhere(subject)
+    for use in sources.uses(code):
+        if use.kind == "import" and use.top and not use.guarded and app.modules.absent(use.name):
+            yield Found(
+                path=subject.said_in(subject.start.task.code),
+                evidence=f"-c, line {use.line}: import {use.name}{_why(subject, use.name)}{_may(other)}",
+                severity=Severity.WARNING if other or (own and use.name not in sources.MODULES) else None,
+            )
     for path, use in _of(subject, "import"):
         if use.guarded or not use.top or not app.modules.absent(use.name):
             continue

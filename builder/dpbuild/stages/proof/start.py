@@ -26,7 +26,7 @@ _DEEPEST: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the interpreter is told to run: a ``script`` or ``module``, or neither, and with which ``arguments``.
+    """What the interpreter is told to run: a ``script``, ``module`` or ``code``, or none, and with which ``arguments``.
 
     ``flags`` are the letters of the interpreter's own options; ``refused`` is the first word with one that it does
     not know, or that lacks its argument, at which it ends.
@@ -34,6 +34,7 @@ class Task:
 
     script: str = ""
     module: str = ""
+    code: str = ""
     flags: frozenset[str] = frozenset()
     arguments: tuple[str, ...] = ()
     refused: str = ""
@@ -86,7 +87,8 @@ def task(arguments: tuple[str, ...]) -> Task:
                 return Task(flags=frozenset(flags), refused=word)
             if letter in _ENDS:
                 value = word[position + 1 :] or rest.pop(0)
-                return Task(module=value if letter == "m" else "", flags=frozenset(flags), arguments=tuple(rest))
+                module, code = (value, "") if letter == "m" else ("", value)
+                return Task(module=module, code=code, flags=frozenset(flags), arguments=tuple(rest))
             if letter in _WITH_ARGUMENT:
                 if last:
                     rest.pop(0)

@@ -85,7 +85,10 @@ def _unparsed(subject: Subject) -> Iterator[Found]:
     facts, app = subject.facts, find_app(subject)
     if facts is None:
         return
-    surely = executed(subject)
+    surely, code = executed(subject), subject.start.task.code
+    if code and (wrong := trouble(code.encode("utf-8", "surrogateescape"), facts.minor[1])):
+        severity = None if wrong.sure else Severity.WARNING
+        yield Found(path=subject.said_in(code), evidence=f"-c, {wrong}", severity=severity)
     for path in dict.fromkeys((*surely, *app.files)):
         data = subject.contents.get(path)
         if data is None or _is_no_source(subject, path, data):

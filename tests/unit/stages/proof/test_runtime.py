@@ -160,3 +160,20 @@ def test_a_console_script_is_followed() -> None:
     }
     found_ = rows(make_subject(files, entrypoint=("/usr/local/bin/api",)))
     assert ("RUN003", "error", f"/{SITE}/api/cli.py") in [row[:3] for row in found_]
+
+
+def test_code_as_an_argument() -> None:
+    def said(code: str, **config: object) -> list[tuple[str, str, str, str]]:
+        files = {"app/api.py": "import requests\n", "app/fine.py": "x = 1\n"}
+        words = {"entrypoint": ("/usr/bin/python3.13", "-c", code, "argument"), "working_dir": "/app"}
+        return rows(make_subject(files, **words | config))
+
+    assert said("import fine; from fine import x; print(x)") == []
+    assert said("try:\n import none\nexcept ImportError:\n pass") == []
+    assert said("import requests") == [
+        ("RUN003", "error", "Entrypoint", "-c, line 1: import requests, which nothing in the image provides")
+    ]
+    assert said("from api import main; main()")[0][:3] == ("RUN003", "error", "/app/api.py")
+    assert said("from api import main", working_dir="/")[0][1:3] == ("error", "Entrypoint")
+    assert said("import sys; sys.path.append('/x'); import other")[0][1] == "warning"
+    assert said("print(") == [("RUN010", "error", "Entrypoint", "-c, line 1: '(' was never closed")]
