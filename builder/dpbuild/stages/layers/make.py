@@ -281,12 +281,13 @@ class _Maker:
         free = self._free.get()
         try:
             if free is not None:
-                return free.run(fulfil, order, step.advance)
-        except HelperLost:
-            free = None
+                with suppress(HelperLost):
+                    return free.run(fulfil, order, step.advance)
+                free = None
+            return fulfil(self._store, order, step.advance)
         finally:
+            # Not before: two that write in this process would wait for each other's Python.
             self._free.put(free)
-        return fulfil(self._store, order, step.advance)
 
 
 def _size(members: Iterable[Artifact]) -> int:
