@@ -31,6 +31,49 @@ def read_sbom(reference: Reference, platform: Platform, world: World) -> bytes:
     return describe(image, platform, world.store, fetcher(source, world.store, world.reporter))
 
 
+def described(
+    image: OpenImage,
+    platform: Platform,
+    store: Store,
+    fetch: Callable[[Descriptor], object],
+    facts: Facts | None = None,
+) -> bytes | None:
+    """The SBOM as ``describe`` gives it, if it has been made before, or one of which it is known how it differs."""
+    kept = store.get(_KIND, _key(image, platform))
+    if kept is not None:
+        return kept
+    alike = _alike(image, platform, store, fetch, facts)
+    packed = store.get(_KIND, alike) if alike else None
+    return again(packed, image, inventories(image.manifest.layers[-1:], store, fetch)[0]) if packed else None
+
+
+def describe_there(
+    store: Store, argument: tuple[OpenImage, Platform, Facts], progress: Callable[[int], object]
+) -> None:
+    """For a helper: leave the SBOM in the store, which has all layers. Raises BaseImageError."""
+    image, platform, facts = argument
+    progress(len(describe(image, platform, store, lambda layer: None, facts)))
+
+
+def _key(image: OpenImage, platform: Platform) -> str:
+    return f"sbom-{image.descriptor.digest.hex}-{platform}-{FORMAT}-{__version__}"
+
+
+def _alike(
+    image: OpenImage,
+    platform: Platform,
+    store: Store,
+    fetch: Callable[[Descriptor], object],
+    facts: Facts | None,
+) -> str:
+    """The key of all images whose uppermost layers say the same of packages; "" where it cannot be told."""
+    layers = image.manifest.layers
+    if facts is None or not layers:
+        return ""
+    top = scan_layers(layers[-1:], image.config.diff_ids[-1:], store, fetch)[0]
+    return key_of(image, platform, facts, top, __version__)
+
+
 def describe(
     image: OpenImage,
     platform: Platform,
@@ -42,20 +85,12 @@ def describe(
 
     ``fetch`` brings a layer into the store that is not there; ``facts`` are the image's where they are known.
     """
-    key = f"sbom-{image.descriptor.digest.hex}-{platform}-{FORMAT}-{__version__}"
-    kept = store.get(_KIND, key)
-    if kept is not None:
-        return kept
+    found = described(image, platform, store, fetch, facts)
+    if found is not None:
+        return found
     layers = image.manifest.layers
-    alike = ""
-    if facts is not None and layers:
-        top = scan_layers(layers[-1:], image.config.diff_ids[-1:], store, fetch)[0]
-        alike = key_of(image, platform, facts, top, __version__)
-        packed = store.get(_KIND, alike)
-        found = again(packed, image, inventories(layers[-1:], store, fetch)[0]) if packed is not None else None
-        if found is not None:
-            return found
     _, tree = merged(layers, image.config.diff_ids, store, fetch)
+    given = facts
     if facts is None:
         with contextlib.suppress(BaseImageError):
             from dpbuild.stages.facts import read_facts
@@ -72,7 +107,8 @@ def describe(
     taken = inventories(layers, store, fetch)
     contents = Noting(tree, taken)
     made = sbom(image.descriptor, platform, image.config, tree, contents, environment)
-    store.put(_KIND, key, made)
+    alike = _alike(image, platform, store, fetch, given)
+    store.put(_KIND, _key(image, platform), made)
     if alike and (packed := pack(made, image, contents.asked, taken[-1])) is not None:
         store.put(_KIND, alike, packed)
     return made

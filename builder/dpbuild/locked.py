@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dpbuild.errors import DpbuildError, LockStale
 from dpbuild.stages import config as config_stage
 from dpbuild.stages import inputs, lockfile
+from dpbuild.stages.base import Fetched
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.pending import PendingBuilds
 
@@ -31,10 +32,12 @@ def lock_for_build(
     frozen: bool,
     builder: str = "auto",
     flags: Mapping[str, object] | None = None,
+    fetched: Fetched = lambda layers, diff_ids: None,
 ) -> tuple[Lock, str, Bases, PendingBuilds]:
     """The lock that is there if it fits, else a new one; its text, and what builds what it names.
 
     One for the configured base stays where ``flags`` say another: what is locked for that is not kept.
+    ``fetched`` is told of the layers of a base before it is read.
     """
     text = project.read(lockfile.NAME)
     if text is None and (locked or frozen):
@@ -45,14 +48,14 @@ def lock_for_build(
         assert text is not None  # noqa: S101 - refused above
         found = lockfile.loads(text)
         reason = None if frozen else inputs.stale(found, config, platforms)
-        bases = Bases(world, config, found)
+        bases = Bases(world, config, found, fetched)
         if reason is not None:
             python = "" if found.base_reference == str(config.base) else _moved(found, platforms, bases)
             raise LockStale(f"the lock is stale: {reason}{python}", where=lockfile.NAME, hint="run dpbuild lock")
         return found, text, bases, PendingBuilds(partial(_begin, project, config, world, bases, builder, locked=True))
     previous = lockfile.kept(text, world.reporter.note)
     reason = "there is no lock" if previous is None else inputs.stale(previous, config, platforms)
-    bases = Bases(world, config, previous)
+    bases = Bases(world, config, previous, fetched)
     aside = previous is not None and _aside(project, config, previous, flags or {})
     builds = PendingBuilds(partial(_begin, project, config, world, bases, builder, locked=False), kept=not aside)
     if reason is None and previous is not None and text is not None:

@@ -1,4 +1,4 @@
-"""The order of the stages: this is the only place that shows it.
+"""The order of the stages: this is the only place that shows it; ``assembling`` has those from Target to Image.
 
 config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Evidence -> Sink
 """
@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import BinaryIO
 
+from dpbuild.assembling import Run, assemble
 from dpbuild.built import DEFAULT_OUTPUT, BuildOptions, Built, summary
 from dpbuild.checking import proof, refuse
-from dpbuild.describing import describe
+from dpbuild.describing import describe, describe_there, described
 from dpbuild.errors import (
     ArtifactError,
     BaseImageError,
     DigestDrift,
-    LockStale,
     RegistryError,
     StoreError,
     UsageError,
@@ -25,10 +25,9 @@ from dpbuild.model.config import Config
 from dpbuild.model.evidence import Evidence, Made
 from dpbuild.model.files import Committed
 from dpbuild.model.image import Image
-from dpbuild.model.layer import Layer
-from dpbuild.model.lock import Lock
 from dpbuild.oci.codec import decode_config
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.sink import EagerSink
@@ -36,27 +35,17 @@ from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import config as config_stage
-from dpbuild.stages import lockfile
-from dpbuild.stages.artifacts import fetching
+from dpbuild.stages.aside import WORTH_IT, Aside
 from dpbuild.stages.bases import Bases
-from dpbuild.stages.contents import LayerContents
-from dpbuild.stages.evidence.attach import attach, documents, inputs, made_from
+from dpbuild.stages.evidence.attach import attach, documents, inputs
 from dpbuild.stages.evidence.keyless import sign_keyless
 from dpbuild.stages.evidence.sign import sign
-from dpbuild.stages.home import find_home
-from dpbuild.stages.image import choose_entrypoint, combine, make_image
-from dpbuild.stages.inputs import moved
+from dpbuild.stages.image import combine
 from dpbuild.stages.layers import compression
-from dpbuild.stages.layers.bytecode import standard_library
-from dpbuild.stages.layers.make import make_layers
-from dpbuild.stages.layers.replaced import replaced
-from dpbuild.stages.layers.site import Site
 from dpbuild.stages.open_image import OpenImage
 from dpbuild.stages.pending import PendingBuilds
-from dpbuild.stages.proof.observing import Observing
+from dpbuild.stages.proof.scans import scan_there
 from dpbuild.stages.proof.selection import Selection, chosen
-from dpbuild.stages.select import ANY, select
-from dpbuild.stages.target import target
 
 # How often a build begins again because of damaged entries; each time there is one less.
 _DAMAGED = 20
@@ -115,6 +104,15 @@ def _build(
         for early in eager:
             early.ahead(layer)
 
+    aside = Aside(world.helper, world.cores)
+    stack.callback(aside.close)
+    scanned: list[Callable[[], None]] = []
+
+    def fetched(layers: tuple[Descriptor, ...], diff_ids: tuple[Digest, ...]) -> None:
+        # What the proof will want to know of the base is found out while the base is read and layers are made.
+        if sum(layer.size for layer in layers) >= WORTH_IT:
+            scanned.append(aside.begin(scan_there, (layers, diff_ids)))
+
     locked, text, bases, builds = lock_for_build(
         project,
         config,
@@ -124,6 +122,7 @@ def _build(
         frozen=options.frozen,
         builder=options.builder,
         flags=flags,
+        fetched=fetched,
     )
     apps = _apps(project, config, bases, platforms, kind, builds)
     app = apps[platforms[0]]
@@ -133,20 +132,31 @@ def _build(
     epoch, dated = app_stage.file_time(commit, said) if app.layers else (0, ())
     for note in dated:
         world.reporter.note(note)
-    made = [
-        _image(project, config, bases, row, locked, apps[row], builds, epoch, options, world, ready)
-        for row in platforms
-    ]
+    run = Run(
+        project=project,
+        config=config,
+        options=options,
+        world=world,
+        locked=locked,
+        bases=bases,
+        builds=builds,
+        aside=aside,
+        ready=ready,
+    )
+    made = [assemble(run, row, apps[row], epoch) for row in platforms]
     build_lock = builds.write(project)
     images = combine([row.image for row, _ in made], {bases.get(row).root.digest for row in platforms})
+    for wait in scanned:
+        wait()
+    listed = [_listed(row, config, bases, world, aside) for row, _ in made] if config.evidence or options.sbom else []
     warnings = tuple(each for row, _ in made for each in _prove(row.image, config, bases, world))
     evidence: tuple[Evidence, ...] = ()
-    if config.evidence or options.sbom:
+    if listed:
         builder = bases.get(platforms[0]) if app.artifact else None
         app = replace(app, build_wheels=builds.wheels_used, build_lock=build_lock)
         told = inputs(config, app, text, builder, commit.commit, epoch=options.epoch or 0, file_time=epoch)
         rows = [row for row, _ in made]
-        evidence = documents(images, rows, [_sbom(row, bases, world) for row in rows], told)
+        evidence = documents(images, rows, [sbom() for sbom in listed], told)
         images = attach(images, evidence, options.epoch or 0) if config.evidence else images
     if signer is not None:
         images = sign(images, evidence, [tag.name for tag in config.tags], signer, options.epoch or 0)
@@ -186,87 +196,6 @@ def _apps(
     return {platform: made.get(platform, made[platforms[0]]) for platform in platforms}
 
 
-def _image(
-    project: ProjectFolder,
-    config: Config,
-    bases: Bases,
-    platform: Platform,
-    locked: Lock,
-    app: app_stage.App,
-    builds: PendingBuilds,
-    epoch: int,
-    options: BuildOptions,
-    world: World,
-    ready: Callable[[Descriptor], None],
-) -> tuple[Made, tuple[Layer, ...]]:
-    base, store = bases.get(platform), world.store
-    contents = LayerContents(base.tree, base.manifest.layers, store, bases.fetch)
-    if change := moved(locked, platform, base.facts.version):
-        raise LockStale(
-            f"the lock is for another Python than the base has: {change}",
-            where=lockfile.NAME,
-            hint="run dpbuild lock, or build on the base that it was made for",
-        )
-    goal = target(base.facts, platform)
-    chosen = select(locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=lockfile.NAME)
-    fetcher = builds.now.reach.fetcher(base) if config.builder.resolve else world.fetcher
-    with fetching(chosen, project.directory, store, fetcher, world.reporter) as arriving:
-        artifacts = builds.wheels(base, arriving.artifacts)
-        # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.
-        compiler = bases.compiler(bases.get(Platform.parse(locked.platforms[0]))) if config.bytecode else None
-        replacing = replaced(base, [artifact.name for artifact in artifacts], lambda path: contents.get(path) or b"")
-        # Proof and evidence ask for what is in the layers: told while these are made, unless they are compressed anew.
-        observer = Observing if config.compression == "gzip" else None
-        plain = Site(base, compiler, replacing, observer=observer)
-        below = standard_library(plain, store, contents, world.reporter)
-        taken = len(base.manifest.layers) + len(below) + app.layers
-        site = plain
-        if runtime := locked.runtime_of(str(platform)):
-            from dpbuild.stages.layers.debian import debian_layers
-
-            debian = debian_layers(
-                runtime,
-                base,
-                contents,
-                lambda: world.debian_packages(config, base),
-                store,
-                world.reporter,
-                taken=taken,
-            )
-            site, below = replace(plain, base=debian.base, owners=debian.owners), (*below, *debian.layers)
-            taken += len(debian.layers)
-        # Layers go on their way as they are made; what makes them an image goes when all is proved.
-        wheels = make_layers(
-            artifacts,
-            site,
-            store,
-            world.reporter,
-            taken=taken,
-            cores=world.cores,
-            ready=ready,
-            helper=world.helper,
-            wait=arriving.wait,
-        )
-    home = find_home(config, base, contents, store) if app.layers else None
-    last = app_stage.make_layer(app, site, store, contents, epoch, home)
-    layers = (*below, *wheels.layers, *last)
-    if config.compression == "zstd":
-        layers = compression.recompress(layers, store, world.reporter)
-    own, mains, files = app_stage.starters(app, store)
-    entrypoint = choose_entrypoint(config, base, app=app.kind, scripts=wheels.scripts | own, mains=mains, files=files)
-    image = make_image(
-        config,
-        base,
-        layers,
-        app=app.kind,
-        entrypoint=entrypoint,
-        epoch=options.epoch or 0,
-        bundle=bool(app.certificates),
-        variables=home.variables(base) if home else (),
-    )
-    return made_from(image, base, chosen, locked, (*artifacts, *([app.artifact] if app.artifact else []))), layers
-
-
 def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[str, ...]:
     """Refuse an image that cannot work, before anybody can see it; the warnings. Raises FindingsError."""
     with world.reporter.step("checking the image"):
@@ -287,8 +216,22 @@ def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[st
     return warnings
 
 
-def _sbom(made: Made, bases: Bases, world: World) -> bytes:
-    image, config = made.image, decode_config(made.image.config_bytes)
+def _listed(made: Made, settings: Config, bases: Bases, world: World, aside: Aside) -> Callable[[], bytes]:
+    """What gives the SBOM when it is asked for; if that takes time, it is begun now, aside."""
+    image, config, facts = made.image, decode_config(made.image.config_bytes), made.base.facts
     opened = OpenImage(root=image.descriptor, descriptor=image.descriptor, manifest=image.manifest, config=config)
-    with world.reporter.step("listing what is in the image"):
-        return describe(opened, image.platform, world.store, bases.fetch, made.base.facts)
+    found = described(opened, image.platform, world.store, bases.fetch, facts)
+    if found is not None:
+        return lambda: found
+    # Starting a process for this alone takes as long. Layers that are compressed anew are read by the proof first; two
+    # that read them would do the same.
+    worth_it = aside.started and settings.compression == "gzip"
+    begun = aside.begin(describe_there, (opened, image.platform, facts)) if worth_it else None
+
+    def sbom() -> bytes:
+        with world.reporter.step("listing what is in the image"):
+            if begun is not None:
+                begun()
+            return describe(opened, image.platform, world.store, bases.fetch, facts)
+
+    return sbom

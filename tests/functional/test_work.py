@@ -5,6 +5,7 @@ make themselves; only what these hold may move them.
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,10 +17,13 @@ from factories.python_image import debian
 from factories.wheel import make_wheel
 from fakes.registry import FakeRegistry, fake_registry
 
+from dpbuild import pipeline
 from dpbuild.adapters.store import DiskStore, DiskWriter
 from dpbuild.archive import decompress, deflate, gzip
 from dpbuild.stages import places
 from dpbuild.stages.compiler import SandboxCompiler
+from dpbuild.stages.proof import scans
+from dpbuild.stages.proof.scan import LayerScan
 
 LARGE = 5 << 20
 
@@ -151,6 +155,28 @@ def test_every_kind_of_build(builds: Builds) -> None:
     builds.base("newer")
     builds.bench.lock("--upgrade-base")
     at_most(builds.build(), inflated=30_000, compressed=0, verified=4_000, written=0, opened=6, asked=22)
+
+
+def test_a_large_base_is_looked_at_aside(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process scans the base and lists what is in the image; the image is what one process alone makes."""
+    read: list[str] = []
+    inner = scans._made
+
+    def made(*arguments: Any, **more: Any) -> LayerScan:
+        read.append(str(arguments[1].digest))
+        return inner(*arguments, **more)
+
+    monkeypatch.setattr(scans, "_made", made)
+    builds.build()
+    assert read
+    read.clear()
+    for kind in ("facts", "layers"):
+        shutil.rmtree(builds.bench.cache / "maps" / kind)
+    monkeypatch.setattr(pipeline, "WORTH_IT", 0)
+    builds.build("team/again")
+    assert read == []
+    held = builds.registry.manifests
+    assert held["team/again"]["1"] == held["team/app"]["1"]
 
 
 @pytest.mark.network

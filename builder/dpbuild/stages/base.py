@@ -34,12 +34,24 @@ from dpbuild.stages.open_image import open_image
 FORMAT: Final = "6"
 _THREADS: Final = 4
 
+# Is told of layers, and their diffIDs.
+Fetched = Callable[[tuple[Descriptor, ...], tuple[Digest, ...]], object]
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def read_base(reference: Reference, source: ImageSource, platform: Platform, store: Store, reporter: Reporter) -> Base:
+def read_base(
+    reference: Reference,
+    source: ImageSource,
+    platform: Platform,
+    store: Store,
+    reporter: Reporter,
+    fetched: Fetched = lambda layers, diff_ids: None,
+) -> Base:
     """The base that ``reference`` names, for one platform, with its files and facts.
+
+    ``fetched`` is told the layers and their diffIDs where they have to be read, when they are in the store.
 
     Raises BaseImageError, StoreError, and whatever the source raises for what it cannot get.
     """
@@ -51,6 +63,7 @@ def read_base(reference: Reference, source: ImageSource, platform: Platform, sto
         layers = image.manifest.layers
         with _at(str(reference)):
             fetch_layers(source, layers, store, reporter, "fetching the base")
+            fetched(layers, image.config.diff_ids)
             with reporter.step("reading the base") as step:
                 tree = read_tree(layers, image.config, store)
                 contents = LayerContents(tree, layers, store)

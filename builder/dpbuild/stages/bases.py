@@ -20,17 +20,20 @@ from dpbuild.oci.reference import (
 from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
-from dpbuild.stages.base import read_base
+from dpbuild.stages.base import Fetched, read_base
 from dpbuild.stages.compiler import SandboxCompiler
 
 
 @dataclass(slots=True)
 class Bases:
-    """``pinned`` is the lock whose base is used; None where the base is to be looked up again."""
+    """``pinned`` is the lock whose base is used; None where the base is to be looked up again.
+    ``fetched`` is told of the layers of each base that has to be read, before it is.
+    """
 
     world: World
     config: Config
     pinned: Lock | None
+    fetched: Fetched = lambda layers, diff_ids: None
     sources: dict[str, ImageSource] = field(default_factory=dict)
     read: dict[Platform, Base] = field(default_factory=dict)
 
@@ -38,7 +41,8 @@ class Bases:
         """The base for a platform. Raises BaseImageError and what its source raises."""
         if platform not in self.read:
             self._trusted(platform)
-            base = read_base(self.config.base, self.source(platform), platform, self.world.store, self.world.reporter)
+            world, source = self.world, self.source(platform)
+            base = read_base(self.config.base, source, platform, world.store, world.reporter, self.fetched)
             self._as_locked(base)
             self.read[platform] = base
         return self.read[platform]

@@ -26,6 +26,7 @@ def scan_layers(
     fetch: Callable[[Descriptor], object],
     *,
     take_inventory: bool = True,
+    threads: int = _THREADS,
 ) -> tuple[LayerScan, ...]:
     """What is in each layer, lowest first; ``fetch`` brings a layer into the store that is not there.
 
@@ -41,9 +42,22 @@ def scan_layers(
     pairs = tuple(zip(layers, diff_ids, strict=True))
     # The largest first: the last one to finish should be a small one.
     order = sorted(range(len(pairs)), key=lambda number: -layers[number].size)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         found = dict(zip(order, pool.map(one, (pairs[number] for number in order)), strict=True))
     return tuple(found[number] for number in range(len(pairs)))
+
+
+def scan_there(
+    store: Store, argument: tuple[tuple[Descriptor, ...], tuple[Digest, ...]], progress: Callable[[int], object]
+) -> None:
+    """For a helper: leave the scans and inventories of layers in the store, which has these; with their diffIDs.
+
+    Raises BaseImageError.
+    """
+    layers, diff_ids = argument
+    # Threads of one process would wait for each other; a helper is there to use one processor.
+    scan_layers(layers, diff_ids, store, lambda layer: None, threads=1)
+    progress(sum(layer.size for layer in layers))
 
 
 # A build asks twice for what is in its image: to prove it, and to list it.
