@@ -235,3 +235,14 @@ def test_the_backend_has_neither_network_nor_the_hosts_environment(
 def test_a_missing_lock_is_stale_when_it_must_be_there(base: ComposedBase, world: World, tmp_path: Path) -> None:
     with pytest.raises(LockStale):
         build(project(tmp_path / "p", "flit"), base, world, "none", locked=True)
+
+
+def test_a_project_that_moves_to_another_backend(base: ComposedBase, world: World, tmp_path: Path) -> None:
+    """The one that is new is not among the wheels of the lock, so it cannot be asked with them."""
+    before = build(project(tmp_path / "before", "flit"), base, world, "none").lock
+    after = project(tmp_path / "after", "poetry")
+    with pytest.raises(LockStale, match="poetry-core>=2"):
+        build(after, base, world, "none", before, locked=True)
+    built = build(after, base, world, "none", before)
+    assert built.artifact.filename == "some_app-1.2-py3-none-any.whl"
+    assert [package.name for package in built.lock.packages] == ["poetry-core"]

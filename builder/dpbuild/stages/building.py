@@ -18,7 +18,7 @@ from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.resolver import Resolver
 from dpbuild.ports.store import Store
 from dpbuild.pypa.metadata import Metadata
-from dpbuild.stages.buildlock import NAME
+from dpbuild.stages.buildlock import NAME, RENEW
 from dpbuild.stages.lock import build_stale, make_build_lock
 from dpbuild.stages.repair import VERSION as REPAIR
 from dpbuild.stages.repair import needed
@@ -67,21 +67,29 @@ class Work:
 
         Raises LockStale (42), NoCompatibleWheel (52) for a build requirement, SdistBuildFailed (54).
         """
-        static = requires(self.project)
+        static = tuple(dict.fromkeys(requires(self.project)))
         if previous is not None:
-            every = tuple(dict.fromkeys((*static, *self.requires(previous))))
-            reason = build_stale(previous, every, self.target, self.find_links)
+            reason = self._stale(previous, static)
             if reason is None:
                 return previous
             if locked:
-                what = f"the lock of build requirements is stale: {reason}"
-                raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
+                what = f"the lock of what {self.title} is built with is stale: {reason}"
+                raise LockStale(what, where=NAME, hint=RENEW)
         elif locked:
-            what = f"there is no lock of what {self.title} is built with"
-            raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
+            raise LockStale(f"there is no lock of what {self.title} is built with", where=NAME, hint=RENEW)
         new = self._resolved(static, previous)
         every = tuple(dict.fromkeys((*static, *self.requires(new))))
         return new if set(every) == set(static) else self._resolved(every, new)
+
+    def _stale(self, lock: Lock, static: tuple[str, ...]) -> str | None:
+        """Why the lock is not for this source; None if it is. The backend is asked only where it can be in the lock."""
+        known = dict(lock.input_values).get("requirements", ())
+        before = known if {*known}.issuperset(static) else static
+        reason = build_stale(lock, before, self.target, self.find_links)
+        if reason is not None:
+            return reason
+        every = tuple(dict.fromkeys((*static, *self.requires(lock))))
+        return build_stale(lock, every, self.target, self.find_links)
 
     def _resolved(self, lines: tuple[str, ...], before: Lock | None) -> Lock:
         return make_build_lock(

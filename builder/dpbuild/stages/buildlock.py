@@ -15,6 +15,8 @@ from dpbuild.stages.lockfile import read_digest, without_user
 
 NAME: Final = "pylock.dpbuild-build.toml"
 APP: Final = "app"
+# What to do about one that is missing or stale.
+RENEW: Final = "run dpbuild lock, or build once with neither --locked nor --frozen"
 # Raise this when a lock written before cannot be used any more.
 VERSION: Final = 2
 _Key = tuple[str, str]

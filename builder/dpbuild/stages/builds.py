@@ -25,7 +25,7 @@ from dpbuild.stages import buildlock, recipes, repair, sdist
 from dpbuild.stages.app import files_key
 from dpbuild.stages.artifacts import fetch_all
 from dpbuild.stages.building import Work, requires
-from dpbuild.stages.buildlock import APP, NAME
+from dpbuild.stages.buildlock import APP, NAME, RENEW
 from dpbuild.stages.lock import build_stale, make_build_lock
 from dpbuild.stages.reach import Reach
 from dpbuild.stages.sdist import Sdist
@@ -117,7 +117,7 @@ class Builds:
                     if lock is None
                     else f"the lock of {unit} is stale: {reason}"
                 )
-                raise LockStale(what, where=NAME, hint="run dpbuild build without --locked")
+                raise LockStale(what, where=NAME, hint=RENEW)
             links, directory = self.config.find_links, self.config.directory
             resolver = self.reach.resolver(lambda _: base)
             lock = make_build_lock(requires, goal, resolver, find_links=links, directory=directory, previous=lock)
@@ -271,7 +271,7 @@ class Builds:
             raise LockStale(
                 f"there is no lock of the builder for {base.platform}",
                 where=NAME,
-                hint="run dpbuild build without --locked",
+                hint=RENEW,
             )
         self.plans[key] = self.builders.plan(base, wanted)
         return self.plans[key]
