@@ -15,8 +15,8 @@ from dpbuild.ports.source import Composed, ImageSource
 from dpbuild.ports.world import World
 from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages import app as app_stage
+from dpbuild.stages import buildlock, inputs, lockfile, runtime
 from dpbuild.stages import config as config_stage
-from dpbuild.stages import inputs, lockfile, runtime
 from dpbuild.stages import lock as lock_stage
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.builds import Builds, begin
@@ -51,9 +51,9 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
         world.reporter.result(f"the lock is current: {_summary(found)}")
         return ()
     previous = lockfile.kept(text, world.reporter.note)
-    _check_upgrade(config, options, previous, world.reporter.note)
+    _check_upgrade(config, options, previous, project, world.reporter.note)
     bases = Bases(world, config, None if options.upgrade_base else previous)
-    builds = begin(project, config, world, bases.blob, options.builder, locked=False)
+    builds = begin(project, config, world, bases.blob, options.builder, locked=False, fresh=options.upgrade)
     new = make_lock(project, config, bases, previous, world, options, builds)
     changes = lock_stage.changes(previous, new)
     written = lockfile.dumps(new)
@@ -70,14 +70,18 @@ def _summary(lock: Lock) -> str:
     return f"{counted(len(lock.packages), 'package')} for {', '.join(lock.platforms)}"
 
 
-def _check_upgrade(config: Config, options: LockOptions, previous: Lock | None, note: Callable[[str], None]) -> None:
+def _check_upgrade(
+    config: Config, options: LockOptions, previous: Lock | None, project: ProjectFolder, note: Callable[[str], None]
+) -> None:
     """Whether there is anything to upgrade here: versions of another tool's lock are its own. Raises UsageError."""
     found = config.requirements
     if not (options.upgrade or options.upgrade_packages) or found.kind not in ("uv-lock", "pylock", "hashed"):
         return
     what = f"versions come from {found.origin}, which dpbuild does not change"
-    if options.upgrade and previous is not None and previous.runtime:
-        note(f"{what}: only Debian's packages are upgraded")
+    rest = ["Debian's packages"] if previous is not None and previous.runtime else []
+    rest += [] if project.read(buildlock.NAME) is None else ["build requirements"]
+    if options.upgrade and rest:
+        note(f"{what}: only {' and '.join(rest)} are upgraded")
         return
     words = " ".join(
         ("--upgrade",) if options.upgrade else (f"--upgrade-package {row}" for row in options.upgrade_packages)

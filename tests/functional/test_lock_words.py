@@ -1,6 +1,7 @@
 """What ``dpbuild lock`` says, and what it leaves unsaid."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,30 @@ def test_versions_of_another_tools_lock_are_not_upgraded_here(small: Bench, kind
         assert f"error: versions come from {kind}, which dpbuild does not change\n" in done.err
         assert f" hint: {hint.format(' '.join(words))}\n" in done.err
     assert {path: path.read_bytes() for path in small.project.iterdir()} == before
+
+
+def test_build_requirements_are_upgraded_beside_another_tools_lock(bench: Bench) -> None:
+    """Their versions stay until they are upgraded, as all others do; and nothing else is this tool's to change."""
+    pyproject = bench.project / "pyproject.toml"
+    (bench.project / "maker.py").write_text(
+        "def build_wheel(folder, settings=None, metadata=None): raise SystemExit(1)\n"
+    )
+    system = '[build-system]\nrequires = ["demo"]\nbuild-backend = "maker"\nbackend-path = ["."]\n'
+    text = pyproject.read_text().replace("[tool.dpbuild]", f'requires-python = ">=3.11"\n{system}[tool.dpbuild]')
+    pyproject.write_text(text.replace("dependencies = ['demo']", "dependencies = []"))
+    foreign(bench, "uv.lock")
+    second = bench.project / "pylock.dpbuild-build.toml"
+
+    def locked(*words: str) -> str:
+        done = bench.lock(*words)
+        found = re.search(r'"demo==([0-9.]+)"', second.read_text())
+        assert found is not None
+        return f"{found[1]} {'only build requirements are upgraded' in done.err}"
+
+    assert locked() == "1.0 False"
+    bench.index.add(make_wheel("demo", "2.0"))
+    assert locked() == "1.0 False"
+    assert locked("--upgrade") == "2.0 True"
 
 
 def test_pips_folders_are_named_once_where_something_is_resolved(small: Bench, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,6 +155,23 @@ def test_a_lock_of_build_requirements_that_is_missing(forge: Bench, sdist: Calla
     done: Ran = forge.build("--locked")
     assert done.status == 42
     assert "there is no lock of the builder" in done.err
+
+
+def test_a_builder_whose_packages_are_gone(forge: Bench, sdist: Callable[..., None]) -> None:
+    """The hint does what it says: what the builder is made of is chosen anew, as the build requirements are."""
+    sdist("fast")
+    assert forge.build().status == 0
+    shutil.rmtree(forge.output)
+    path = forge.project / BUILD_LOCK
+    before = path.read_text()
+    gone = re.sub(r'"hostname \S+ [0-9a-f]{64}"', f'"hostname 0.1 {"0" * 64}"', before)
+    assert gone != before
+    path.write_text(gone)
+    shutil.rmtree(forge.cache / "maps/app")
+    forge.fails(20, "the mirror does not have hostname 0.1", hint="dpbuild lock --upgrade ")
+    forge.lock("--upgrade")
+    assert path.read_text() == before
+    assert forge.build("--locked").status == 0
 
 
 def test_the_fetch_step_of_a_recipe_has_network_and_the_build_has_not(forge: Bench, sdist: Callable[..., None]) -> None:

@@ -295,8 +295,12 @@ class Builds:
         return text
 
 
-def begin(project: ProjectFolder, config: Config, world: World, blob: Blob, kind: str, *, locked: bool) -> Builds:
-    """What there is of the second lock. Raises LockError for a broken one that has to be used."""
+def begin(
+    project: ProjectFolder, config: Config, world: World, blob: Blob, kind: str, *, locked: bool, fresh: bool = False
+) -> Builds:
+    """What there is of the second lock; with ``fresh`` none of it holds. Raises LockError for a broken one that has to
+    be used.
+    """
     builds = Builds(world, config, world.builders(config, blob, kind), kind, locked)
     text = project.read(NAME)
     if text is not None:
@@ -308,6 +312,6 @@ def begin(project: ProjectFolder, config: Config, world: World, blob: Blob, kind
             world.reporter.note(f"the lock of build requirements cannot be read and is made anew: {problem.what}")
         else:
             builds.text = text
-            builds.units = dict(found.units)
-            builds.plans = {(row.platform, row.wanted): row for row in found.builders}
+            builds.units = {} if fresh else dict(found.units)
+            builds.plans = {} if fresh else {(row.platform, row.wanted): row for row in found.builders}
     return builds
