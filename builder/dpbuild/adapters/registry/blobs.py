@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from dpbuild.adapters.registry.auth import pull, push
 from dpbuild.adapters.registry.errors import bare
+from dpbuild.adapters.registry.pace import FLOOR
 from dpbuild.adapters.registry.retry import TRANSIENT
 from dpbuild.adapters.registry.session import Request, Session
 from dpbuild.adapters.registry.transport import Answer, ConnectionFailed
@@ -17,7 +18,7 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import RegistryReference
 
-# How often a download is taken up again without a byte of progress, and how often an upload is tried.
+# How often a download is taken up again without progress, and how often an upload is tried.
 RESUMES = 3
 UPLOADS = 4
 _OK = frozenset({200})
@@ -49,7 +50,7 @@ def has(session: Session, reference: RegistryReference, digest: Digest) -> bool:
 def read(session: Session, reference: RegistryReference, descriptor: Descriptor) -> Iterator[bytes]:
     """The bytes of a blob; the last are followed by RegistryError if digest or size differ.
 
-    A broken connection is taken up where it broke, as long as every try brings at least one byte.
+    A broken connection is taken up where it broke, again and again as long as every few tries bring a fair piece.
     """
     hasher = hashlib.sha256()
     offset = 0
@@ -77,7 +78,7 @@ def read(session: Session, reference: RegistryReference, descriptor: Descriptor)
         if offset == descriptor.size:
             # Everything is here, however the connection ended.
             break
-        failures = failures + 1 if offset == before else 0
+        failures = failures + 1 if offset - before < FLOOR else 0
         if failures > RESUMES:
             if broken is not None:
                 raise broken

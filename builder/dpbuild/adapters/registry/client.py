@@ -191,6 +191,7 @@ class RegistryClient:
                     timeout=self._timeout,
                     connections=self._connections,
                     user_agent=self._user_agent,
+                    clock=self._clock,
                 )
                 self._made = Session(
                     Retrier(transport, self._sleep),

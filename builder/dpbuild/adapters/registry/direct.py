@@ -9,12 +9,14 @@ import re
 import select
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urlsplit
 
 from dpbuild.adapters import interruption
+from dpbuild.adapters.registry.pace import paced
 from dpbuild.adapters.registry.troubles import ConnectionFailed, broke, unreachable, unresolved, untrusted
 
 if TYPE_CHECKING:
@@ -41,9 +43,9 @@ def fits(url: str, headers: Mapping[str, str]) -> bool:
 class _Line:
     """A connection; ``file`` reads from it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, clock: Callable[[], float]) -> None:
         self.sock = sock
-        self.file: BinaryIO = sock.makefile("rb")
+        self.file, self.pace = paced(sock.makefile("rb"), clock)
 
     def close(self) -> None:
         self.file.close()
@@ -144,13 +146,20 @@ class Reply:
 
 class Direct:
     """Connections of this run. ``timeout`` is in seconds, for connecting and for each read; ``context`` gives the TLS
-    settings for a host[:port].
+    settings for a host[:port]; ``clock`` times answers.
     """
 
-    def __init__(self, timeout: float, user_agent: str, context: Callable[[str], "ssl.SSLContext"]) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        user_agent: str,
+        context: Callable[[str], "ssl.SSLContext"],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._timeout = timeout
         self._user_agent = user_agent
         self._context = context
+        self._clock = clock
         self._idle: dict[str, list[_Line]] = {}
         self._lock = threading.Lock()
         # Whoever lets go of this lets go of its connections.
@@ -214,13 +223,14 @@ class Direct:
         except BaseException:
             sock.close()
             raise
-        return _Line(sock)
+        return _Line(sock, self._clock)
 
     def _ask(self, line: _Line, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         parts = urlsplit(url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         rows = {"Host": parts.netloc, "User-Agent": self._user_agent, "Accept-Encoding": "identity", **headers}
         text = "".join(f"{name}: {value}\r\n" for name, value in rows.items())
+        line.pace.begin()
         # Who refuses a body may answer and close before all of it was sent.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             line.sock.sendall(f"{method} {target} HTTP/1.1\r\n{text}\r\n".encode("ascii") + body)

@@ -70,13 +70,21 @@ class Pools:
     """One pool manager for each proxy and folder of certificates; ``context`` gives the TLS settings of a folder."""
 
     def __init__(
-        self, *, timeout: float, connections: int, user_agent: str, chunk: int, context: Callable[[str], ssl.SSLContext]
+        self,
+        *,
+        timeout: float,
+        connections: int,
+        user_agent: str,
+        chunk: int,
+        context: Callable[[str], ssl.SSLContext],
+        clock: Callable[[], float],
     ) -> None:
         self._timeout = urllib3.Timeout(connect=timeout, read=timeout)
         self._connections = connections
         self._user_agent = user_agent
         self._chunk = chunk
         self._context = context
+        self._clock = clock
         self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -127,7 +135,8 @@ class Pools:
             return watched(
                 urllib3.PoolManager(
                     maxsize=self._connections, timeout=self._timeout, blocksize=self._chunk, num_pools=32
-                )
+                ),
+                self._clock,
             )
         parts = urlsplit(proxy)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -145,7 +154,7 @@ class Pools:
             blocksize=self._chunk,
             num_pools=32,
         )
-        return watched(manager)
+        return watched(manager, self._clock)
 
 
 def _failed(url: str, problem: Exception) -> RegistryError:

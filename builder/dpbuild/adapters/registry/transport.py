@@ -1,6 +1,7 @@
 """One HTTP request: connections, TLS, proxies, and what can go wrong below HTTP. No retries, no credentials."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
@@ -121,7 +122,8 @@ class Answer:
 class Transport:
     """Connections to hosts. ``timeout`` is in seconds, for connecting and for each read.
 
-    ``certificates`` gives the folder of a host's own certificates, as Docker keeps them, or "".
+    ``certificates`` gives the folder of a host's own certificates, as Docker keeps them, or "". ``clock``
+    (seconds) times answers, so that one that trickles ends as a broken connection does.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Transport:
         connections: int,
         user_agent: str,
         certificates: Callable[[str], str] = lambda host: "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._proxies = proxies
         self._ca_bundle = ca_bundle
@@ -140,7 +143,8 @@ class Transport:
         self._connections = connections
         self._user_agent = user_agent
         self._certificates = certificates
-        self._direct = direct.Direct(timeout, user_agent, lambda host: self._context(certificates(host)))
+        self._clock = clock
+        self._direct = direct.Direct(timeout, user_agent, lambda host: self._context(certificates(host)), clock)
         self._few = _FEW
         self._pools: Pools | None = None
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -185,6 +189,7 @@ class Transport:
                     user_agent=self._user_agent,
                     chunk=CHUNK,
                     context=self._context,
+                    clock=self._clock,
                 )
             return self._pools
 
