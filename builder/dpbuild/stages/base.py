@@ -9,7 +9,7 @@ import json
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from dpbuild.archive.budget import Budget
 from dpbuild.archive.entry import Entry
@@ -33,6 +33,8 @@ from dpbuild.stages.open_image import open_image
 # Part of the key of what is kept: whoever changes what is made from a base changes this.
 FORMAT: Final = "6"
 _THREADS: Final = 4
+# Bytes of files that are taken along.
+_TAKEN: Final = 128 << 20
 
 # Is told of layers, and their diffIDs.
 Fetched = Callable[[tuple[Descriptor, ...], tuple[Digest, ...]], object]
@@ -58,15 +60,15 @@ def read_base(
     image = open_image(reference, source, platform, store)
     kept = _kept(store, image.descriptor.digest)
     if kept is None:
-        from dpbuild.stages.facts import read_facts
+        from dpbuild.stages.facts import early, read_facts
 
         layers = image.manifest.layers
         with _at(str(reference)):
             fetch_layers(source, layers, store, reporter, "fetching the base")
             fetched(layers, image.config.diff_ids)
             with reporter.step("reading the base") as step:
-                tree = read_tree(layers, image.config, store)
-                contents = LayerContents(tree, layers, store)
+                tree, known = read_tree(layers, image.config, store, early)
+                contents = LayerContents(tree, layers, store, known=known)
                 facts = read_facts(tree, contents, image.config, platform, image.manifest.annotations)
                 step.done(f"Python {facts.version}, {facts.libc}, {facts.machine}")
         _keep(store, image.descriptor.digest, facts, tree)
@@ -177,22 +179,40 @@ def _bring(source: ImageSource, layer: Descriptor, store: Store, step: Step) -> 
             ) from None
 
 
-def read_tree(layers: tuple[Descriptor, ...], config: ImageConfig, store: Store) -> FileTree:
+def read_tree(
+    layers: tuple[Descriptor, ...],
+    config: ImageConfig,
+    store: Store,
+    wanted: Callable[[str], bool] = lambda path: False,
+) -> tuple[FileTree, dict[tuple[int, int], bytes]]:
     """The files that the layers make; they are in the store, and each must have the config's diffID.
 
-    Raises BaseImageError.
+    With the contents of files whose path in a layer is ``wanted``, as far as there is room for them, by the number of
+    the layer and that of the entry in its tar. Raises BaseImageError.
     """
-    pairs = list(zip(layers, config.diff_ids, strict=True))
-    budget = Budget(sum(layer.size for layer in layers))
-    rows = _parallel(lambda pair: _entries(*pair, store, budget), pairs)
+    total = sum(layer.size for layer in layers)
+    budget = Budget(total)
+    known: dict[tuple[int, int], bytes] = {}
+
+    def read(number: int) -> list[Entry]:
+        def take(rows: Iterator[tuple[Entry, BinaryIO | None]]) -> list[Entry]:
+            found: list[Entry] = []
+            # Each layer its share: which files are taken does not depend on which thread comes first.
+            left = _TAKEN * layers[number].size // total
+            for entry, content in rows:
+                if content is not None and 0 < entry.size <= left and wanted(entry.path):
+                    known[number, len(found)] = content.read()
+                    left -= entry.size
+                found.append(entry)
+            return found
+
+        return read_layer(layers[number], store, take, diff_id=config.diff_ids[number], budget=budget)
+
+    rows = _parallel(read, list(range(len(layers))))
     try:
-        return FileTree.of(rows)
+        return FileTree.of(rows), known
     except OverlayError as problem:
         raise BaseImageError(f"the layers do not fit on each other: {problem}") from None
-
-
-def _entries(layer: Descriptor, diff_id: Digest, store: Store, budget: Budget) -> list[Entry]:
-    return read_layer(layer, store, lambda rows: [entry for entry, _ in rows], diff_id=diff_id, budget=budget)
 
 
 def _key(digest: Digest) -> str:

@@ -36,7 +36,8 @@ class Contents(Protocol):
 class LayerContents:
     """Reads from layers; ``layers`` are the manifest's, lowest first.
 
-    They are in the store, or ``fetch`` brings one there: facts outlive the layers that they were read from.
+    They are in the store, or ``fetch`` brings one there: facts outlive the layers that they were read from. ``known``
+    are contents that were read before, by number of the layer and of the entry in its tar.
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class LayerContents:
         layers: tuple[Descriptor, ...],
         store: Store,
         fetch: Callable[[Descriptor], object] | None = None,
+        known: Mapping[tuple[int, int], bytes] | None = None,
     ) -> None:
         self._fetch = fetch
         self._tree = tree
         self._layers = layers
         self._store = store
-        self._known: dict[tuple[int, int], bytes] = {}
+        self._known = dict(known or {})
         self._where: dict[int, Mapping[int, int]] = {}
 
     def prefetch(self, paths: Iterable[str]) -> None:

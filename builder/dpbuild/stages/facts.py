@@ -88,6 +88,14 @@ def read_facts(
     )
 
 
+def early(path: str) -> bool:
+    """Whether the file of this path in a layer, without a slash at its beginning, may be read here.
+
+    Who goes through the layers anyway takes its content along; what was missed is read when it is wanted.
+    """
+    return _is_likely(path) or facts_libraries.is_likely(path) or facts_packages.describes(f"/{path}")
+
+
 def _is_likely(path: str) -> bool:
     """Whether the file may be read, so that it is taken along in the one pass over the layers."""
     return bool(_LIKELY.fullmatch(path)) or facts_sites.likely(path) or facts_surroundings.likely(path)

@@ -34,8 +34,9 @@ _MUSL_VERSION: Final = re.compile(rb"\0(1)\.(\d+)\.\d+(?:[-_][0-9A-Za-z.-]+)?(?=
 _GLIBC_LOADER: Final = re.compile(r"ld-linux.*\.so\.\d+|ld64\.so\.\d+|ld\.so\.\d+")
 _MUSL_PATH: Final = re.compile(r"ld-musl-.*\.path")
 _CACHE: Final = "/etc/ld.so.cache"
+# By the names that are asked for, and by those of the files that these lead to.
 _LIKELY: Final = re.compile(
-    r"libc\.so\.6|ld-[^/]*\.so\.\d|ld64\.so\.\d|libstdc\+\+\.so\.6|libpython3\..*\.so\.[\d.]+|ld-musl-.*\.path"
+    r"libc\.so\.6|libc-2\.\d+\.so|ld-[^/]*\.so\.\d|ld64\.so\.\d|libstdc\+\+\.so\.6[\d.]*|libpython3\..*\.so\.[\d.]+|ld-musl-.*\.path"
 )
 _MUSL_LOADER: Final = re.compile(r"ld-musl-.*\.so\.\d+")
 
@@ -157,9 +158,14 @@ def glibcxx(tree: FileTree, contents: Contents, config: ImageConfig, python: Int
     return ".".join(str(part) for part in newest) if newest else ""
 
 
+def is_likely(path: str) -> bool:
+    """Whether the functions here will read a file of this path, which has no slash at its beginning."""
+    return f"/{path}" == _CACHE or _LIKELY.fullmatch(path.rpartition("/")[2]) is not None
+
+
 def likely(tree: FileTree) -> Iterator[str]:
     """Paths of libraries that the functions here will read, for one pass over the layers."""
     yield _CACHE
     for path in tree.paths():
-        if _LIKELY.fullmatch(path.rpartition("/")[2]):
+        if is_likely(path):
             yield path

@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -344,7 +344,8 @@ def test_contents_are_those_of_the_winning_layer(tmp_path: Path, store: DiskStor
     reference = LayoutReference(path=str(image.path))
     stage.fetch_layers(LayoutSource(reference), image.layers, store, Notes())
     opened = open_image(reference, LayoutSource(reference), AMD64, store)
-    tree = stage.read_tree(opened.manifest.layers, opened.config, store)
+    tree, nothing = stage.read_tree(opened.manifest.layers, opened.config, store)
+    assert nothing == {}
     contents = LayerContents(tree, opened.manifest.layers, store)
 
     contents.prefetch(["a", "nothing", "l"])
@@ -367,3 +368,31 @@ def test_contents_fetch_a_layer_that_is_gone(image: MadeImage, store: DiskStore)
     )
     assert b"Distroless" in (contents.get("etc/os-release") or b"")
     assert [store.has(row.digest) for row in image.layers] == [True, False, False]
+
+
+def test_what_facts_need_is_taken_along(tmp_path: Path, store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer is inflated once for its entries and for the contents that the facts are told from."""
+    again: list[object] = []
+    inner = LayerContents._read
+
+    def counted(self: LayerContents, layer: int, sizes: Mapping[int, int]) -> None:
+        again.append(sizes)
+        inner(self, layer, sizes)
+
+    monkeypatch.setattr(LayerContents, "_read", counted)
+    image = make_image(tmp_path / "x", *debian())
+    base = read_base(LayoutReference(path=str(image.path)), Counting(image.path), AMD64, store, Notes())
+    assert base.facts.packages
+    assert again == []
+
+
+def test_what_is_taken_along_has_its_limit(tmp_path: Path, store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_TAKEN", 20)
+    image = make_image(tmp_path / "x", {"a": "1234567", "b": "12345678", "c": "123"}, {"a": "new", "d": "x"})
+    reference = LayoutReference(path=str(image.path))
+    stage.fetch_layers(LayoutSource(reference), image.layers, store, Notes())
+    opened = open_image(reference, LayoutSource(reference), AMD64, store)
+    tree, known = stage.read_tree(opened.manifest.layers, opened.config, store, lambda path: path != "d")
+    assert known == {(0, 0): b"1234567", (0, 2): b"123", (1, 0): b"new"}
+    contents = LayerContents(tree, opened.manifest.layers, store, known=known)
+    assert [contents.get(path) for path in "abcd"] == [b"new", b"12345678", b"123", b"x"]
