@@ -9,6 +9,10 @@ import threading
 import warnings
 from typing import Final
 
+TROUBLES: Final = (SyntaxError, ValueError)
+# What is too much for one Python may be little for another.
+LIMITS: Final = (RecursionError, MemoryError)
+
 _LOCK: Final = threading.Lock()
 
 
@@ -27,3 +31,12 @@ def compile_only(data: bytes) -> None:
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         compile(data, "<source>", "exec", dont_inherit=True)
+
+
+def compiles(data: bytes) -> bool:
+    """Whether the Python that runs this can compile it."""
+    try:
+        compile_only(data)
+    except (*TROUBLES, *LIMITS):
+        return False
+    return True

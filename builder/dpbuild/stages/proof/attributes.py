@@ -3,7 +3,6 @@
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.model.finding import Severity
@@ -11,65 +10,12 @@ from dpbuild.stages.facts_stdlib import expected
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.app import App, executed_as, find_app
 from dpbuild.stages.proof.elsewhere import elsewhere, extends
+from dpbuild.stages.proof.names import Names, names_of
 from dpbuild.stages.proof.reach import base_of, package_of, statements
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
 
-# What makes the names of the module that it is in unknown, and of any other.
-_UNKNOWN: Final = frozenset(
-    {"__getattr__", "globals", "locals", "vars", "exec", "eval", "modules", "__dict__", "__path__"}
-)
-_SETS: Final = frozenset({"setattr", "modules", "__dict__", "exec"})
 _DUNDER: Final = re.compile(r"__\w+__")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What a source binds at its top level, and what it stores on any object.
-
-    It is not ``known`` if there may be more of the first, and it ``sets`` what nobody knows if of the second.
-    """
-
-    bound: frozenset[str] = frozenset()
-    stored: frozenset[str] = frozenset()
-    known: bool = True
-    sets: bool = False
-
-
-NONE: Final = Names()
-
-
-def names_of(tree: ast.AST) -> Names:
-    """The names of a source. What is bound under a condition counts, and what a function declares global."""
-    bound: set[str] = set()
-    stored: set[str] = set()
-    known, sets = True, False
-    for node, top, _ in sources.walk(tree):
-        match node:
-            case ast.Global():
-                bound |= set(node.names)
-            case ast.Attribute(ctx=ast.Store()):
-                stored.add(node.attr)
-            case ast.ImportFrom() if any(row.name == "*" for row in node.names):
-                known = False
-            case ast.Import() | ast.ImportFrom():
-                bound |= {(row.asname or row.name).partition(".")[0] for row in node.names} if top else set()
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                bound |= {node.name} if top else set()
-            case ast.Name(ctx=ast.Store()):
-                bound |= {node.id} if top else set()
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                bound.add(name)
-            case ast.MatchMapping(rest=str(name)):
-                bound.add(name)
-            case _ if type(node).__name__ == "TypeAlias":
-                bound.add(getattr(getattr(node, "name", None), "id", ""))
-            case _:
-                pass
-        word = getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "name", None)
-        known = known and word not in _UNKNOWN
-        sets = sets or word in _SETS
-    return Names(bound=frozenset(bound), stored=frozenset(stored), known=known, sets=sets)
 
 
 class _Own:

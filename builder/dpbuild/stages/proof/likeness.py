@@ -16,8 +16,9 @@ from dpbuild.archive.entry import Entry
 from dpbuild.archive.read import entries, open_layer
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
-from dpbuild.stages.proof import sources, unparsed
-from dpbuild.stages.proof.attributes import NONE, Names, names_of
+from dpbuild.stages import syntax
+from dpbuild.stages.proof import sources
+from dpbuild.stages.proof.names import NONE, Names, names_of
 from dpbuild.stages.proof.scan import FileScan, LayerScan
 
 _LIBRARIES: Final = ("find_library", "load_library")
@@ -99,5 +100,5 @@ def _source(entry: Entry, content: BinaryIO | None, wanted: set[str]) -> tuple[A
         elif type(node).__name__ in _NEWER:
             newer.add(f"{type(node).__name__} {getattr(node, 'default_value', None) is not None}")
     uses = {json.dumps(asdict(replace(use, line=0))) for use in sources.uses(data)}
-    told = [sorted(imports), sorted(uses), sorted(newer), unparsed.compiles(data), b"__package__" in data]
+    told = [sorted(imports), sorted(uses), sorted(newer), syntax.compiles(data), b"__package__" in data]
     return told, names_of(tree)

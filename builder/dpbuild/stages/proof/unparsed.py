@@ -26,9 +26,6 @@ _NEWER: Final = re.compile(
 _NEAR: Final = 20
 # Python 3.12 was the first that refuses them in scripts, too.
 _NO_NULLS: Final = 12
-_TROUBLES: Final = (SyntaxError, ValueError)
-# What is too much for one Python may be little for another.
-_LIMITS: Final = (RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +49,12 @@ def trouble(data: bytes, minor: int) -> Trouble | None:
         syntax.compile_only(data)
         if minor < _HOST:
             syntax.parse(data, minor)
-    except _TROUBLES as problem:
+    except syntax.TROUBLES as problem:
         line, text = getattr(problem, "lineno", None) or 1, getattr(problem, "msg", None) or str(problem)
         return Trouble(line=line, text=text, sure=minor <= _HOST or _is_old(data, line, text))
-    except _LIMITS:
+    except syntax.LIMITS:
         pass
     return None
-
-
-def compiles(data: bytes) -> bool:
-    """Whether the Python that runs this can compile it."""
-    try:
-        syntax.compile_only(data)
-    except (*_TROUBLES, *_LIMITS):
-        return False
-    return True
 
 
 def _is_old(data: bytes, line: int, text: str) -> bool:
@@ -74,7 +62,7 @@ def _is_old(data: bytes, line: int, text: str) -> bool:
     try:
         syntax.parse(data)
         return True  # it is wrong for what the words mean, not for how they are written
-    except (*_TROUBLES, *_LIMITS):
+    except (*syntax.TROUBLES, *syntax.LIMITS):
         pass
     lines = data.splitlines()
     near = lines if text.startswith("unterminated") else lines[max(line - _NEAR, 0) : line + 1]
