@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dpbuild.built import BuildOptions
 from dpbuild.errors import LockStale
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
@@ -38,7 +39,7 @@ from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Run:
     """What all platforms of a build have in common. ``ready`` is told each layer that had to be made, at once."""
 
@@ -53,7 +54,7 @@ class Run:
     ready: Callable[[Descriptor], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Installed:
     """Layers of everything but the app; ``scripts`` are the names of those that wheels install."""
 

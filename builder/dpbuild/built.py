@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from dpbuild.frozen import frozen
 from dpbuild.model.image import Images, Written
 from dpbuild.model.words import counted
 from dpbuild.oci import mediatype
@@ -23,7 +23,7 @@ DEFAULT_OUTPUT = ".dpbuild/image"
 _CARRIERS: Final = ("oci", "registry")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuildOptions:
     """What the command line adds to the configuration; ``epoch`` is in seconds, None where nothing says it.
 
@@ -47,7 +47,7 @@ class BuildOptions:
     trust_config: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Built:
     """What a build made, under which tags, and where it went; ``evidence`` has that of the index last.
 

@@ -1,12 +1,12 @@
 """``dpbuild run --import-all``: the proof by trying, beside the one from the files."""
 
 import json
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
 from dpbuild.checking import open_subject
 from dpbuild.errors import BaseImageError, SandboxError
+from dpbuild.frozen import frozen
 from dpbuild.model.words import counted
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
@@ -20,7 +20,7 @@ _AT_ONCE: Final = 4
 _SECONDS: Final = 120
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Imported:
     """How one import went; ``problem`` is "" where it worked, else the last line of what Python said."""
 

@@ -1,10 +1,11 @@
 """The lock: made, renewed or checked. Beside the pipeline, which builds from it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError, UsageError
+from dpbuild.frozen import frozen
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedPackage, LockedRuntime
 from dpbuild.model.target import Target
@@ -24,7 +25,7 @@ from dpbuild.stages.select import ANY, select
 from dpbuild.stages.target import target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockOptions:
     """What ``dpbuild lock`` adds to the configuration. ``resolver`` "" is the configured one, the lock's or uv."""
 

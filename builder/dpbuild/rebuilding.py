@@ -1,13 +1,14 @@
 """``dpbuild rebuild``: an image made again from its own provenance, and what came of it."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dpbuild import __version__
 from dpbuild.built import BuildOptions
 from dpbuild.comparing import diff
 from dpbuild.errors import BaseImageError
+from dpbuild.frozen import frozen
 from dpbuild.model.files import Committed, ProjectFile
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import decode
@@ -28,7 +29,7 @@ _PYPROJECT = "pyproject.toml"
 _OWN = "dpbuild.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rebuilt:
     """``before`` and ``after`` are the digests; ``reasons`` say, where they differ, which inputs do, and
     ``comparisons`` what came of it, for each platform.

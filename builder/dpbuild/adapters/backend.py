@@ -5,7 +5,6 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +13,7 @@ from dpbuild.adapters import build_log
 from dpbuild.adapters.backend_folders import FIXED, RESULTS, SITE, SOURCE, Folders, folders
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import SdistBuildFailed, StoreError, UnsafeWheel
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.config import Project
 from dpbuild.model.facts import Facts
@@ -48,7 +48,7 @@ _ENGINES: Final = ("docker", "podman")
 _READ_ONLY: Final = re.compile(r"Read-only file system: '?([^'\n]+)|Permission denied: '?(/[^'\n]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outside:
     """How what has network reaches it: ``env`` are the host's proxies, ``ca_bundle`` a file of the host, or ""."""
 
@@ -56,7 +56,7 @@ class Outside:
     ca_bundle: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Environment:
     """What backends run in. ``identity`` stands for the files of the root and everything that is set here.
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -15,6 +14,7 @@ from dpbuild.archive.deflate import Splicer
 from dpbuild.archive.read import ReadError, open_layer
 from dpbuild.archive.zip import ZipError
 from dpbuild.errors import ArtifactError, ConfigError, UnsafeWheel
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.files import ProjectFile
 from dpbuild.ports.backend import Source
@@ -51,7 +51,7 @@ FIXED: Final = MappingProxyType(
 _LARGEST: Final = 8 << 30
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Folders:
     """The four folders on the host."""
 

@@ -11,7 +11,6 @@ import lzma
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from dpbuild.debian.package_index import PackageIndex
 from dpbuild.debian.sources import Mirrors
 from dpbuild.debian.version import without_epoch
 from dpbuild.errors import BaseImageError, HashMismatch, NotFound
+from dpbuild.frozen import frozen
 from dpbuild.oci.reference import SNAPSHOT
 
 __all__ = ["DebianArchive", "Download", "HttpDownload", "SignedRelease", "archive_keys", "host_mirrors", "without_user"]
@@ -67,7 +67,7 @@ def signed_text(data: bytes, keys: tuple[bytes, ...], where: str) -> bytes:
     return result.bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SignedRelease:
     """A verified release and where it is: ``root`` is the mirror, ``base`` the folder of its ``InRelease``."""
 

@@ -10,10 +10,10 @@ import os
 import stat
 import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.model.files import Committed
 
 _TIMEOUT: Final = 30
@@ -28,7 +28,7 @@ class _Unknown(Exception):
     """git does not say; why not."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Tracked:
     """What the commit has at a path; ``place`` is that path, or the submodule's that it is in."""
 
@@ -37,7 +37,7 @@ class _Tracked:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Checkout:
     """``head`` is the commit; ``boundary`` are commits whose parents a shallow clone lacks."""
 

@@ -8,13 +8,14 @@ import configparser
 import netrc
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dpbuild.adapters.logins import KnownLogins, Login
 from dpbuild.errors import ConfigError
+from dpbuild.frozen import frozen
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # What uv is given of the environment beside UV_*: how to reach an index and how to find credentials.
@@ -32,7 +33,7 @@ _UV_INDEX_KEYS = ("index", "index-url", "extra-index-url", "no-index")
 _PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "no-index", "cert", "trusted-host")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Indexes:
     """``environment`` is all that uv gets; ``keyring``: whether uv asks one; ``notes`` are for the user.
 

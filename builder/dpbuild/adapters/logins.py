@@ -4,7 +4,9 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from dpbuild.frozen import frozen
 
 Login = tuple[str, str]
 
@@ -12,7 +14,7 @@ Login = tuple[str, str]
 _TIMEOUT = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class KnownLogins:
     """``hosts`` are by host[:port], as URLs name them, with the index's address for a keyring; a password may be "".
 

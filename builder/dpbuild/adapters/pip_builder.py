@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from dpbuild.adapters.backend_folders import HOME, RESULTS, SOURCE, folders
 from dpbuild.adapters.pip_settings import ADDRESSES, HostIndexes, Places, Settings, hidden, settings
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import HashMismatch, LockError, UnsupportedRequirement
+from dpbuild.frozen import frozen
 from dpbuild.model.target import Target
 from dpbuild.oci.descriptor import Pairs
 from dpbuild.ports.pip import NoSolution, Offered, Pin
@@ -42,7 +43,7 @@ _CAUSE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Builder:
     """Where pip runs. ``start`` gives the sandbox and the folder of the root, ``identity`` stands for its files;
     ``python`` is the version to the patch.

@@ -12,6 +12,7 @@ from dpbuild.adapters import rootfs
 from dpbuild.adapters.indexes import Indexes, pip_files, pip_settings
 from dpbuild.adapters.logins import Login
 from dpbuild.errors import LockError
+from dpbuild.frozen import frozen
 from dpbuild.model.lock import LockedFile
 from dpbuild.oci.descriptor import Pairs
 from dpbuild.ports.sandbox import Mount
@@ -30,7 +31,7 @@ _OWN: Final = ("index-url", "extra-index-url", "no-index", "find-links")
 _BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HostIndexes:
     """The host's indexes. ``index`` are variables of pip that may name folders of the host, relative to the project;
     ``sources`` are the projects for which uv is told of an index; ``netrc`` is a file of the host, or "".
@@ -133,7 +134,7 @@ def _with(url: str, login: Callable[[str], Login | None]) -> str:
     return parts._replace(netloc=f"{user}:{password}@{host}").geturl()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settings:
     """What pip gets. ``own``: the builder says where packages come from; then ``certificates`` are those of the
     authorities that it trusts, None where it names them to pip itself.

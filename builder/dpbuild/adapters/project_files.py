@@ -11,7 +11,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -20,6 +20,7 @@ from dpbuild.adapters.dockerignore import DockerIgnore
 from dpbuild.adapters.project_secrets import SECRETS, holds_key
 from dpbuild.adapters.trace import Trace, is_own
 from dpbuild.errors import ConfigError
+from dpbuild.frozen import frozen
 from dpbuild.model.files import ProjectFile
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _LEFT_BEHIND: Final = (
 Note = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Opener:
     path: str
 
@@ -45,7 +46,7 @@ class _Opener:
         return Path(self.path).open("rb")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Rules:
     fixed: "GitIgnoreSpec"
     docker: DockerIgnore
@@ -146,7 +147,7 @@ def lacking(directory: Path, source: str) -> str:
     return "" if there else f"{source} does not exist"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _View:
     """The project's folder as it is walked; ``root`` is its real path. What is seen goes to ``trace``.
 

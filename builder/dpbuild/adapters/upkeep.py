@@ -9,13 +9,13 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dpbuild.adapters import rootfs, store_lock
 from dpbuild.adapters.store import MARKER, ours
 from dpbuild.errors import StoreError
+from dpbuild.frozen import frozen
 from dpbuild.oci.digest import Digest
 
 KINDS: Final = ("bases", "wheels", "layers", "facts", "builders")
@@ -29,7 +29,7 @@ _LARGEST_DOCUMENT: Final = 16 << 20
 _HASH: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Entry:
     """Something in the store. ``size`` is in bytes; ``used`` in seconds since 1970, when a run last needed it."""
 
@@ -39,7 +39,7 @@ class Entry:
     used: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Removed:
     """How many entries went, and their bytes."""
 
@@ -200,7 +200,7 @@ class Upkeep:
                 path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Made:
     """A layer by its hex digits. Those of composed bases are kept in an object, the others in an array."""
 

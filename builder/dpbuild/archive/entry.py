@@ -1,8 +1,9 @@
 """One entry of a layer or of the files that all layers together make."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from dpbuild.frozen import frozen
 
 # OCI image spec, layer.md, "Whiteouts".
 _WHITEOUT: Final = ".wh."
@@ -20,7 +21,7 @@ class Kind(StrEnum):
     FIFO = "fifo"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """Metadata of one path.
 

@@ -8,11 +8,11 @@ file must belong to exactly one thing, and what only some readers understand is 
 import struct
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.archive.entry import deletes
 from dpbuild.archive.zip_fields import MASK16, MASK32, ZIP64, ZipError, extra_fields, zip64
+from dpbuild.frozen import frozen
 
 __all__ = ["DEFLATED", "STORED", "Member", "ZipError", "members"]
 
@@ -37,7 +37,7 @@ _LARGEST_DIRECTORY: Final = 256 * 1024 * 1024
 Read = Callable[[int, int], bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Member:
     """One file of the archive. ``offset`` is where its data begin; sizes are in bytes; ``mode`` is the Unix
     mode from the external attributes, 0 where none is recorded.
@@ -52,7 +52,7 @@ class Member:
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Row:
     name: str
     raw: bytes

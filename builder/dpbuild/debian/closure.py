@@ -5,7 +5,6 @@ replaced, and what *they* depend on is not asked for, because distroless leaves 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.debian import dependency
@@ -13,6 +12,7 @@ from dpbuild.debian import version as versions
 from dpbuild.debian.dependency import Relation
 from dpbuild.debian.indices import Package
 from dpbuild.debian.package_index import PackageIndex, provided
+from dpbuild.frozen import frozen
 
 # Needed by maintainer scripts alone, which are never run.
 HELPERS: Final = frozenset(
@@ -68,7 +68,7 @@ def close(
 _Chosen = dict[str, Package]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Work:
     index: PackageIndex
     have: Mapping[str, str]

@@ -6,11 +6,11 @@ Only ``control`` and ``md5sums`` are taken out of the control archive; its scrip
 import io
 import lzma
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from dpbuild.archive import read
 from dpbuild.archive.entry import Entry, Kind, deletes
+from dpbuild.frozen import frozen
 
 _MAGIC: Final = b"!<arch>\n"
 _HEADER: Final = 60
@@ -23,7 +23,7 @@ class DebError(ValueError):
     """The bytes are no Debian package that can be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Control:
     """The control file and the list of checksums, verbatim; ``md5sums`` is None where there is none."""
 

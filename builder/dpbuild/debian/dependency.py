@@ -1,10 +1,10 @@
 """Relations between packages (Debian Policy, 7.1 "Syntax of relationship fields")."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.debian import version as versions
+from dpbuild.frozen import frozen
 
 _ONE: Final = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?::(?P<qualifier>[a-z0-9-]+))?"
@@ -15,7 +15,7 @@ _ONE: Final = re.compile(
 _OBSOLETE: Final = {"<": "<=", ">": ">="}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Relation:
     """One package, perhaps in certain versions only; ``relation`` is "" for any version.
 

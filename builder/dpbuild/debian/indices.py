@@ -11,6 +11,7 @@ from typing import Final
 
 from dpbuild.debian import version as versions
 from dpbuild.debian.control import ControlError, fields, name_of, stanzas
+from dpbuild.frozen import frozen
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # What a pool's file may be called; it becomes part of a URL.
@@ -32,7 +33,7 @@ class IndexFile:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Release:
     """What a ``Release`` says. ``components`` are without the ``updates/`` of the security archive's own."""
 
@@ -58,7 +59,7 @@ class Release:
             raise BadIndex(f"it was valid until {timestamp(self.valid_until)}, and it is {timestamp(now)} {clock}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Package:
     """One binary package of an index. ``archive`` is the suite whose index it is; ``size`` in bytes."""
 

@@ -8,13 +8,14 @@ import fnmatch
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cmp_to_key
 from typing import Final
 
 from dpbuild.archive.entry import Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf.facts import ElfFacts
+from dpbuild.frozen import frozen
 
 # sysdeps/generic/ldconfig.h: FLAG_ELF_LIBC6, and the bits that tell machines apart.
 _LIBC6: Final = 0x0003
@@ -46,7 +47,7 @@ _DEEPEST: Final = 16
 _DIGITS: Final = re.compile(rb"[0-9]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Library:
     """One line of the cache. ``path`` is where the loader finds what was linked as ``soname``.
 
@@ -61,7 +62,7 @@ class Library:
     isa_level: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Candidate:
     soname: str
     name: str

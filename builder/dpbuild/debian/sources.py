@@ -4,10 +4,10 @@ Only Debian's own archive counts: third parties use Debian's code names for thei
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.debian.control import ControlError, fields
+from dpbuild.frozen import frozen
 
 # Names that Debian gives to its releases (Debian wiki, "DebianReleases").
 _CODENAMES: Final = frozenset(
@@ -16,7 +16,7 @@ _CODENAMES: Final = frozenset(
 _KEYRING: Final = "debian-archive-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mirrors:
     """The roots that ``dists/`` and ``pool/`` are below, without a slash at the end; "" for unknown."""
 
@@ -38,7 +38,7 @@ def snapshot(template: str, timestamp: str) -> Mirrors:
     return Mirrors(main=main, security=security)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Source:
     uri: str
     suites: tuple[str, ...]

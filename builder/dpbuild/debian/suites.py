@@ -3,8 +3,9 @@
 The lists are those of the distroless project's build files for ``python3``; one item becomes one layer.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from dpbuild.frozen import frozen
 
 VARIANTS: Final = ("latest", "nonroot", "debug", "debug-nonroot")
 # GOARCH's word to Debian's.
@@ -26,7 +27,7 @@ Step = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Item:
     """One layer. ``package`` is the Debian package that it is made from, "" where there is none."""
 
@@ -39,7 +40,7 @@ class Item:
         return self.package if self.step == "package" else self.step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Suite:
     """One release of Debian. ``python`` is the interpreter's minor version; ``items`` are without debug's."""
 

@@ -1,13 +1,14 @@
 """The facts of one ELF file."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from dpbuild.frozen import frozen
 
 # (library, symbol versions), both as the dynamic section names them.
 Versions = tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ElfFacts:
     """What the dynamic loader would see.
 

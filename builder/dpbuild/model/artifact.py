@@ -1,11 +1,10 @@
 """Artifacts: wheels that are in the store and verified."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.oci.digest import Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Artifact:
     """A wheel in the store.
 

@@ -1,8 +1,9 @@
 """A base: an image for one platform, its files and its facts."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dpbuild.archive.overlay import FileTree
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import Facts
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
@@ -11,7 +12,7 @@ from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Base:
     """The base as the later stages see it.
 

@@ -1,11 +1,10 @@
 """The builder as a value, and the second lock: what sdists and the app are built with."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.model.lock import Lock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuilderPlan:
     """What a builder is made of, over the layers of a base.
 
@@ -24,7 +23,7 @@ class BuilderPlan:
     image_digest: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuildLock:
     """``pylock.dpbuild-build.toml``: the build requirements of each unit (the app, an sdist) for each platform, and
     the builders. ``units`` are (name, platform) and the lock of what it is built with.

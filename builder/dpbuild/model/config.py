@@ -1,8 +1,8 @@
 """The configuration of one build, after defaults, files, environment and flags were laid over each other."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from dpbuild.frozen import frozen
 from dpbuild.model.recipe import Recipe
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.descriptor import Pairs
@@ -12,7 +12,7 @@ from dpbuild.oci.reference import Reference, RegistryReference
 DEFAULT_BASE = "gcr.io/distroless/python3-debian13:nonroot"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileCopy:
     """One row of ``files``: a path in the project to an absolute path in the image."""
 
@@ -20,7 +20,7 @@ class FileCopy:
     target: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Requirements:
     """Where requirements come from, and what they say.
 
@@ -42,7 +42,7 @@ class Requirements:
     outdated: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Project:
     """What ``pyproject.toml`` says of the project itself. ``name`` is normalised; "" where there is none.
 
@@ -60,7 +60,7 @@ class Project:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BuilderConfig:
     """``[tool.dpbuild.builder]``: ``timeout`` in seconds, ``memory`` in bytes for each process, 0 for no limit.
 
@@ -77,7 +77,7 @@ class BuilderConfig:
     memory: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Config:
     """Everything a build is told. Paths are as written, relative to ``directory``, which is absolute.
 

@@ -1,7 +1,6 @@
 """What an image was made from, as far as its provenance tells it."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
@@ -13,7 +12,7 @@ from dpbuild.oci.descriptor import Descriptor
 Chosen = tuple[tuple[LockedPackage, LockedFile], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Made:
     """One platform's image with its base and the files that the lock chose for it.
 
@@ -29,7 +28,7 @@ class Made:
     inside: tuple[tuple[str, str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Evidence:
     """The documents about one manifest or index: an SBOM in CycloneDX' JSON, and an in-toto statement."""
 
@@ -38,7 +37,7 @@ class Evidence:
     provenance: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Inputs:
     """What all platforms share.
 

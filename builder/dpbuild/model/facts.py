@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dpbuild.frozen import frozen
 from dpbuild.model.surroundings import Surroundings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Libc:
     """The C library: its kind, its version, and the path of its dynamic loader in the image, links resolved."""
 
@@ -28,7 +29,7 @@ class SystemPackage:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PackageDatabase:
     """Where a package manager keeps its records in the image; ``read`` is False for formats that are not read."""
 
@@ -37,7 +38,7 @@ class PackageDatabase:
     read: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class VersionClaim:
     """What somebody else says of Python's version: an annotation, an environment variable, a package."""
 
@@ -46,7 +47,7 @@ class VersionClaim:
     agrees: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class VirtualEnvironment:
     """The virtual environment that the image starts its interpreter in (``pyvenv.cfg``, PEP 405)."""
 
@@ -55,7 +56,7 @@ class VirtualEnvironment:
     system_site_packages: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Facts:
     """What is known of the interpreter and its surroundings; all paths are absolute paths in the image.
 

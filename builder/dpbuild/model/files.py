@@ -1,11 +1,13 @@
 """Files of the project, as values: what a copied app and the build of a wheel are made from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO
 
+from dpbuild.frozen import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen
 class ProjectFile:
     """A regular file, or a symbolic link if ``target`` is not empty.
 
@@ -20,7 +22,7 @@ class ProjectFile:
     open: Callable[[], BinaryIO] | None = field(default=None, compare=False, hash=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Committed:
     """What version control says of the files that an image is made of.
 

@@ -1,7 +1,8 @@
 """Findings: what a check says of an image."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from dpbuild.frozen import frozen
 
 
 class Severity(StrEnum):
@@ -12,7 +13,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finding:
     """One thing that is wrong in one place.
 

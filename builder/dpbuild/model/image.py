@@ -1,14 +1,13 @@
 """A finished image: bytes of manifest and config, and the layers that it is made of."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.manifest import Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Image:
     """One platform's image. ``base`` says where the first ``base_layers`` layers can be had."""
 
@@ -21,7 +20,7 @@ class Image:
     base_layers: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Referrer:
     """A manifest that says something of an image or an index (OCI image spec, manifest.md, ``subject``).
 
@@ -38,7 +37,7 @@ class Referrer:
     repository: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Images:
     """What a build makes: one image, or one for each platform under an index.
 
@@ -56,7 +55,7 @@ class Images:
         return tuple(row for row in self.referrers if row.repository in ("", *repositories))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Written:
     """One destination that was written.
 

@@ -1,12 +1,11 @@
 """Layers: what goes into one, and what came out."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Layer:
     """A finished layer, its blob in the store. ``size`` is unpacked, in bytes; ``kept`` says that it was
     there from before. ``comment`` goes into the image's history.

@@ -1,7 +1,6 @@
 """The lock's values: PEP 751 packages and what dpbuild adds under ``[tool.dpbuild]``."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.pypa.pylock import LockedFile, LockedPackage
 
 __all__ = ["Lock", "LockedBase", "LockedFile", "LockedPackage", "LockedRuntime"]
@@ -9,7 +8,7 @@ __all__ = ["Lock", "LockedBase", "LockedFile", "LockedPackage", "LockedRuntime"]
 Inputs = tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockedBase:
     """What ``[tool.dpbuild.base]`` says of the base for one platform.
 
@@ -23,7 +22,7 @@ class LockedBase:
     packages: tuple[tuple[str, str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockedRuntime:
     """The Debian packages that go on top of the base for one platform: name, version, sha256 of the .deb, by name.
 
@@ -38,7 +37,7 @@ class LockedRuntime:
     date: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lock:
     """A whole lock. ``base_digest`` is the digest that the base's reference resolved to; ``runtime`` has a row for
     each platform that gets Debian packages.

@@ -1,15 +1,16 @@
 """What a Python project needs of Debian: to be built, and to run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Pairs
 
 # Config settings of a build backend (PEP 517): each name with its values.
 Options = tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Build:
     """What building takes. ``packages`` are Debian packages, ``options`` config settings of the backend.
 
@@ -26,7 +27,7 @@ class Build:
     repair: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Run:
     """What running takes. ``packages`` are Debian packages; ``without`` are those of their dependencies that are
     left out, because what the project does needs none of them.
@@ -41,7 +42,7 @@ class Run:
     unless: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recipe:
     """One project's. ``build`` and ``run`` hold for every suite, ``builds`` and ``runs`` what a suite
     (``debian12``) adds to them.

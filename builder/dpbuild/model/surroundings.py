@@ -1,9 +1,9 @@
 """What a program finds around the interpreter: time zones, certificates, shells, users."""
 
-from dataclasses import dataclass
+from dpbuild.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class User:
     """A row of passwd(5)."""
 
@@ -14,7 +14,7 @@ class User:
     shell: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunAs:
     """The user that an engine starts the image as; ``name`` is "" for a number that passwd does not list.
 
@@ -27,7 +27,7 @@ class RunAs:
     home: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Certificates:
     """The certificates of authorities that there are, and those that Python's ``ssl`` trusts by default.
 
@@ -42,7 +42,7 @@ class Certificates:
     found: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Surroundings:
     """All of it; paths are absolute paths in the image.
 

@@ -1,11 +1,10 @@
 """The target: what wheels must fit, and what markers are evaluated with. Derived from facts alone."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.oci.platform import Platform
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Target:
     """``tags`` are ``interpreter-abi-platform`` strings, best first; ``markers`` holds every one of PEP 508's
     variables, sorted by name; ``uv_platform`` is the word of uv's ``--python-platform`` that comes closest,

@@ -1,13 +1,12 @@
 """Image configurations, as in the OCI image spec, config.md, and Docker's additions to it."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Pairs
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Healthcheck:
     """Docker's ``Healthcheck``; times in nanoseconds, 0 means the engine's default."""
 
@@ -19,7 +18,7 @@ class Healthcheck:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class History:
     """One row of ``history``; ``empty_layer`` rows have no layer."""
 
@@ -30,7 +29,7 @@ class History:
     empty_layer: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ImageConfig:
     """What a container starts with, and which layers it is made of."""
 

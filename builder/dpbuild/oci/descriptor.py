@@ -1,14 +1,13 @@
 """Descriptors, as in the OCI image spec, descriptor.md."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
 
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Descriptor:
     """What a blob or manifest is: media type, digest, size in bytes.
 

@@ -1,11 +1,10 @@
 """Image manifests and indexes, as in the OCI image spec, manifest.md and image-index.md."""
 
-from dataclasses import dataclass
-
+from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Descriptor, Pairs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Manifest:
     """One image for one platform; or, with an ``artifact_type``, something else that is kept like one.
 
@@ -20,7 +19,7 @@ class Manifest:
     subject: Descriptor | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Index:
     """Several manifests under one name."""
 

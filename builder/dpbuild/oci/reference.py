@@ -1,10 +1,11 @@
 """References to images, in skopeo's words: ``[docker://]registry/repo[:tag]``, ``oci:PATH`` and the like."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, Self
 
+from dpbuild.frozen import frozen
 from dpbuild.oci.digest import Digest
 
 # distribution/reference, regexp.go, as quoted in the OCI distribution spec, "Pulling manifests".
@@ -21,7 +22,7 @@ DOCKER_HUB = "docker.io"
 DOCKER_HUB_HOST = "registry-1.docker.io"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RegistryReference:
     """An image in a registry: ``registry`` is host[:port]."""
 
@@ -54,7 +55,7 @@ class RegistryReference:
         return f"{self.name}{tag}{'@' + str(self.digest) if self.digest else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayoutReference:
     """An image in an OCI layout folder."""
 
@@ -67,7 +68,7 @@ class LayoutReference:
         return f"oci:{self.path}{tag}{'@' + str(self.digest) if self.digest else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ArchiveReference:
     """An image in one tar file."""
 
@@ -79,7 +80,7 @@ class ArchiveReference:
         return f"{self.kind}:{self.path}{'@' + str(self.digest) if self.digest else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DaemonReference:
     """An image that an engine has: a name, or ``sha256:<image id>``."""
 
@@ -89,7 +90,7 @@ class DaemonReference:
         return f"docker-daemon:{self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ComposeReference:
     """A distroless Python base made from Debian's packages; ``snapshot`` is as of when, ``YYYYMMDDTHHMMSSZ`` or ""."""
 

@@ -1,17 +1,17 @@
 """pip in the builder: versions, files and downloads from the indexes that are reached there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from dpbuild.errors import UnsupportedRequirement
+from dpbuild.frozen import frozen
 from dpbuild.model.lock import LockedFile
 from dpbuild.model.target import Target
 from dpbuild.ports.resolver import ResolveRequest
 from dpbuild.pypa.metadata import Metadata
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pin:
     """A project, its name normalised, at one version; "" is any. ``url`` is the file itself where a requirement names
     it, and then there is no version.
@@ -22,7 +22,7 @@ class Pin:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Offered:
     """A file that an index has; ``file.sha256`` may be "" where no version was asked for."""
 

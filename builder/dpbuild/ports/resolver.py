@@ -1,15 +1,16 @@
 """Resolution: requirements in, locked packages out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from dpbuild.frozen import frozen
 from dpbuild.model.lock import LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.pypa.metadata import Metadata
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ResolveRequest:
     """What to resolve.
 

@@ -1,14 +1,14 @@
 """An engine that runs images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from dpbuild.frozen import frozen
 from dpbuild.model.image import Images
 from dpbuild.oci.descriptor import Descriptor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Published:
     """A TCP ``port`` of the image that ``address`` of this machine answers for at the port ``host``."""
 
@@ -17,7 +17,7 @@ class Published:
     address: str = "127.0.0.1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Start:
     """How an image is started: ``arguments`` replace its Cmd if there are any, ``env`` is laid over its own."""
 

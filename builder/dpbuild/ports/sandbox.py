@@ -1,12 +1,12 @@
 """Running the base's own interpreter."""
 
-from dataclasses import dataclass
 from typing import Protocol, Self
 
 from dpbuild.errors import SandboxError
+from dpbuild.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mount:
     """A host folder or file at an absolute path in the sandbox."""
 
@@ -15,7 +15,7 @@ class Mount:
     writable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Job:
     """What to run.
 
@@ -52,7 +52,7 @@ class TimedOut(SandboxError):
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outcome:
     """Exit status (128 + signal where a signal ended it) and captured output."""
 

@@ -1,9 +1,9 @@
 """Core metadata (PyPA specs), as far as resolving needs them."""
 
-from dataclasses import dataclass
+from dpbuild.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Metadata:
     """What a distribution requires, by its METADATA or PKG-INFO; everything as written."""
 

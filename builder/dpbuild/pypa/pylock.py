@@ -7,11 +7,12 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from dpbuild.errors import LockError
+from dpbuild.frozen import frozen
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -19,7 +20,7 @@ _VERSION = "1.0"
 Table = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockedFile:
     """A wheel or sdist: exactly one of ``url`` and ``path`` is set; ``sha256`` is lower-case hex.
 
@@ -33,7 +34,7 @@ class LockedFile:
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockedPackage:
     """One distribution at one version. ``name`` is normalised (PEP 503); ``marker`` is "" for always.
 
@@ -48,7 +49,7 @@ class LockedPackage:
     unsupported: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Document:
     """A whole lock file; ``tool`` is the ``[tool]`` table as TOML gives it."""
 

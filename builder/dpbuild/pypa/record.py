@@ -3,14 +3,15 @@
 import base64
 import csv
 import io
-from dataclasses import dataclass
 from typing import Final
+
+from dpbuild.frozen import frozen
 
 # The spec: sha256 or better; wheels in the wild use these three.
 ALGORITHMS: Final = ("sha256", "sha384", "sha512")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Row:
     """One row: ``algorithm`` and ``digest`` (raw bytes) are empty for files that list no hash."""
 

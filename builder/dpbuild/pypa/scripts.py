@@ -1,14 +1,15 @@
 """Console scripts, as in the PyPA specs "Entry points" and "Binary distribution format"."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from dpbuild.frozen import frozen
 
 _REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(?:\[[^\]]*\])?\s*", re.ASCII)
 _NAME: Final = re.compile(r"[\w.+-]+(?: [\w.+-]+)*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Script:
     """A script to be written: ``module`` and the ``attribute`` in it that is called."""
 

@@ -1,12 +1,12 @@
 """Wheels, as in the PyPA spec "Binary distribution format": what a wheel's files are and where they belong."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from dpbuild.frozen import frozen
 from dpbuild.pypa import record
 
 _SCHEMES: Final = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
@@ -18,7 +18,7 @@ class WheelError(ValueError):
     """The wheel is not what the spec says."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WheelFile:
     """One file of a wheel: its name in the archive, the scheme it belongs to, its path in there, its hash."""
 
@@ -29,7 +29,7 @@ class WheelFile:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Wheel:
     """What a wheel says of itself. ``name`` is normalised, ``project`` as written in its metadata."""
 

@@ -1,15 +1,15 @@
 """Users and groups of an image, and which of them its config means."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.model.surroundings import RunAs, User
 
 _LARGEST: Final = (1 << 32) - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Group:
     """A row of group(5); ``members`` are names of users."""
 

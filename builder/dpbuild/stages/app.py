@@ -3,11 +3,11 @@
 import hashlib
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from dpbuild.archive.deflate import Splicer
 from dpbuild.errors import ConfigError
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Chosen
@@ -30,7 +30,7 @@ from dpbuild.stages.layers.wheels import Planned, complete, open_wheel, plan
 Kind = Literal["wheel", "copy", "none"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class App:
     """What the app consists of. ``artifact`` is its wheel; ``files`` are those that are copied; ``beside`` those
     of the configuration's ``files`` and their places; ``certificates`` the contents of ``ca-certificates``.

@@ -4,10 +4,11 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from dpbuild.errors import HashMismatch
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.words import counted
@@ -21,7 +22,7 @@ Row = tuple[LockedPackage, LockedFile]
 _THREADS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Arriving:
     """The artifacts of a build, sorted by name; some may be on their way into the store."""
 

@@ -2,12 +2,12 @@
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.elf import reader
 from dpbuild.elf.facts import ElfFacts, newest
 from dpbuild.errors import SdistBuildFailed
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import Facts
 from dpbuild.pypa.tags import MACHINES
 
@@ -25,7 +25,7 @@ _COMPILER: Final = frozenset({"libgcc_s.so.1", "libstdc++.so.6"})
 OLDEST: Final = 17
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Demands:
     """``libraries`` are sonames that lie outside of the wheel, with a file that needs each; ``glibc`` the newest
     symbol version wanted, (0, 0) for none. ``native`` says that there is compiled code.

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from dpbuild.errors import LockStale
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.config import Project
 from dpbuild.model.facts import Facts
@@ -37,7 +37,7 @@ def requires(project: Project) -> tuple[str, ...]:
     return project.build_requires if project.build_backend else project.build_requires or _DEFAULT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Work:
     """A source and what builds it; its answers are kept by everything that they depend on.
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from dpbuild.archive.entry import Entry, Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf.facts import ElfFacts
+from dpbuild.frozen import frozen
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.manifest import Manifest
@@ -35,7 +36,7 @@ class Snapshot:
     elf: Callable[[str], ElfFacts | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileChange:
     """``changes`` are the words of what differs (``content``, ``mode``, ``owner``, ``time``, ``kind``, ``target``), or
     ``added`` or ``removed``; ``before`` and ``after`` say it; ``package`` is ``kind:name`` or "".
@@ -48,7 +49,7 @@ class FileChange:
     package: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PackageChange:
     """``why`` says, for other bytes of the same version, in which files they are."""
 
@@ -60,7 +61,7 @@ class PackageChange:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ValueChange:
     """A field of the config, or an annotation, as text."""
 
@@ -69,7 +70,7 @@ class ValueChange:
     after: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayerChange:
     """A layer of one image only; ``repacked`` is the other's layer with the same content, compressed otherwise."""
 
@@ -80,7 +81,7 @@ class LayerChange:
     repacked: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Comparison:
     """Everything that differs; nothing where the images are the same."""
 

@@ -5,9 +5,10 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Pairs
 
 _FROM: Final = re.compile(r"(?:--\S+\s+)*(?P<image>\S+)(?:\s+as\s+(?P<name>\S+))?\s*", re.IGNORECASE)
@@ -16,7 +17,7 @@ _HEREDOC: Final = re.compile(r"<<-?(['\"]?)(\w+)\1")
 _HEREDOCS: Final = frozenset({"RUN", "COPY", "ADD"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Command:
     """ENTRYPOINT or CMD: the words of the exec form, or the text that a shell would get."""
 
@@ -27,7 +28,7 @@ class Command:
         return bool(self.words or self.shell)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stage:
     """One stage; ``image`` is what it begins with. Nothing is expanded: values have their ``$`` still."""
 

@@ -2,10 +2,10 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild.errors import ConfigError
+from dpbuild.frozen import frozen
 from dpbuild.model.config import Project
 from dpbuild.model.files import ProjectFile
 from dpbuild.stages.app_files import mains
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NO_PACKAGES: Final = frozenset({"tests", "test", "docs", "examples", "benchmarks", "scripts", "tools"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Draft:
     """``text`` is the whole new content of the file ``name``; ``lines`` are those that are new in it; ``notes`` say
     what was found.

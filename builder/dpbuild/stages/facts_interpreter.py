@@ -3,13 +3,13 @@
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf import reader
 from dpbuild.elf.facts import ElfFacts
 from dpbuild.errors import BaseImageError
+from dpbuild.frozen import frozen
 from dpbuild.oci.config import ImageConfig
 from dpbuild.stages.contents import Contents
 
@@ -21,7 +21,7 @@ _STDLIB: Final = re.compile(r"python(3\.\d+)(t?)")
 _SCRIPT: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Interpreter:
     """``path`` is real and absolute; ``prefix`` is what ``sys.prefix`` will say; ``version`` is ``3.13``.
 

@@ -1,10 +1,10 @@
 """Where the interpreter imports from besides its standard library, and where wheels go."""
 
 import posixpath
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.archive.overlay import FileTree
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import VirtualEnvironment
 from dpbuild.oci.config import ImageConfig
 from dpbuild.stages.contents import Contents
@@ -14,7 +14,7 @@ _SOURCE: Final = 1 << 20
 _SETTINGS: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sites:
     """``purelib`` and ``data`` are where wheels go, ``directories`` all folders that ``site`` adds, in its order."""
 

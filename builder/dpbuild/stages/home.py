@@ -6,10 +6,11 @@ name for such a user. So HOME and USER are those of the image's own user, and ev
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from dpbuild.archive.entry import Entry, Kind
+from dpbuild.frozen import frozen
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.oci.codec import canonical
@@ -26,7 +27,7 @@ _NAMELESS: Final = "app"
 _FORMAT: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Home:
     """``path`` is absolute; ``folder`` is its entry where the base's does not let everybody write, else None."""
 

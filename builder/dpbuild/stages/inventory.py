@@ -10,12 +10,13 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, Final, cast
 
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree
 from dpbuild.errors import BaseImageError
+from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.ports.store import Store
 from dpbuild.stages import facts_packages
@@ -32,7 +33,7 @@ _METADATA: Final = (".dist-info/METADATA", ".egg-info/PKG-INFO", ".dist-info/REC
 _SBOMS: Final = ".dist-info/sboms/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Inventory:
     """``hashes`` maps the number of an entry in the layer's tar to its sha256 in hex, ``contents`` to its bytes."""
 

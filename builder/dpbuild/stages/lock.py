@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 from dpbuild.errors import LockError, NoCompatibleWheel, SandboxError, UnsupportedRequirement, UsageError
+from dpbuild.frozen import frozen
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.facts import Facts
@@ -40,7 +41,7 @@ __all__ = [
 _USUAL = (Platform("linux", "amd64"), Platform("linux", "arm64"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LockTarget:
     """One platform to lock for; one that is not ``required`` is left out if it has no solution."""
 

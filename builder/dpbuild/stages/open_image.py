@@ -1,10 +1,11 @@
 """From a reference to one platform's manifest and config; what was read once is kept in the store by digest."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from dpbuild.errors import BaseImageError
+from dpbuild.frozen import frozen
 from dpbuild.oci import codec
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
@@ -24,7 +25,7 @@ _REFERENCE_TYPE: Final = "vnd.docker.reference.type"
 _LARGEST_DOCUMENT: Final = 16 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OpenImage:
     """An image for one platform, its layers unread. ``root`` is what the reference named."""
 

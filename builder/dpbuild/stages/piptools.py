@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from dpbuild.errors import LockError, NoCompatibleWheel, SandboxError, UnsupportedRequirement
+from dpbuild.frozen import frozen
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.ports.pip import NoSolution, Offered, Pin, Pip
@@ -23,7 +24,7 @@ from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages.select import best_wheel, select
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PipToolsResolver:
     """Implements ``ports.resolver.Resolver``. ``pip`` gives that of the builder for a target, ``lists`` another one
     that sees the same files, and may be quicker.

@@ -9,12 +9,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf import reader
 from dpbuild.errors import SdistBuildFailed, TargetError
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.facts import Facts, SystemPackage
 from dpbuild.oci.codec import canonical
@@ -43,7 +43,7 @@ _ITS_SBOM: Final = "auditwheel.cdx.json"
 Files = Mapping[str, tuple[bytes, int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Taken:
     """A library that went into the wheel: ``member`` is its path there, ``name`` that of its file in the builder, and
     ``digest`` the beginning of that file's sha256 in hex.
@@ -54,7 +54,7 @@ class Taken:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Origin:
     """Where a library came from: the package, its licence's text, and the sha256 of a .deb in hex ("" if not known)."""
 

@@ -1,9 +1,9 @@
 """Which Debian packages go on top of the base: what the configuration names, and what recipes say."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from dpbuild.errors import ConfigError
+from dpbuild.frozen import frozen
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedPackage, LockedRuntime
@@ -17,7 +17,7 @@ _LDCONFIG = ("sbin/ldconfig", "usr/sbin/ldconfig")
 _LDCONFIG_PACKAGE = "libc-bin"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Wanted:
     """``packages`` are names of Debian packages, ``without`` dependencies that are left out; both sorted."""
 

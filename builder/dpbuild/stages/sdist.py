@@ -7,13 +7,13 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from dpbuild.archive import zip as strict_zip
 from dpbuild.archive.deflate import Splicer
 from dpbuild.archive.read import ReadError, entries, open_layer
 from dpbuild.errors import ArtifactError, SandboxError
+from dpbuild.frozen import frozen
 from dpbuild.model.config import Project
 from dpbuild.stages.layers.content import Archived
 
@@ -31,7 +31,7 @@ _COMPILERS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sdist:
     """``names`` are the paths of its files below its one folder; ``metadata`` is PKG-INFO, "" where there is none."""
 

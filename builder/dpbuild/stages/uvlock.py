@@ -7,7 +7,6 @@ they ask for on Linux: names, extras and versions, for every Python that the pro
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
@@ -16,6 +15,7 @@ from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
+from dpbuild.frozen import frozen
 from dpbuild.pypa import markers
 
 # Minor versions of Python 3 that a base may have, and what it may run on.
@@ -26,7 +26,7 @@ _ELSEWHERE: Final = ("url", "git", "path", "directory", "editable", "virtual")
 _PROJECTS: Final = ("editable", "virtual", "directory")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Row:
     """``specifiers`` is None where the version is that of a source."""
 
@@ -36,7 +36,7 @@ class _Row:
     marker: Marker | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Side:
     """What one of the two says: requirements, those of extras among them, and groups."""
 

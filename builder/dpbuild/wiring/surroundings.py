@@ -7,13 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpbuild.adapters.reporter import Mode, StreamReporter
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import ConfigError, OutputError
+from dpbuild.frozen import frozen
 from dpbuild.oci.platform import Platform
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dpbuild.adapters.upkeep import Upkeep
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settings:
     """What the common options say."""
 

@@ -5,7 +5,6 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -14,6 +13,7 @@ from dpbuild.adapters.registry.errors import BODY_LIMIT, bare, failure, printabl
 from dpbuild.adapters.registry.hosts import is_loopback
 from dpbuild.adapters.registry.retry import Retrier
 from dpbuild.errors import RegistryError, Unauthorized
+from dpbuild.frozen import frozen
 
 # Distribution's token specification: seconds that a token lives if the service does not say, and at least.
 LIFETIME = 60
@@ -28,7 +28,7 @@ _PARAMETER = re.compile(rf'\s*,?\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,
 Scopes = frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Challenge:
     """One challenge of a WWW-Authenticate header; ``scheme`` and names of parameters in lower case."""
 
@@ -81,7 +81,7 @@ def covers(have: Scopes, want: Scopes) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Token:
     value: str
     scopes: Scopes

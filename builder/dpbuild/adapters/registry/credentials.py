@@ -11,11 +11,12 @@ import json
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
 from dpbuild.errors import Unauthorized
+from dpbuild.frozen import frozen
 from dpbuild.oci.reference import DOCKER_HUB
 
 # docker/cli, cli/config: the key of Docker Hub in config.json is the address of an API of 2013.
@@ -32,7 +33,7 @@ _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Credential:
     """A user name and password, an identity token (an OAuth 2 refresh token), or a bearer token that is sent as it is.
 

@@ -2,14 +2,15 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Self
 
+from dpbuild.frozen import frozen
 from dpbuild.oci.reference import DOCKER_HUB, DOCKER_HUB_HOST
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Proxies:
     """What HTTP_PROXY, HTTPS_PROXY and NO_PROXY say; "" for none. A proxy's URL may hold user and password."""
 

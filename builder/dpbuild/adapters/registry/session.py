@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from dpbuild.adapters.registry.auth import RegistryAuth, Scopes
@@ -12,11 +12,12 @@ from dpbuild.adapters.registry.hosts import is_loopback, registry_host, split_ho
 from dpbuild.adapters.registry.retry import ATTEMPTS, Retrier
 from dpbuild.adapters.registry.transport import Answer, Body, ConnectionFailed, NoCertificates, UntrustedHost
 from dpbuild.errors import RegistryError
+from dpbuild.frozen import frozen
 
 _REDIRECTS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """``target`` is a path of the API or, for uploads, the address that the registry named.
 

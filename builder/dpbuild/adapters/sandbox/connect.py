@@ -4,12 +4,12 @@ import hashlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from dpbuild.adapters.sandbox.trouble import problems
 from dpbuild.errors import SandboxError
+from dpbuild.frozen import frozen
 
 Kind = Literal["docker", "podman"]
 
@@ -18,7 +18,7 @@ _HELLO: Final = 10
 _WORK: Final = 600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EngineSettings:
     """What the environment says of engines; "" where it says nothing.
 
@@ -51,7 +51,7 @@ class EngineSettings:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Endpoint:
     """Where an engine may be; ``certificates`` is a folder of ca.pem, cert.pem and key.pem, or ""."""
 

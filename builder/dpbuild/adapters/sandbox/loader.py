@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from dpbuild.adapters.rootfs import inside
 from dpbuild.adapters.sandbox.process import attached, captured
 from dpbuild.elf.reader import ElfError, is_elf, read
 from dpbuild.errors import SandboxError
+from dpbuild.frozen import frozen
 from dpbuild.ports.sandbox import Job, Outcome
 
 NAME: Final = "the base's own loader"
@@ -52,7 +52,7 @@ class LoaderSandbox:
             return attached(argv, env, cwd=cwd, timeout=job.timeout, name=NAME)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Paths:
     """Paths in the sandbox as paths on the host."""
 

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from dpbuild.adapters.debian import DebianArchive
@@ -14,6 +14,7 @@ from dpbuild.debian import image
 from dpbuild.debian.indices import Package, timestamp
 from dpbuild.debian.suites import ARCHITECTURES, SUITES, VARIANTS, Suite
 from dpbuild.errors import BaseImageError, NotFound, StoreError
+from dpbuild.frozen import frozen
 from dpbuild.model.words import counted
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_config, encode_index, encode_manifest
@@ -33,7 +34,7 @@ _CHUNK: Final = 1 << 20
 _LARGEST: Final = 256 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Chosen:
     """A package of the set. ``source`` says where it can be had; None for a pin that no index names."""
 

@@ -1,10 +1,10 @@
 """What the store knows of images that were composed before."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 from dpbuild.adapters.source.compose_layers import key_of
+from dpbuild.frozen import frozen
 from dpbuild.oci.codec import canonical
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
@@ -19,7 +19,7 @@ KIND: Final = "bases"
 Pin = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Composition:
     """What one platform's base was made of, for the lock. ``packages`` are in the order of their layers.
 
@@ -32,7 +32,7 @@ class Composition:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Composed:
     """An image that is in the store with everything it is made of; ``data`` is its manifest or index."""
 

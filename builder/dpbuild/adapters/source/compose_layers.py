@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.archive import read
@@ -14,6 +13,7 @@ from dpbuild.debian.suites import Item, Suite
 from dpbuild.elf import reader
 from dpbuild.elf.facts import ElfFacts
 from dpbuild.errors import BaseImageError
+from dpbuild.frozen import frozen
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical
 from dpbuild.oci.descriptor import Descriptor
@@ -26,7 +26,7 @@ FORMAT: Final = 1
 _CONFIGURATION: Final = "etc/ld.so.conf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Made:
     """A layer in the store; ``size`` is unpacked, in bytes."""
 

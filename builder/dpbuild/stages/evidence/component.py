@@ -1,10 +1,12 @@
 """What stands in an SBOM: packages with what they bring and what they need. Values, and nothing of any format."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from dpbuild.frozen import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen
 class License:
     """An SPDX expression, or else a name as the package says it."""
 
@@ -12,7 +14,7 @@ class License:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Component:
     """One package.
 

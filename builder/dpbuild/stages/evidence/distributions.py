@@ -4,11 +4,12 @@ import csv
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.parser import HeaderParser
 from typing import Any, Final
 
 from dpbuild.archive.overlay import FileTree
+from dpbuild.frozen import frozen
 from dpbuild.pypa.markers import Environment
 from dpbuild.stages.evidence import embedded, purl
 from dpbuild.stages.evidence.component import Component, License
@@ -20,7 +21,7 @@ from dpbuild.stages.proof import owners
 _LONGEST: Final = 80
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Found:
     component: Component
     name: str

@@ -7,9 +7,9 @@ ours invalid. One that cannot be read is noted with its path.
 import itertools
 import json
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
+from dpbuild.frozen import frozen
 from dpbuild.stages.evidence.spdx import expression
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ _UNREADABLE: Final = "dpbuild:sbom:unreadable"
 _MERGED: Final = "dpbuild:sbom:merged"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Embedded:
     """What one document lists: components in CycloneDX' JSON, dependencies by our refs, and notes."""
 

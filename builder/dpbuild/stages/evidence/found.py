@@ -1,9 +1,9 @@
 """Reading what is attached to an image."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.errors import BaseImageError
+from dpbuild.frozen import frozen
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, decode
 from dpbuild.oci.descriptor import Descriptor
@@ -19,7 +19,7 @@ _LARGEST: Final = 64 << 20
 _MOST: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attached:
     """One document: what it is by its media type, its bytes, and cosign's signature of them ("" for none)."""
 

@@ -3,16 +3,16 @@
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dpbuild.errors import BaseImageError
+from dpbuild.frozen import frozen
 from dpbuild.model.files import ProjectFile
 from dpbuild.oci.digest import Digest
 from dpbuild.stages.evidence.provenance import BUILD_LOCK, BUILD_TYPE, LOCK, PREDICATE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Instructions:
     """What a provenance says of a build.
 

@@ -1,10 +1,10 @@
 """Whether a key, or an identity, vouches for an image and for everything that is attached to it. Pure but for these."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dpbuild.errors import FindingsError
+from dpbuild.frozen import frozen
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, canonical, decode_object
 from dpbuild.oci.digest import Digest
@@ -20,7 +20,7 @@ _IDENTITY = "identity", mediatype.SIGSTORE_BUNDLE, "--sign-keyless"
 _WORDS = {mediatype.CYCLONEDX: "SBOM", mediatype.IN_TOTO: "statement"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Vouched:
     """What is vouched for: the manifest, and statements about it by their predicate types, sorted.
 

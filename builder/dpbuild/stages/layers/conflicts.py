@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from dpbuild.errors import PathConflict
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.stages.layers.content import Data
 from dpbuild.stages.layers.site import Site
@@ -12,7 +12,7 @@ from dpbuild.stages.layers.wheels import Planned
 from dpbuild.stages.layers.write import Placement
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Listed:
     """One file of a wheel as far as conflicts and folders are concerned."""
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from zlib_ng import zlib_ng
@@ -11,6 +10,7 @@ from dpbuild.archive import zip as strict_zip
 from dpbuild.archive.deflate import DeflateError, Splicer
 from dpbuild.archive.gzip import Member
 from dpbuild.errors import UnsafeWheel
+from dpbuild.frozen import frozen
 from dpbuild.model.files import ProjectFile
 
 _CHUNK = 1 << 20
@@ -45,7 +45,7 @@ class Content(Protocol):
         """Write all of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Data:
     """Bytes that are at hand."""
 
@@ -61,7 +61,7 @@ class Data:
         output.member.add(self.data)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class FromFile:
     """A file of the project, which must not change while it is read."""
 
@@ -85,7 +85,7 @@ class FromFile:
             raise ValueError("it changed while it was read")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Archived:
     """A member of a wheel. ``read(offset, size)`` delivers bytes of the wheel.
 

@@ -7,7 +7,7 @@ Nothing of the base is ever overwritten, but for the loader's cache in the last 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from dpbuild.archive.entry import Entry, Kind
@@ -15,6 +15,7 @@ from dpbuild.archive.overlay import FileTree, OverlayError
 from dpbuild.debian import deb
 from dpbuild.debian import runtime as debian
 from dpbuild.errors import BaseImageError, PathConflict
+from dpbuild.frozen import frozen
 from dpbuild.model.base import Base
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import LockedRuntime
@@ -40,7 +41,7 @@ _SHARED: Final = 4
 _Row = tuple[Entry, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class DebianLayers:
     """``base`` is the base with the packages' files in its tree; ``owners`` says whose they are, by real path."""
 

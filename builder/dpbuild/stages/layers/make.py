@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final
 
 from dpbuild import __version__
 from dpbuild.archive.deflate import Splicer
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.layer import Layer
 from dpbuild.model.words import counted
@@ -37,7 +37,7 @@ _MOST_WAITING: Final = 16
 _WORTH_IT: Final = 24 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Plan:
     """A wheel's files as they will be installed, and what reads their contents."""
 
@@ -46,7 +46,7 @@ class _Plan:
     files: list[Planned]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class WheelLayers:
     """The layers of all wheels in their order in the image, and the names of all scripts in them."""
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from dpbuild.archive.deflate import Splicer
 from dpbuild.archive.entry import Entry
+from dpbuild.frozen import frozen
 from dpbuild.model.layer import Layer
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import Store
@@ -14,7 +14,7 @@ from dpbuild.stages.layers.observer import Observer
 from dpbuild.stages.layers.wheels import Planned, Reader
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Order:
     """``files`` by their path; ``readers`` are those of the wheels that these are read from; ``removed`` are paths of
     the base that the layer takes away. ``observer`` makes one for a store.

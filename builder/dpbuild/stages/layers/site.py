@@ -1,9 +1,10 @@
 """What layers are made for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from dpbuild.frozen import frozen
 from dpbuild.model.base import Base
 from dpbuild.model.facts import Facts
 from dpbuild.ports.store import Store
@@ -27,7 +28,7 @@ class Compiler(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Site:
     """The base, and how modules are compiled (None: not at all)."""
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import posixpath
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from dpbuild.archive import zip as strict_zip
 from dpbuild.archive.deflate import Splicer
 from dpbuild.errors import UnsafeWheel
+from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.facts import Facts
 from dpbuild.pypa import record, scripts
@@ -20,7 +20,7 @@ _LARGEST_TEXT = 64 * 1024 * 1024
 _METADATA = ("WHEEL", "METADATA", "RECORD", "entry_points.txt")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Planned:
     """One file in the image: ``path`` without leading slash, before the base's symbolic links are followed.
 
@@ -37,7 +37,7 @@ class Planned:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class OpenWheel:
     """A wheel that was read and found to be sound, its contents not yet."""
 

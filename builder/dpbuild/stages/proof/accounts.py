@@ -2,11 +2,11 @@
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree
+from dpbuild.frozen import frozen
 from dpbuild.oci.config import ImageConfig
 from dpbuild.stages import accounts
 from dpbuild.stages.proof.scan import FileScan
@@ -15,7 +15,7 @@ _USERS: Final = "/etc/passwd"
 _GROUPS: Final = "/etc/group"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Account:
     """``name`` is "" where /etc/passwd has none for the uid; ``unknown`` is the config's User if the image lacks it.
 

@@ -2,9 +2,9 @@
 
 import functools
 import posixpath
-from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.stages.proof.modules import top_level
 from dpbuild.stages.proof.reach import Modules, named
 from dpbuild.stages.proof.served import Served, served, server_of
@@ -16,7 +16,7 @@ _MOST_BYTES: Final = 32 << 20
 _INSTALLED: Final = ("/site-packages/", "/dist-packages/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class App:
     """``files`` are the app's sources; ``entry`` the module (dotted) or file (absolute) that is started, or "".
 

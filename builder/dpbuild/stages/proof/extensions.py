@@ -6,10 +6,10 @@ wrong, and then the closest says what.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.elf.facts import ElfFacts
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import Facts
 from dpbuild.stages.proof.subject import Subject
 
@@ -20,7 +20,7 @@ _TAGGED: Final = re.compile(
 _CPYTHON: Final = re.compile(r"cpython-(?P<minor>\d+)(?P<flags>[a-z]*)(?:-(?P<platform>.+))?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Extension:
     """One file that is a module, or would be one elsewhere.
 
@@ -41,7 +41,7 @@ class Extension:
         return not self.tag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Module:
     """All files of one module. ``used`` is the one that is imported, None where only ``others`` are there."""
 
@@ -105,7 +105,7 @@ def _parents(path: str) -> Iterator[str]:
         folder = folder.rpartition("/")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Misfit:
     """Why the interpreter cannot import a file: ``kind`` is ``python``, ``machine``, ``libc`` or ``flags``."""
 

@@ -8,11 +8,11 @@ import functools
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.debian import ldcache
 from dpbuild.elf.facts import ElfFacts
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import Facts
 from dpbuild.stages.facts_libraries import MULTIARCH
 from dpbuild.stages.proof.subject import Subject
@@ -27,7 +27,7 @@ _SYSTEM_DIRS: Final = re.compile(rb"(?:/[A-Za-z0-9_./+-]*lib[A-Za-z0-9_./+-]*/\0
 _LARGEST_LOADER: Final = 16 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Loaded:
     """A file in the process: ``path`` as the loader opened it, ``by`` what asked for it."""
 
@@ -36,7 +36,7 @@ class Loaded:
     by: "Loaded | None" = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Missing:
     """A library that is not found; ``passed`` are files of that name that are for another machine."""
 
@@ -45,7 +45,7 @@ class Missing:
     passed: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outdated:
     """A symbol version that ``found``, the library that is loaded, does not define."""
 
@@ -56,7 +56,7 @@ class Outdated:
     newest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outcome:
     """How loading one file ended: it works if nothing is missing and nothing outdated."""
 

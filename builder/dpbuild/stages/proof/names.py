@@ -1,9 +1,9 @@
 """The names that a source binds and stores, told from its syntax tree; nothing else of the image is asked."""
 
 import ast
-from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.stages.proof import sources
 
 # What makes the names of the module that it is in unknown, and of any other.
@@ -13,7 +13,7 @@ _UNKNOWN: Final = frozenset(
 _SETS: Final = frozenset({"setattr", "modules", "__dict__", "exec"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Names:
     """What a source binds at its top level, and what it stores on any object.
 

@@ -6,9 +6,10 @@ Most images have nothing that cannot be loaded, and then no source is read.
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import Facts
 from dpbuild.model.finding import Severity
 from dpbuild.stages.proof.extensions import Extension, Misfit, Module, misfit, modules
@@ -35,7 +36,7 @@ _MOST_TEXT: Final = 128 << 20
 _MOST_PARTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Bad:
     """An extension module that cannot be loaded, and why: a misfit, a file that is cut off, or libraries."""
 
@@ -45,7 +46,7 @@ class Bad:
     outcome: Outcome | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lookup:
     """A library that a source asks for by its name, and that is not found."""
 
@@ -56,7 +57,7 @@ class Lookup:
     guarded: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Natives:
     """``fails`` are the packages whose import fails, by what it fails of, ``parts`` modules of packages that can be
     imported themselves; ``seen`` is what failed and was caught,

@@ -1,13 +1,13 @@
 """A rule: what it looks for, and everything that ``explain`` says about it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from dpbuild.frozen import frozen
 from dpbuild.model.finding import Severity
 from dpbuild.stages.proof.subject import Subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Found:
     """One place where a rule found something; ``fix`` and ``severity`` replace the rule's own where given."""
 
@@ -17,7 +17,7 @@ class Found:
     severity: Severity | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rule:
     """``id`` is stable: group and three digits. ``symptom`` is what Python or the engine says when it breaks;
     ``why`` the cause; ``fix`` what to do. ``look`` finds the places; None for what no file can tell, which is

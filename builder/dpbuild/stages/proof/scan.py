@@ -8,12 +8,13 @@ import mmap
 import re
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, Final
 
 from dpbuild.archive.entry import Entry
 from dpbuild.elf import reader
 from dpbuild.elf.facts import ElfFacts
+from dpbuild.frozen import frozen
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 
@@ -52,7 +53,7 @@ _LARGEST_SOURCE: Final = 8 << 20
 _PRIVATE_KEY: Final = b"PRIVATE KEY-----"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pyc:
     """The header of a .pyc file (PEP 552): its magic number, flags, and for flags 0 the source's time and size."""
 
@@ -62,7 +63,7 @@ class Pyc:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FileScan:
     """What is known of one file's content; fields that do not apply are empty.
 
@@ -83,7 +84,7 @@ class FileScan:
 EMPTY: Final = FileScan()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayerScan:
     """All entries of one layer in their order, and by position what is known of the files' contents."""
 

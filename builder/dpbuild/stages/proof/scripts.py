@@ -2,10 +2,10 @@
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.archive.entry import Kind
+from dpbuild.frozen import frozen
 from dpbuild.model.finding import Severity
 from dpbuild.stages.facts_interpreter import is_python, which
 from dpbuild.stages.proof.command import SHELLS
@@ -18,7 +18,7 @@ from dpbuild.stages.proof.wrappers import wrapped
 _LONGEST: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Script:
     """``line`` is what follows ``#!``; ``started`` says that a container begins with it."""
 

@@ -1,12 +1,12 @@
 """Which findings count; no rule is needed to tell."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from dpbuild.frozen import frozen
 from dpbuild.model.finding import Finding
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Selection:
     """Rule ids, prefixes of them, or ``ALL``. Nothing selected means all; the longer of two that match wins,
     and ``ignore`` between equals.

@@ -2,9 +2,9 @@
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.oci.config import ImageConfig
 from dpbuild.stages.proof.start import Start
 
@@ -24,7 +24,7 @@ _TARGET: Final = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*):[A-Za-z_][\w.]*(
 _MODULE: Final = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Served:
     """``server`` loads ``module`` (dotted), because ``word`` says so, with ``folder`` before sys.path.
 

@@ -8,14 +8,14 @@ import ast
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.stages import syntax
 from dpbuild.stages.proof import flow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Use:
     """One use of something, and the line that it is on (from 1).
 

@@ -5,10 +5,11 @@ Followed as the kernel and Python do: PATH, shebangs, the interpreter's options,
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from dpbuild.archive.overlay import FileTree
+from dpbuild.frozen import frozen
 from dpbuild.oci.config import ImageConfig
 from dpbuild.stages.facts_interpreter import is_python, which
 from dpbuild.stages.proof.scan import FileScan
@@ -24,7 +25,7 @@ _LONG: Final = frozenset(("--help", "--version", "--help-all", "--help-env", "--
 _DEEPEST: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Task:
     """What the interpreter is told to run: a ``script``, ``module`` or ``code``, or none, and with which ``arguments``.
 
@@ -40,7 +41,7 @@ class Task:
     refused: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Start:
     """``chain`` are the files that are executed, the program first, then what shebangs lead to; links are not
     followed in them. ``missing`` is the word or shebang's path at which it ends, "" where it does not; ``by`` the

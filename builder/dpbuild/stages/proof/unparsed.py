@@ -8,9 +8,9 @@ import posixpath
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.model.finding import Severity
 from dpbuild.stages import syntax
 from dpbuild.stages.proof.app import executed, find_app
@@ -28,7 +28,7 @@ _NEAR: Final = 20
 _NO_NULLS: Final = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trouble:
     """What is wrong with a source; ``line`` counts from 1. It is not ``sure`` where a newer Python may read it."""
 

@@ -1,11 +1,12 @@
 """Programs that only start what they are given, as images use them for PID 1 and scripts in their first line."""
 
 import shlex
-from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen
 class _Options:
     """The options that take an argument of their own: letters, and long names."""
 

@@ -3,15 +3,15 @@
 import posixpath
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import Facts
 from dpbuild.stages.proof.extensions import Module as ExtensionModule
 from dpbuild.stages.proof.subject import Subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Place:
     """Where a module is. ``folders`` are where its submodules are; ``own`` says that it is not the standard
     library's. Of a ``namespace`` there is no file, of a ``missing`` one nothing at all.

@@ -6,8 +6,9 @@ that may fail is parsed and followed.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from dpbuild.frozen import frozen
 
 _IMPORT: Final = re.compile(
     rb"^[ \t]*(?:from[ \t]+(?P<base>[.\w]+)[ \t]+import[ \t]+(?P<names>\([^)]{0,20000}\)|[^\n]*)"
@@ -20,7 +21,7 @@ _LARGEST_BESIDE: Final = 16 << 10
 _NAME: Final = re.compile(rb"[.\w]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Source:
     """The text of a module, which may be a package."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from dpbuild.frozen import frozen
 from dpbuild.model.facts import Facts
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.subject import Subject
@@ -34,7 +35,7 @@ _DEEPEST: Final = 24
 _LARGEST: Final = 4 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trace:
     """How the import of ``module`` ends: it ``fails`` for sure because of ``causes``, or goes well as far as one can
     tell. ``whole`` says that it is a package's own, not that of a module in it. ``seen`` is what failed on the way

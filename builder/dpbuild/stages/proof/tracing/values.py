@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from dpbuild.frozen import frozen
+
 
 class Unknown(Enum):
     """The one value of which nothing is known."""
@@ -18,7 +20,7 @@ UNKNOWN: Final = Unknown.UNKNOWN
 Value = Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Known:
     """Something of the standard library or a builtin, by its full name."""
 

@@ -1,0 +1,148 @@
+"""``@frozen`` is to a dataclass as its twin: made of the same fields, it behaves the same."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
+from typing import Any
+
+import pytest
+
+from dpbuild.frozen import frozen
+
+TWIN = dataclass(frozen=True, slots=True, kw_only=True)
+
+
+def row(decorate: Callable[[type[Any]], type[Any]]) -> Any:
+    """A class with every kind of field, under one name."""
+
+    class Row:
+        """Doc."""
+
+        name: str
+        size: int = 0
+        table: dict[str, int] = field(default_factory=dict, hash=False)
+        note: str = field(default="", compare=False)
+        secret: str = field(default="s", repr=False)
+
+    Row.__qualname__ = "Row"
+    return decorate(Row)
+
+
+@frozen
+class Kept:
+    """At the top of a module, where pickle finds it."""
+
+    name: str
+    more: tuple[int, ...] = ()
+
+
+@frozen(kw_only=False)
+class Placed:
+    """Its fields have an order."""
+
+    name: str
+    size: int = 1
+
+
+@frozen
+class Empty:
+    """Without fields."""
+
+
+OURS, THEIRS = row(frozen), row(TWIN)
+GIVEN: tuple[dict[str, Any], ...] = (
+    {"name": "a"},
+    {"name": "a", "size": 1},
+    {"name": "a", "table": {"x": 1}},
+    {"name": "a", "note": "of no account"},
+    {"name": "a", "secret": "other"},
+)
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_what_dataclasses_tells_of_a_value(given: dict[str, Any]) -> None:
+    ours, theirs = OURS(**given), THEIRS(**given)
+    assert repr(ours) == repr(theirs)
+    assert asdict(ours) == asdict(theirs)
+    assert repr(replace(ours, size=7)) == repr(replace(theirs, size=7))
+    assert [each.name for each in fields(ours)] == [each.name for each in fields(theirs)]
+    assert not hasattr(ours, "__dict__")
+
+
+def test_the_same_values_are_equal_and_have_one_hash() -> None:
+    for one in GIVEN:
+        for other in GIVEN:
+            assert (OURS(**one) == OURS(**other)) is (THEIRS(**one) == THEIRS(**other))
+            assert (hash(OURS(**one)) == hash(OURS(**other))) is (hash(THEIRS(**one)) == hash(THEIRS(**other)))
+    assert OURS(name="a") != THEIRS(name="a")
+    assert Empty() == Empty()
+    assert len({Empty(), Empty()}) == 1
+
+
+def test_each_value_has_its_own_default() -> None:
+    assert OURS(name="a").table is not OURS(name="b").table
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [((), {}), (("a",), {}), ((), {"name": "a", "other": 1})],
+    ids=["missing", "positional", "unknown"],
+)
+def test_what_is_refused_when_one_is_made(made: tuple[object, ...], named: dict[str, Any]) -> None:
+    for cls in (OURS, THEIRS):
+        with pytest.raises(TypeError):
+            cls(*made, **named)
+
+
+def test_nothing_changes_a_value() -> None:
+    value = Kept(name="a")
+    for name in ("name", "other"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, "b")
+        with pytest.raises(FrozenInstanceError):
+            delattr(value, name)
+    assert value == Kept(name="a")
+
+
+def test_pickles_and_copies() -> None:
+    value = Kept(name="a", more=(1, 2))
+    for again in (pickle.loads(pickle.dumps(value)), copy.copy(value), copy.deepcopy(value)):
+        assert again == value
+        assert again is not value
+
+
+def test_fields_by_their_place() -> None:
+    assert Placed("a") == Placed("a", 1) == Placed(name="a", size=1)
+    match Placed("b", 2):
+        case Placed(name, size):
+            assert (name, size) == ("b", 2)
+
+
+def test_what_is_done_after() -> None:
+    seen = []
+
+    @frozen
+    class Checked:
+        name: str
+
+        def __post_init__(self) -> None:
+            seen.append(self.name)
+
+    Checked(name="a")
+    assert seen == ["a"]
+    assert Checked.__doc__ == "Checked"
+
+
+def test_nothing_is_compiled_before_a_value_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``@frozen`` is for."""
+    ran: list[object] = []
+    compiling = exec
+    monkeypatch.setattr("builtins.exec", lambda *given: (ran.append(given), compiling(*given)))
+    made = row(frozen)
+    assert ran == []
+    made(name="a")
+    made(name="b")
+    assert len(ran) == 1
+    row(TWIN)
+    assert len(ran) > 2
