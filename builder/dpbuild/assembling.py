@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from dpbuild.built import BuildOptions
@@ -16,7 +15,9 @@ from dpbuild.model.layer import Layer
 from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
+from dpbuild.oci.reference import Reference
 from dpbuild.ports.project import ProjectFolder
+from dpbuild.ports.sink import EagerSink
 from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import lockfile
@@ -41,7 +42,7 @@ from dpbuild.stages.target import target
 
 @frozen
 class Run:
-    """What all platforms of a build have in common. ``ready`` is told each layer that had to be made, at once."""
+    """What all platforms of a build have in common. ``eager`` are the destinations that take layers at once."""
 
     project: ProjectFolder
     config: Config
@@ -51,7 +52,12 @@ class Run:
     bases: Bases
     builds: PendingBuilds
     aside: Aside
-    ready: Callable[[Descriptor], None]
+    eager: tuple[EagerSink, ...]
+
+    def ready(self, layer: Descriptor, base: Reference | None = None) -> None:
+        """A layer of the image is there; ``base`` is named for one of the base's."""
+        for sink in self.eager:
+            sink.ahead(layer, base)
 
 
 @frozen
@@ -79,6 +85,8 @@ def assemble(run: Run, platform: Platform, app: app_stage.App, epoch: int) -> tu
         )
     goal = target(base.facts, platform)
     chosen = select(run.locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=lockfile.NAME)
+    for row in base.manifest.layers:
+        run.ready(row, base.reference)
     installed = _install(run, base, chosen, contents, app.layers)
     home = find_home(config, base, contents, store) if app.layers else None
     layers = (*installed.layers, *app_stage.make_layer(app, installed.site, store, contents, epoch, home))

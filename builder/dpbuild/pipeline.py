@@ -94,15 +94,11 @@ def _build(
     signer = world.signer(options.sign_key) if options.sign_key else None
     keyless = world.keyless(options.trust_config) if options.sign_keyless else None
     sinks = world.sinks(config.tags, blob, push=options.push, load=options.load, outputs=outputs)
-    eager = [sink for sink in sinks if isinstance(sink, EagerSink) and config.compression == "gzip"]
+    eager = tuple(sink for sink in sinks if isinstance(sink, EagerSink) and config.compression == "gzip")
     for early in eager:
         stack.callback(early.close)
     for sink in sinks:
         sink.check()
-
-    def ready(layer: Descriptor) -> None:
-        for early in eager:
-            early.ahead(layer)
 
     aside = Aside(world.helper, world.cores)
     stack.callback(aside.close)
@@ -141,7 +137,7 @@ def _build(
         bases=bases,
         builds=builds,
         aside=aside,
-        ready=ready,
+        eager=eager,
     )
     made = [assemble(run, row, apps[row], epoch) for row in platforms]
     build_lock = builds.write(project)

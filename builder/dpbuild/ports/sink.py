@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from dpbuild.model.image import Images, Written
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.reference import Reference
 
 
 class ImageSink(Protocol):
@@ -20,8 +21,11 @@ class ImageSink(Protocol):
 class EagerSink(ImageSink, Protocol):
     """A destination that takes layers before the image is whole; nothing refers to them until ``write``."""
 
-    def ahead(self, layer: Descriptor) -> None:
-        """This layer is made, and will be in the image: it may go now. Raises nothing; ``write`` tells what failed."""
+    def ahead(self, layer: Descriptor, base: Reference | None = None) -> None:
+        """This layer is made, or is one of ``base``, and will be in the image: it may go now.
+
+        Raises nothing; ``write`` tells what failed.
+        """
 
     def close(self) -> None:
         """Give up what is under way. Called in any case, after ``write`` or without it."""

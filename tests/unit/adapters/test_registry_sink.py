@@ -371,6 +371,45 @@ def test_a_layer_that_cannot_be_sent_ahead_is_sent_with_the_others(world: World)
     assert "team/other" not in world.fake.manifests
 
 
+def test_layers_of_the_base_go_ahead_to_a_tag_that_is_new(world: World) -> None:
+    """They are mounted where the base is in the same registry; the same requests as without."""
+    (world.base,) = world.tags("bases/python:3")
+    for data in BASE:
+        world.fake.add_blob("bases/python", data)
+    images = world.single()
+    sink = world.sink("team/app:1")
+    sink.check()
+    for data in BASE:
+        sink.ahead(blob(data), world.base)
+    while not all(str(Digest.of(data)) in world.fake.blobs.get("team/app", {}) for data in BASE):
+        time.sleep(0.01)
+    written = sink.write(images)
+    sink.close()
+    early = world.asked()
+    assert sum("mount" in row for row in early) == len(BASE)
+    assert not set(BASE) & set(world.opened)
+    plain = world.sink("team/plain:1")
+    plain.check()
+    assert plain.write(images).sent == written.sent
+    assert world.asked() == early
+
+
+def test_layers_of_the_base_are_not_asked_for_ahead_where_the_tag_is_known(world: World) -> None:
+    (world.base,) = world.tags("team/base:3")
+    world.sink("team/app:1").write(world.single())
+    world.asked()
+    sink = world.sink("team/app:1")
+    sink.check()
+    sink.ahead(blob(BASE[0]), world.base)
+    # Of the same repository, it is there.
+    same = world.sink("team/base:new")
+    same.check()
+    same.ahead(blob(BASE[0]), world.base)
+    sink.close()
+    same.close()
+    assert world.asked() == ["HEAD manifests", "HEAD manifests"]
+
+
 def test_an_image_that_is_never_written_is_given_up_at_once(world: World) -> None:
     big = b"b" * 50_000_000
     images = world.single(big)

@@ -21,7 +21,7 @@ from dpbuild.oci.codec import CodecError, decode
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.manifest import Index
-from dpbuild.oci.reference import RegistryReference
+from dpbuild.oci.reference import Reference, RegistryReference
 from dpbuild.ports.registry import Registry
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
@@ -71,14 +71,25 @@ class RegistrySink:
         for tag in self._tags:
             self._heads[tag] = self._registry.head_manifest(tag)
 
-    def ahead(self, layer: Descriptor) -> None:
+    def ahead(self, layer: Descriptor, base: Reference | None = None) -> None:
         """Send a layer to the first repository while others are still being made."""
+        home = None
+        if base is not None:
+            # What a tag names now most likely has them, and ``write`` sees it with one request.
+            if self._heads.get(self._tags[0]) is not None:
+                return
+            if isinstance(base, RegistryReference) and base.registry == self._tags[0].registry:
+                if base.name == self._tags[0].name:
+                    return
+                home = base
         with self._lock:
             if self._early is None or self._pool is None:
                 self._early = Place(tags=self._tags[:1], siblings=(), step=Later())
                 self._ways = homes.recall(self._store, self._tags[0])
                 self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push")
-            self._jobs.append(self._pool.submit(self._try_one, self._early, layer, self._ways.get(layer.digest)))
+            self._jobs.append(
+                self._pool.submit(self._try_one, self._early, layer, home or self._ways.get(layer.digest))
+            )
 
     def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
         try:
