@@ -43,7 +43,7 @@ def lock_for_build(
     if text is None and (locked or frozen):
         raise LockStale("there is no lock", where=f"{project.directory}/{lockfile.NAME}", hint="run dpbuild lock")
     if not frozen:
-        inputs.check_given(config, locked=locked)
+        inputs.check_given(config, world.reporter.note, locked=locked)
     if locked or frozen:
         assert text is not None  # noqa: S101 - refused above
         found = lockfile.loads(text)

@@ -41,7 +41,7 @@ def lock(project: ProjectFolder, flags: Mapping[str, object], options: LockOptio
     """Write the lock, or check it; returns what changed, one line for each package. Raises LockStale (42)."""
     config = config_stage.load(project.directory, project.read, flags)
     text = project.read(lockfile.NAME)
-    inputs.check_given(config, locked=options.check)
+    inputs.check_given(config, world.reporter.note, locked=options.check)
     if options.check:
         if text is None:
             raise LockStale("there is no lock", where=lockfile.NAME, hint="run dpbuild lock")

@@ -22,8 +22,12 @@ FOLDERS = "left out, find-links takes one in"
 def small(bare: Bench) -> Bench:
     """A project on a base that needs no network."""
     make_image(bare.tmp / "base", *debian())
-    bare.configure(f'base = "oci:{bare.tmp}/base"', 'platforms = ["linux/amd64"]')
+    bare.configure(*small_base(bare))
     return bare
+
+
+def small_base(bench: Bench) -> tuple[str, ...]:
+    return f'base = "oci:{bench.tmp}/base"', 'platforms = ["linux/amd64"]'
 
 
 def uv(bench: Bench, *words: str) -> None:
@@ -94,6 +98,19 @@ def test_versions_of_another_tools_lock_are_not_upgraded_here(small: Bench, kind
         assert f"error: versions come from {kind}, which dpbuild does not change\n" in done.err
         assert f" hint: {hint.format(' '.join(words))}\n" in done.err
     assert {path: path.read_bytes() for path in small.project.iterdir()} == before
+
+
+def test_a_pylock_that_may_be_older_than_the_project(small: Bench) -> None:
+    """Nothing in it says what it was made for, so that is no error; but it is said by whoever takes versions from it."""
+    foreign(small, "pylock.toml")
+    assert "pylock.toml" not in small.lock().err
+    small.configure(*small_base(small), dependencies=("demo>=2", "speedy"))
+    said = (
+        "note: pylock.toml has demo 1.0, and pyproject.toml requires demo>=2; pylock.toml does not have speedy, which"
+    )
+    for words in (("lock", small.project), ("lock", small.project, "--check"), ("build", small.project, "--locked")):
+        assert said in small.run(*words, check=True).err
+    assert said not in small.run("build", small.project, "--frozen", check=True).err
 
 
 def test_build_requirements_are_upgraded_beside_another_tools_lock(bench: Bench) -> None:

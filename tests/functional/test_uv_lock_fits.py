@@ -20,6 +20,7 @@ from dpbuild.adapters.uv import find_uv
 from dpbuild.stages.config import load
 
 UV = find_uv(os.environ["PATH"])
+MINOR = ".".join(platform.python_version_tuple()[:2])
 HEAD = '[project]\nname = "My.App"\nversion = "1"\nrequires-python = ">=3.11"\n'
 
 
@@ -91,6 +92,10 @@ KINDS = {
     "told by uv's own table": PLAIN
     + '[dependency-groups]\ndev = ["tester"]\n[[tool.uv.dependency-metadata]]\nname = "my-app"\nversion = "1"\n'
     + 'requires-dist = ["inner"]\n',
+    "Pythons with an end": HEAD.replace(">=3.11", ">=3.11, <3.14") + "dependencies = ['direct']\n",
+    "Pythons but one": HEAD.replace(">=3.11", ">=3.10, !=3.12.*, !=3.13.1") + "dependencies = ['direct']\n",
+    "one minor version": HEAD.replace(">=3.11", f"~={MINOR}.1") + "dependencies = ['direct']\n",
+    "any Python": HEAD.replace('requires-python = ">=3.11"\n', "") + "dependencies = ['direct']\n",
     "one Python alone": HEAD.replace(">=3.11", f"=={platform.python_version()}")
     + "dependencies = ['direct; python_version<\"3.13\"']\n",
 }
@@ -153,6 +158,8 @@ def test_members_of_a_workspace(index: Index, tmp_path: Path) -> None:
         (folder / "pyproject.toml").write_text(
             f'[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = [{rows}]\n'
         )
+    api = tmp_path / "packages/api/pyproject.toml"
+    api.write_text(api.read_text().replace(">=3.11", ">=3.10"))
     lock(tmp_path, index)
     every = (tmp_path, tmp_path / "packages/api", tmp_path / "packages/lib")
     assert [outdated(folder) for folder in every] == ["", "", ""]
@@ -165,11 +172,17 @@ def test_members_of_a_workspace(index: Index, tmp_path: Path) -> None:
         "uv.lock has inner, which pyproject.toml does not require; "
         "uv.lock does not have speedy, which pyproject.toml requires"
     )
+    # The lock is for what all members allow, so it may be for fewer than one of them.
+    api.write_text(api.read_text().replace(">=3.10", ">=3.12"))
+    assert outdated(every[1]) == "uv.lock is for Python >=3.11, and pyproject.toml is for >=3.12"
 
 
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
+        ('">=3.11"', '">=3.12"', "uv.lock is for Python >=3.11, and pyproject.toml is for >=3.12"),
+        ('">=3.11"', '">=3.10"', "uv.lock is for Python >=3.11, and pyproject.toml is for >=3.10"),
+        ('">=3.11"', '">=3.11,<3.13"', "uv.lock is for Python >=3.11, and pyproject.toml is for >=3.11,<3.13"),
         ('["direct"]', '["direct", "Speedy_x"]', "uv.lock does not have speedy-x, which pyproject.toml requires"),
         ('["direct"]', "[]", "uv.lock has direct, which pyproject.toml does not require"),
         ('["direct"]', '["direct>=2"]', "uv.lock has direct, and pyproject.toml requires direct>=2"),

@@ -28,7 +28,7 @@ class Requirements:
     sorted (for ``uv-lock`` and ``pylock`` they are empty, the file itself is the answer and ``content`` its
     sha256). ``hashes`` are the sha256 values that a hashed file allows, by normalised name; ``options`` the
     index options of requirements files, as written; ``settings`` is the sha256 of ``[tool.uv]``, or "". ``outdated``
-    says where a ``uv.lock`` is not that of the project any more, in words, or "".
+    says in words where a ``uv.lock`` is not that of the project any more, or where a ``pylock.toml`` may not be, or "".
     """
 
     kind: Literal["project", "requirements", "hashed", "pylock", "uv-lock", "none"]

@@ -1,7 +1,7 @@
 """What decides a lock, and whether a lock still belongs to it. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 from dpbuild.errors import LockStale, UnsupportedRequirement
@@ -44,13 +44,16 @@ def inputs(config: Config) -> Inputs:
     return tuple((key, rows[key]) for key in sorted(rows) if rows[key])
 
 
-def check_given(config: Config, *, locked: bool) -> None:
-    """A ``uv.lock`` must be the project's as it is now, because nothing is resolved on top of it.
+def check_given(config: Config, note: Callable[[str], None], *, locked: bool) -> None:
+    """A ``uv.lock`` must be the project's as it is now, because nothing is resolved on top of it; where a
+    ``pylock.toml`` may not be, ``note`` is told.
 
     Raises UnsupportedRequirement (41), and with ``locked`` LockStale (42).
     """
     found = config.requirements
-    if found.outdated:
+    if found.outdated and found.kind == "pylock":
+        note(f"{found.outdated}; if that is not on purpose, lock again with what made it")
+    elif found.outdated:
         problem = LockStale if locked else UnsupportedRequirement
         raise problem(found.outdated, where=found.origin, hint="run uv lock, then dpbuild lock")
 

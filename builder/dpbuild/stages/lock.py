@@ -16,6 +16,7 @@ from dpbuild.oci.platform import Platform
 from dpbuild.ports.resolver import Resolver, ResolveRequest
 from dpbuild.pypa import pylock
 from dpbuild.pypa.metadata import Metadata
+from dpbuild.stages import uvlock
 from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, moved, stale
 from dpbuild.stages.lockfile import inputs_hash
 from dpbuild.stages.merge import Picked, merge, platform_marker, requires_python
@@ -203,6 +204,7 @@ def _resolve(
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     if found.kind == "uv-lock":
+        _check_uv_lock(read("uv.lock") or "", target)
         packages = resolver.export(config.directory, *names)
     elif found.kind == "pylock":
         document = pylock.loads(read("pylock.toml") or "", "pylock.toml")
@@ -258,6 +260,21 @@ def _hashed(
             )
         out.append(replace(package, wheels=wheels, sdist=sdist))
     return tuple(out)
+
+
+def _check_uv_lock(text: str, target: Target) -> None:
+    """Its markers leave out what is the same for all the Pythons that it is for, so for another one they may be wrong.
+    Where the project does not say which those are, uv took that of the machine.
+    """
+    from packaging.specifiers import SpecifierSet
+
+    wanted = uvlock.requires_python(text)
+    if wanted and not SpecifierSet(wanted).contains(target.python_version, prereleases=True):
+        raise UnsupportedRequirement(
+            f"the lock is for Python {wanted}, and the base has Python {target.python_version} on {target.platform}",
+            where="uv.lock",
+            hint="say requires-python in pyproject.toml, run uv lock, then dpbuild lock",
+        )
 
 
 def _check_foreign(document: pylock.Document, target: Target) -> None:

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from dpbuild.errors import ConfigError, LockError, UnsupportedRequirement
 from dpbuild.model.config import Requirements
 from dpbuild.pypa.markers import kernel_variable
-from dpbuild.stages import reqfile, uvlock
+from dpbuild.stages import pylockfit, reqfile, uvlock
 from dpbuild.stages.reqfile import ReadText
 
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
@@ -36,7 +36,8 @@ def discover(
         if found is not None:
             content = hashlib.sha256(found.encode()).hexdigest()
             if kind == "pylock":
-                return Requirements(kind="pylock", origin=name, content=content)
+                outdated = "; ".join(pylockfit.doubts(found, pyproject))
+                return Requirements(kind="pylock", origin=name, content=content, outdated=outdated)
             outdated = "; ".join(uvlock.differences(found, pyproject))
             return Requirements(kind="uv-lock", origin=name, content=content, outdated=outdated)
     settings = _settings(pyproject)

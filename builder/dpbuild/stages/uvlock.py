@@ -23,6 +23,7 @@ _MINORS: Final = range(8, 17)
 _MACHINES: Final = ("x86_64", "aarch64")
 # Where a row comes from instead of an index; uv then writes no versions down.
 _ELSEWHERE: Final = ("url", "git", "path", "directory", "editable", "virtual")
+_PACKAGE: Final = re.compile(r"(?m)^\[\[package\]\]$")
 _PROJECTS: Final = ("editable", "virtual", "directory")
 
 
@@ -69,12 +70,43 @@ def differences(text: str, pyproject: Mapping[str, Any]) -> tuple[str, ...]:
         scopes += [(f" in the extra {row}", _extra(row, name)) for row in extras]
     for group in sorted({*ours.groups, *locked.groups}):
         scopes.append((f" in the group {group}", _group(group, name)))
-    found: dict[str, str] = {}
+    found: dict[str, str] = {"": what} if (what := _other_pythons(text, project)) else {}
     for label, rows_of in scopes:
         for where in _environments(project, pyproject, label.rpartition(" ")[2] if " group " in label else ""):
             for key, what in _compared(rows_of(ours, where), rows_of(locked, where)):
                 found.setdefault(key, what + label)
     return tuple(found[key] for key in sorted(found))
+
+
+def requires_python(text: str) -> str:
+    """The Pythons that a lock is for, a version specifier; "" where it says none that can be read."""
+    try:
+        return str(SpecifierSet(str(_head(text).get("requires-python", ""))))
+    except (tomllib.TOMLDecodeError, InvalidSpecifier):
+        return ""
+
+
+def _head(text: str) -> Mapping[str, Any]:
+    return tomllib.loads(_PACKAGE.split(text, maxsplit=1)[0])
+
+
+def _other_pythons(text: str, project: Mapping[str, Any]) -> str:
+    """Whether the lock is for other Pythons than the project, in words. Patch levels decide nothing that is locked."""
+    locked, ours = requires_python(text), str(project.get("requires-python", ""))
+    covered = _minors(SpecifierSet(locked))
+    try:
+        wanted = _minors(SpecifierSet(ours))
+    except InvalidSpecifier:
+        return ""
+    # One for several projects is for what all of them allow.
+    shared = len(_texts(_table(_head(text).get("manifest")).get("members"))) > 1
+    same = covered <= wanted if shared else covered == wanted
+    return "" if not ours or not locked or same else f"uv.lock is for Python {locked}, and pyproject.toml is for {ours}"
+
+
+def _minors(allowed: SpecifierSet) -> frozenset[str]:
+    # Any patch level will do for a lower bound that names one.
+    return frozenset(row for minor in _MINORS if allowed.contains(row := f"3.{minor}.99", prereleases=True))
 
 
 _Environment = Mapping[str, str]
@@ -88,20 +120,25 @@ def _environments(project: Mapping[str, Any], pyproject: Mapping[str, Any], grou
         allowed &= SpecifierSet(str(own.get("requires-python", "")))
     except InvalidSpecifier:
         allowed = SpecifierSet()
-    # Any patch level will do for a lower bound that names one.
-    every = [f"3.{minor}.99" for minor in _MINORS]
-    versions = [row for row in every if allowed.contains(row, prereleases=True)] or every
+    return environments(allowed)
+
+
+def environments(allowed: SpecifierSet) -> list[_Environment]:
+    """What markers are asked for: each minor version that is allowed (all of them if that is none), on each machine."""
+    versions = sorted(_minors(allowed) or _minors(SpecifierSet()))
     return [dict(markers.environment(version, machine)) for version in versions for machine in _MACHINES]
 
 
-def _holding(rows: Iterable[_Row], where: _Environment, extra: str) -> list[_Row]:
-    def holds(row: _Row, extra: str) -> bool:
-        try:
-            return row.marker is None or row.marker.evaluate({**where, "extra": extra})
-        except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
-            return False
+def holds(marker: Marker | None, where: _Environment, extra: str = "") -> bool:
+    """Whether a marker is true there; one that cannot be evaluated is not."""
+    try:
+        return marker is None or marker.evaluate({**where, "extra": extra})
+    except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+        return False
 
-    return [row for row in rows if holds(row, extra) and not (extra and holds(row, ""))]
+
+def _holding(rows: Iterable[_Row], where: _Environment, extra: str) -> list[_Row]:
+    return [row for row in rows if holds(row.marker, where, extra) and not (extra and holds(row.marker, where))]
 
 
 def _extra(extra: str, name: str) -> Callable[[_Side, _Environment], list[_Row]]:
@@ -212,7 +249,7 @@ def _locked(text: str, name: str) -> _Side | None:
 
     Only this part is read, as such a lock may have megabytes. Raises TOMLDecodeError, InvalidMarker, InvalidSpecifier.
     """
-    head, *blocks = re.split(r"(?m)^\[\[package\]\]$", text)
+    head, *blocks = _PACKAGE.split(text)
     if not name:
         manifest = _table(tomllib.loads(head).get("manifest"))
         return _Side((), _groups(manifest.get("dependency-groups"))) if manifest else None

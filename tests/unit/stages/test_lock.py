@@ -184,6 +184,16 @@ def test_settings_of_uv_decide_too_but_their_passwords_do_not():
     assert stale(lock, config("pure")[0]) == "[tool.uv] changed"
 
 
+def test_a_uv_lock_for_another_python():
+    """Its markers say nothing of a Python that it is not for."""
+    fake = resolver()
+    made = config(uv__lock='version = 1\nrequires-python = ">=3.14"\n')
+    with pytest.raises(UnsupportedRequirement, match=r"for Python >=3\.14, and the base has Python 3\.13\.5") as caught:
+        locked(made, fake=fake)
+    assert "requires-python" in caught.value.hint
+    assert fake.exports == []
+
+
 SHA = "c" * 64
 FOREIGN = f"""
 lock-version = "1.0"
