@@ -8,6 +8,7 @@ was written: whoever was overtaken adds what is missing once more.
 import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -26,6 +27,8 @@ from dpbuild.oci.reference import RegistryReference
 Json = dict[str, Any]
 
 _PAGES: Final = 50
+# Manifests put at a time.
+_AT_ONCE: Final = 4
 _TRIES: Final = 8
 # Registries without the API answer with one of these.
 _NONE: Final = frozenset({400, 404, 405, 406, 501})
@@ -59,10 +62,16 @@ def attach(session: Session, reference: RegistryReference, referrers: Sequence[R
     for row in referrers:
         if row.tag:
             _add_layers(session, reference, row)
-    unlisted: dict[Digest, list[Descriptor]] = {}
-    for row in referrers:
+
+    def put(row: Referrer) -> bool:
         where = reference.at(row.descriptor.digest)
-        known = manifests.write(session, where, row.descriptor.media_type, row.manifest_bytes)
+        return manifests.write(session, where, row.descriptor.media_type, row.manifest_bytes)
+
+    # They do not refer to each other.
+    with ThreadPoolExecutor(max(1, min(len(referrers), _AT_ONCE))) as pool:
+        listed_there = list(pool.map(put, referrers))
+    unlisted: dict[Digest, list[Descriptor]] = {}
+    for row, known in zip(referrers, listed_there, strict=True):
         if not known:
             unlisted.setdefault(row.subject.digest, []).append(row.descriptor)
     for subject, rows in unlisted.items():

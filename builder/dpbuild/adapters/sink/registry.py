@@ -59,6 +59,8 @@ class RegistrySink:
         self._ways: Mapping[Digest, RegistryReference] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._jobs: list[Future[None]] = []
+        # What the first tag names, if it was asked for ahead.
+        self._named: Future[tuple[Descriptor, bytes]] | None = None
         self._lock = threading.Lock()
 
     def check(self) -> None:
@@ -75,8 +77,9 @@ class RegistrySink:
         """Send a layer to the first repository while others are still being made."""
         home = None
         if base is not None:
-            # What a tag names now most likely has them, and ``write`` sees it with one request.
-            if self._heads.get(self._tags[0]) is not None:
+            # What a tag names now most likely has them, and ``write`` sees it with one request, which goes ahead.
+            if (head := self._heads.get(self._tags[0])) is not None:
+                self._look(head)
                 return
             if isinstance(base, RegistryReference) and base.registry == self._tags[0].registry:
                 if base.name == self._tags[0].name:
@@ -90,6 +93,15 @@ class RegistrySink:
             self._jobs.append(
                 self._pool.submit(self._try_one, self._early, layer, home or self._ways.get(layer.digest))
             )
+
+    def _look(self, head: Descriptor) -> None:
+        """Ask for the manifest that the first tag names, once."""
+        with self._lock:
+            if self._named is None and _is_image(head):
+                source = self._registry.source(self._tags[0])
+                pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
+                self._named = pool.submit(source.resolve)
+                pool.shutdown(wait=False)
 
     def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
         try:
@@ -196,7 +208,7 @@ class RegistrySink:
             return frozenset(known)
         source = self._registry.source(tag)
         try:
-            descriptor, data = source.resolve()
+            descriptor, data = self._named.result() if self._named and tag == self._tags[0] else source.resolve()
             found = decode(data, descriptor.media_type)
             manifests = [found]
             if isinstance(found, Index):
