@@ -5,7 +5,6 @@ a bounded amount of work and then an OverlayError.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from dpbuild.archive.entry import Entry, Kind
@@ -105,7 +104,7 @@ class _Applier:
         if entry.kind is Kind.HARDLINK:
             return self._hard_link(entry, path)
         if entry.path != path:
-            entry = replace(entry, path=path)
+            entry = entry._replace(path=path)
         origin = (self.layer, ordinal) if entry.kind is Kind.FILE else (-1, -1)
         return Node(entry, self.layer, origin)
 
@@ -117,8 +116,8 @@ class _Applier:
             raise OverlayError(f"the hard link {entry.path} names {entry.target or '/'}, which cannot be linked to")
         if target.origin[0] < 0:
             # A second name of a symbolic link or device is one, too.
-            return Node(replace(target.entry, path=path), self.layer, target.origin)
-        linked = replace(target.entry, path=path, kind=Kind.HARDLINK, target=target.entry.path)
+            return Node(target.entry._replace(path=path), self.layer, target.origin)
+        linked = target.entry._replace(path=path, kind=Kind.HARDLINK, target=target.entry.path)
         return Node(linked, self.layer, target.origin)
 
     @staticmethod

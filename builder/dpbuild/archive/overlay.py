@@ -29,7 +29,9 @@ _KIND: Final = 0
 _TARGET: Final = 6
 _LAYER: Final = 7
 _ORIGIN: Final = 8
+_ORDINAL: Final = 9
 _FORMAT: Final = 1
+_KINDS: Final = {str(kind): kind for kind in Kind}
 _LARGEST: Final = 1 << 30
 
 
@@ -110,6 +112,10 @@ class FileTree:
         for path, row in self._rows.items():
             yield _entry(path, row)
 
+    def origins(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Every file, under each of its names, sorted by path, with what ``origin`` says of it."""
+        return ((path, (row[_ORIGIN], row[_ORDINAL])) for path, row in self._rows.items() if row[_ORIGIN] >= 0)
+
     def paths(self) -> Iterator[str]:
         """Every path, sorted."""
         return iter(self._rows)
@@ -127,7 +133,7 @@ class FileTree:
         real = self._real(path, last=True)
         if real is None or self._rows[real][_ORIGIN] < 0:
             raise KeyError(path)
-        return self._rows[real][8], self._rows[real][9]
+        return self._rows[real][_ORIGIN], self._rows[real][_ORDINAL]
 
     def _known(self, path: str) -> Row:
         real = self._real(path, last=False)
@@ -218,11 +224,13 @@ def _row(node: Node) -> Row:
 
 
 def _entry(path: str, row: Row) -> Entry:
-    rare = row[10] or {}
+    kind, rare = _KINDS[row[_KIND]], row[10]
+    if rare is None:
+        return Entry(path, kind, *row[1:_LAYER])
     device = rare.get("device", (0, 0))
     return Entry(
         path=path,
-        kind=Kind(row[0]),
+        kind=kind,
         mode=row[1],
         uid=row[2],
         gid=row[3],

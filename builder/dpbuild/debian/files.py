@@ -5,7 +5,6 @@ Paths, modes, owners and times are those that distroless publishes; see docs/com
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
 from dpbuild.archive import tar
@@ -206,4 +205,4 @@ def archive(items: Iterable[Item]) -> Iterator[bytes]:
 def _owned(item: Item) -> Item:
     """The same with names for its owners, which only some of distroless' files have."""
     entry, content = item
-    return replace(entry, user="root", group="root"), content
+    return entry._replace(user="root", group="root"), content

@@ -6,7 +6,6 @@ name for such a user. So HOME and USER are those of the image's own user, and ev
 """
 
 import json
-from dataclasses import replace
 from typing import Final
 
 from dpbuild.archive.entry import Entry, Kind
@@ -52,7 +51,7 @@ def find_home(config: Config, base: Base, contents: Contents, store: Store) -> H
         if entry is not None and entry.kind is Kind.DIRECTORY:
             if place == "tmp" and not entry.mode & 0o002:
                 break
-            folder = None if entry.mode & 0o002 else replace(entry, mode=_MODE)
+            folder = None if entry.mode & 0o002 else entry._replace(mode=_MODE)
             return Home(name or _NAMELESS, f"/{place}", folder)
     return None
 

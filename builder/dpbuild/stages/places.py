@@ -14,6 +14,8 @@ from dpbuild.ports.store import Store
 _KIND: Final = "facts"
 _LARGEST: Final = 1 << 28
 _CHUNK: Final = 1 << 16
+# What a deflate stream takes beyond its content at most, in bytes, where it has less than _CHUNK.
+_FRAME: Final = 64
 
 
 def keep(store: Store, layer: Descriptor, found: Mapping[int, int]) -> None:
@@ -44,7 +46,7 @@ def read(blob: BinaryIO, offset: int, size: int) -> bytes | None:
     data = b""
     try:
         while left:
-            data = inflate.unconsumed_tail or blob.read(_CHUNK)
+            data = inflate.unconsumed_tail or blob.read(min(_CHUNK, left + _FRAME))
             piece = inflate.decompress(data, left)
             if not piece and not data:
                 return None

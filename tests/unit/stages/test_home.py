@@ -67,7 +67,7 @@ def config(base: Base, **more: object) -> Config:
 @pytest.mark.parametrize("user", ["", "65532", "nonroot", "nonroot:nonroot", "65532:0"])
 def test_the_images_user(base: Base, store: DiskStore, user: str) -> None:
     home = find_home(config(base, user=user), base, Users(), store)
-    assert home == Home("nonroot", "/home/nonroot", replace(NONROOT, mode=0o1777))
+    assert home == Home("nonroot", "/home/nonroot", NONROOT._replace(mode=0o1777))
     assert home.variables(base) == (("HOME", "/home/nonroot"), ("USER", "nonroot"))
 
 
@@ -85,13 +85,13 @@ def test_who_has_no_home_gets_tmp(base: Base, store: DiskStore, user: str, name:
 
 def test_a_base_without_users_and_one_without_tmp(base: Base, store: DiskStore) -> None:
     assert find_home(config(base), base, Users(None), store) == Home("app", "/tmp", None)
-    for folders in (FOLDERS[:1], (*FOLDERS[:1], replace(FOLDERS[3], mode=0o755))):
+    for folders in (FOLDERS[:1], (*FOLDERS[:1], FOLDERS[3]._replace(mode=0o755))):
         bare = replace(base, tree=FileTree.of([folders]))
         assert find_home(config(base, user="1"), bare, Users(), store) is None
 
 
 def test_a_folder_that_everybody_may_write_to_stays_as_it_is(base: Base, store: DiskStore) -> None:
-    base = replace(base, tree=FileTree.of([(FOLDERS[0], replace(NONROOT, mode=0o777))]))
+    base = replace(base, tree=FileTree.of([(FOLDERS[0], NONROOT._replace(mode=0o777))]))
     assert find_home(config(base), base, Users(), store) == Home("nonroot", "/home/nonroot", None)
 
 

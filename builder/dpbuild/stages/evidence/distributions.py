@@ -1,7 +1,5 @@
 """Python distributions in an image, from what they recorded when they were installed."""
 
-import csv
-import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -51,7 +49,8 @@ def distributions(
 
 def _read(row: owners.Distribution, tree: FileTree, contents: InventoryContents, taken: set[str]) -> _Found:
     text = contents.get(f"{row.info}/METADATA") or contents.get(f"{row.info}/PKG-INFO") or b""
-    metadata = HeaderParser().parsestr(text.decode("utf-8", "replace"))
+    # The description behind the headers may be long, and is not asked for.
+    metadata = HeaderParser().parsestr(text.decode("utf-8", "replace").partition("\n\n")[0])
     name = re.sub(r"[-_.]+", "-", str(metadata["Name"] or row.name)).lower()
     version = str(metadata["Version"] or row.version)
     address = purl.pypi(name, version)
@@ -92,8 +91,7 @@ def _below(tree: FileTree, folder: str, prefix: str = "") -> list[str]:
 def _files(row: owners.Distribution, tree: FileTree, contents: InventoryContents) -> tuple[tuple[str, str], ...]:
     """The files of RECORD that are in the image, with the hashes that they have there."""
     text = (contents.get(f"{row.info}/RECORD") or b"").decode("utf-8", "replace")
-    listed = (line[0] for line in csv.reader(text.splitlines()) if line and line[0])
-    paths = {posixpath.normpath(posixpath.join(row.site, path)) for path in listed}
+    paths = set(owners.recorded(row.site, text.splitlines()))
     return tuple((path, contents.sha256(path)) for path in sorted(paths) if tree.is_file(path))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild import __version__
@@ -92,7 +92,15 @@ def _document(subject: Json, components: list[Json], needs: dict[str, list[str]]
         "components": components,
         "dependencies": [{"ref": ref} | ({"dependsOn": rows} if rows else {}) for ref, rows in sorted(needs.items())],
     }
-    return canonical(value | {"serialNumber": serial(canonical(value))})
+    # Put together as ``canonical`` does, since nearly all of it is the same with the serial number and without.
+    parts = {key: canonical(part) for key, part in value.items()}
+    parts["serialNumber"] = canonical(serial(_joined(parts)))
+    return _joined(parts)
+
+
+def _joined(parts: Mapping[str, bytes]) -> bytes:
+    """The canonical JSON of an object whose values are that already."""
+    return b"{%s}" % b",".join(b'"%s":%s' % (key.encode(), part) for key, part in sorted(parts.items()))
 
 
 def serial(data: bytes) -> str:

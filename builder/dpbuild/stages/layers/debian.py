@@ -175,7 +175,7 @@ class _Maker:
             folder, _, name = target.rpartition("/")
             above = self._placement.folder(folder)
             target = f"{above}/{name}" if above else name
-        return replace(entry, path=path, target=target)
+        return entry._replace(path=path, target=target)
 
     # layers
 
@@ -221,7 +221,7 @@ def _groups(sizes: dict[Pin, int], room: int) -> tuple[tuple[Pin, ...], ...]:
 def _plain(entries: Iterable[Entry]) -> Iterator[Entry]:
     """The base's files again; hard links as files, since their order is not that of paths."""
     for entry in entries:
-        yield replace(entry, kind=Kind.FILE, target="") if entry.kind is Kind.HARDLINK else entry
+        yield entry._replace(kind=Kind.FILE, target="") if entry.kind is Kind.HARDLINK else entry
 
 
 def _label(pin: Pin) -> str:

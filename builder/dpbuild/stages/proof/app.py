@@ -52,7 +52,7 @@ def find_app(subject: Subject) -> App:
         if path.startswith(stdlib):
             continue
         # What lies among installed packages is the app's if its distribution says so; elsewhere, if none does.
-        wanted = own if any(part in path for part in _INSTALLED) else ""
+        wanted = own if own and any(part in path for part in _INSTALLED) else ""
         if (wanted or not own) and subject.owner(path) == wanted:
             info = subject.tree.follow(path)
             size += info.size if info else 0

@@ -137,9 +137,9 @@ def _unreadable(subject: Subject) -> Iterator[Found]:
     for entry in subject.entries:
         if not entry.path.startswith(below) or entry.kind is Kind.SYMLINK:
             continue
-        if any(entry.path.startswith(f"{place.strip('/')}/") for place in found):
+        if user.may(entry, 4) and (entry.kind is not Kind.DIRECTORY or user.may(entry, 1)):
             continue
-        if not user.may(entry, 4) or (entry.kind is Kind.DIRECTORY and not user.may(entry, 1)):
+        if not any(entry.path.startswith(f"{place.strip('/')}/") for place in found):
             found.setdefault(f"/{entry.path}", Severity.WARNING)
     for place, severity in sorted(found.items(), key=lambda row: (row[1] is not Severity.ERROR, row[0]))[:_MOST]:
         closed = subject.tree.follow(place)

@@ -14,6 +14,7 @@ from dpbuild.stages.proof.subject import Subject
 
 # The links that Debian's, Fedora's and Wolfi's merged /usr consists of.
 _MERGED: Final = frozenset(("bin", "sbin", "lib", "lib32", "lib64", "usr/lib64", "usr/sbin"))
+_BEGINNINGS: Final = tuple(sorted(_MERGED))
 _VERSIONED: Final = re.compile(r"python(3\.\d+t?)d?")
 _LIBRARY: Final = re.compile(r"(?:.*/)?lib(?:32|64)?/python(3\.\d+t?)/os\.pyc?")
 
@@ -42,6 +43,9 @@ def _unmerged(subject: Subject) -> Iterator[Found]:
     for layer, scan in enumerate(subject.scans):
         for entry in scan.entries:
             path = entry.path
+            # Nearly all of the rest is below usr, too, but not below these.
+            if not path.startswith(_BEGINNINGS):
+                continue
             if path in _MERGED and entry.kind is Kind.SYMLINK:
                 links[path] = (layer, entry.target)
                 folders.pop(path, None)

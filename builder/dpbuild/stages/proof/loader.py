@@ -22,9 +22,6 @@ _HWCAPS: Final = "glibc-hwcaps"
 # ldso/dynlink.c, load_library: names that musl takes for itself.
 _OWN_OF_MUSL: Final = tuple(f"lib{row}." for row in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
 _MUSL_DEFAULT: Final = ("/lib", "/usr/local/lib", "/usr/lib")
-# elf/dl-load.c, system_dirs: the folders that glibc was built to search, each with a slash and a NUL at its end.
-_SYSTEM_DIRS: Final = re.compile(rb"(?:/[A-Za-z0-9_./+-]*lib[A-Za-z0-9_./+-]*/\0){2,}")
-_LARGEST_LOADER: Final = 16 << 20
 
 
 @frozen
@@ -76,6 +73,7 @@ class Loader:
         self._facts = facts
         self._main = program or facts.interpreter
         self._musl = facts.libc.kind == "musl"
+        self._where: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._searched: dict[tuple[str, tuple[str, ...]], tuple[str | None, tuple[tuple[str, str], ...]]] = {}
 
     @functools.cached_property
@@ -96,7 +94,7 @@ class Loader:
             found = self.search(name, main)[0] if name else None
             if found is not None:
                 first.append(found)
-        return self._load(first, ())
+        return self._load(first, 0, {}, {})
 
     def load(self, path: str, already: tuple[Loaded, ...] = ()) -> Outcome:
         """dlopen of the file at ``path`` in the interpreter, where ``already`` was loaded before.
@@ -106,8 +104,8 @@ class Loader:
         elf = self._subject.scan(path).elf
         if elf is None:
             raise ValueError(path)
-        before = (*self.interpreter, *already)
-        return self._load([Loaded(path=path, elf=elf)], before)
+        names, reals = self._started
+        return self._load([*already, Loaded(path=path, elf=elf)], len(already), names, reals)
 
     def find(self, name: str) -> str | None:
         """The file that dlopen of this name opens in the interpreter; None if there is none."""
@@ -119,13 +117,25 @@ class Loader:
         found, _ = self.search(name, self.interpreter[0])
         return None if found is None else found.path
 
-    def _load(self, first: list[Loaded], before: tuple[Loaded, ...]) -> Outcome:
+    @functools.cached_property
+    def _started(self) -> tuple[dict[str, Loaded], dict[str | None, Loaded]]:
+        """What is loaded when the interpreter has started, by the names of each, and by its real path."""
         names: dict[str, Loaded] = {}
-        for row in (*before, *first):
+        for row in self.interpreter:
             for name in _names(row):
                 names.setdefault(name, row)
-        reals = {self._subject.real(row.path): row for row in (*before, *first)}
-        loaded = list(first)
+        return names, {self._subject.real(row.path): row for row in self.interpreter}
+
+    def _load(
+        self, rows: list[Loaded], before: int, names: dict[str, Loaded], reals: dict[str | None, Loaded]
+    ) -> Outcome:
+        """Load ``rows``, of which the first ``before`` and what ``names`` and ``reals`` hold are loaded already."""
+        names, reals = dict(names), dict(reals)
+        for row in rows:
+            for name in _names(row):
+                names.setdefault(name, row)
+            reals[self._subject.real(row.path)] = row
+        loaded = rows[before:]
         missing: list[Missing] = []
         for row in loaded:
             for name in row.elf.needed:
@@ -155,7 +165,7 @@ class Loader:
             elf = self._subject.scan(path).elf
             fits = elf is not None and self._fits(elf)
             return (Loaded(path=path, elf=elf, by=by) if fits and elf is not None else None), ()
-        folders = tuple(self._folders(by))
+        folders = self._folders_of(by)
         key = (name, folders)
         if key not in self._searched:
             self._searched[key] = self._look(name, folders)
@@ -195,12 +205,18 @@ class Loader:
         """The interpreter itself."""
         return self._subject.scan(self._main).elf
 
-    def _folders(self, by: Loaded) -> Iterator[str]:
+    def _folders_of(self, by: Loaded) -> tuple[str, ...]:
         """Where a library that ``by`` needs is looked for, before the cache and the folders that are built in."""
-        environment = re.split("[:;]", self._subject.config.variable("LD_LIBRARY_PATH") or "")
         chain = [by]
         while chain[-1].by is not None:
             chain.append(chain[-1].by)
+        key = tuple(row.path for row in chain)
+        if key not in self._where:
+            self._where[key] = tuple(self._folders(by, chain))
+        return self._where[key]
+
+    def _folders(self, by: Loaded, chain: list[Loaded]) -> Iterator[str]:
+        environment = re.split("[:;]", self._subject.config.variable("LD_LIBRARY_PATH") or "")
         if self._musl:
             rows = [row for row in environment if row]
             rows += [self._expand(row, each.path) for each in chain for row in each.elf.runpath or each.elf.rpath]
@@ -242,9 +258,8 @@ class Loader:
             text = subject.contents.get(f"/etc/{name.partition('.so')[0]}.path")
             rows = re.split(r"[:\n]", text.decode("utf-8", "replace")) if text is not None else []
             return tuple(row for row in rows if row) or _MUSL_DEFAULT
-        match = _SYSTEM_DIRS.search(subject.contents.get(path, _LARGEST_LOADER) or b"")
-        if match:
-            return tuple(dict.fromkeys(row.rstrip("/") for row in match[0].decode().split("\0") if row))
+        if folders := subject.scan(path).folders:
+            return folders
         multiarch = MULTIARCH.get(self._facts.machine, "")
         rows = [f"{prefix}/lib/{multiarch}" for prefix in ("", "/usr")] if multiarch else []
         return (*rows, "/lib64", "/usr/lib64", "/lib", "/usr/lib")

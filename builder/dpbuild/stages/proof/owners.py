@@ -4,7 +4,7 @@ import csv
 import functools
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,9 +36,9 @@ def distributions(tree: FileTree) -> tuple[Distribution, ...]:
     """Every distribution whose metadata are in the image, by path."""
     found = []
     for path in tree.paths():
-        folder, _, name = path.rpartition("/")
-        if name not in ("METADATA", "PKG-INFO"):
+        if not path.endswith(("/METADATA", "/PKG-INFO")):
             continue
+        folder, _, name = path.rpartition("/")
         site, _, info = folder.rpartition("/")
         match = (_INFO if name == "METADATA" else _EGG).fullmatch(info)
         if match:
@@ -46,6 +46,16 @@ def distributions(tree: FileTree) -> tuple[Distribution, ...]:
             row = Distribution(name=normalised, version=match["version"] or "", info=f"/{folder}", site=f"/{site}")
             found.append(row)
     return tuple(sorted(found, key=lambda row: row.info))
+
+
+def recorded(site: str, lines: Iterable[str]) -> Iterator[str]:
+    """The paths that RECORD lists, absolute and normalised; ``site`` is the folder that they are relative to."""
+    folder = site if site.endswith("/") else f"{site}/"
+    for line in csv.reader(lines):
+        if line and (name := line[0]):
+            # A distribution has thousands of files, of which a few in bin/ are named from above.
+            plain = name[0] != "/" and name[-1] not in "/." and "./" not in name and "//" not in name
+            yield folder + name if plain else posixpath.normpath(posixpath.join(site, name))
 
 
 class Owners:
@@ -63,14 +73,17 @@ class Owners:
         """The package of the file at ``path``, "" if none claims it or the path is none."""
         if not path.startswith("/"):
             return ""
-        for known in (path, *([f"/{real}"] if (real := self._tree.resolve(path)) else [])):
-            if owner := self._distributions.get(known) or self._system.get(known):
-                return owner
-        return ""
+        if owner := self._claimed(path):
+            return owner
+        real = self._tree.resolve(path)
+        return self._claimed(f"/{real}") if real else ""
 
     def files(self, owner: str) -> tuple[str, ...]:
         """The files of a distribution, given as ``of`` gives it."""
         return self._files.get(owner, ())
+
+    def _claimed(self, path: str) -> str:
+        return self._distributions.get(path) or self._system.get(path) or ""
 
     @functools.cached_property
     def _files(self) -> dict[str, tuple[str, ...]]:
@@ -85,12 +98,11 @@ class Owners:
         records = {f"{row.info}/RECORD": row for row in rows}
         found: dict[str, str] = {}
         for record, row in records.items():
-            for line in csv.reader(self._lines(record)):
-                if line and line[0]:
-                    path = posixpath.normpath(posixpath.join(row.site, line[0]))
-                    found.setdefault(path, str(row))
+            owner = str(row)
+            for path in recorded(row.site, self._lines(record)):
+                found.setdefault(path, owner)
             for name in self._tree.children(row.info):
-                found.setdefault(f"{row.info}/{name}", str(row))
+                found.setdefault(f"{row.info}/{name}", owner)
         return found
 
     @functools.cached_property

@@ -19,13 +19,15 @@ def _programs(subject: Subject) -> Iterator[Found]:
     distributions = {str(row) for row in subject.distributions}
     lost: dict[tuple[str, str], list[str]] = {}
     for path, elf in subject.elves.items():
-        owner = subject.owner(path)
         # Libraries may name a loader as well; other machines' programs lie in wheels that serve several.
         if not elf.interp or ".so" in posixpath.basename(path) or elf.machine != own.machine:
             continue
         entry = subject.tree.follow(path)
+        if entry is None or not entry.mode & 0o111 or elf.interp != own.interp:
+            continue
         # What the distributor left out of its own packages is its affair.
-        if owner not in distributions or entry is None or not entry.mode & 0o111 or elf.interp != own.interp:
+        owner = subject.owner(path)
+        if owner not in distributions:
             continue
         for row in loader.load(path).missing:
             # A package that brings the library as well says where it is when it starts the program.

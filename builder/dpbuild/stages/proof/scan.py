@@ -12,19 +12,21 @@ from dataclasses import field
 from typing import BinaryIO, Final
 
 from dpbuild.archive.entry import Entry
-from dpbuild.elf import reader
+from dpbuild.elf import folders, reader
 from dpbuild.elf.facts import ElfFacts
 from dpbuild.frozen import frozen
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 
 # Part of the key of what is kept: whoever changes what is seen in a file changes this.
-FORMAT: Final = 7
+FORMAT: Final = 8
 
 _CHUNK: Final = 1 << 20
 # What is looked at of every file, in bytes.
 HEAD: Final = 4096
 ELF: Final = b"\x7fELF"
+# What glibc's dynamic loader calls itself on every machine (sysdeps, shlib-versions).
+_LOADERS: Final = ("ld-", "ld.so.", "ld64.so.")
 _LONGEST_LINE: Final = 512
 # Small files that rules read whole; larger ones of these names are not what the names say.
 _TEXTS: Final = (
@@ -69,7 +71,7 @@ class FileScan:
 
     ``broken`` says why a file that begins like ELF is none; ``shebang`` is the first line behind ``#!``,
     without blanks around it; ``text`` the whole of a small file that rules read; ``uses`` what a Python source
-    does that matters here.
+    does that matters here; ``folders`` where a dynamic loader looks without being told.
     """
 
     elf: ElfFacts | None = None
@@ -79,6 +81,7 @@ class FileScan:
     text: str = ""
     private_key: bool = False
     uses: tuple[Use, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 EMPTY: Final = FileScan()
@@ -121,9 +124,10 @@ def told(entry: Entry, data: bytes | memoryview | mmap.mmap) -> FileScan:
     path, head = f"/{entry.path}", bytes(data[:HEAD])
     if head.startswith(ELF):
         try:
-            return FileScan(elf=reader.read(data))
+            elf = reader.read(data)
         except reader.ElfError as problem:
             return FileScan(broken=str(problem))
+        return FileScan(elf=elf, folders=folders.built_in(data) if elf.soname.startswith(_LOADERS) else ())
     content = bytes(data) if whole(entry, head) else b""
     if _is_source(path, head):
         # Of what else a source does only the app's is asked for, and that is read again.

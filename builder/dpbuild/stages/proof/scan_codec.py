@@ -11,6 +11,7 @@ from dpbuild.stages.proof.scan import FileScan, LayerScan, Pyc
 from dpbuild.stages.proof.sources import Use
 
 _LARGEST: Final = 1 << 30
+_KINDS: Final = {str(kind): kind for kind in Kind}
 
 
 def encode(scan: LayerScan) -> bytes:
@@ -41,11 +42,13 @@ def _entry(entry: Entry) -> list[Any]:
 
 def _to_entry(row: list[Any]) -> Entry:
     path, kind, mode, uid, gid, mtime, size, *rest = row
-    target, user, group, device, *more = rest or ("", "", "", (0, 0))
+    if not rest:
+        return Entry(path, _KINDS[kind], mode, uid, gid, mtime, size)
+    target, user, group, device, *more = rest
     xattrs = tuple((name, text.encode("latin-1")) for name, text in more[0]) if more else ()
     return Entry(
         path=path,
-        kind=Kind(kind),
+        kind=_KINDS[kind],
         mode=mode,
         uid=uid,
         gid=gid,
@@ -71,6 +74,8 @@ def _file(found: FileScan) -> dict[str, Any]:
         row["pyc"] = dataclasses.astuple(found.pyc)
     if found.uses:
         row["uses"] = [dataclasses.astuple(use) for use in found.uses]
+    if found.folders:
+        row["folders"] = found.folders
     return row
 
 
@@ -81,6 +86,7 @@ def _to_file(row: dict[str, Any]) -> FileScan:
         elf=None if elf is None else _to_elf(elf),
         pyc=None if pyc is None else Pyc(magic=pyc[0], flags=pyc[1], mtime=pyc[2], size=pyc[3]),
         uses=tuple(Use(kind=use[0], name=use[1], line=use[2], top=use[3], guarded=use[4]) for use in uses),
+        folders=tuple(rest.pop("folders", ())),
         **rest,
     )
 

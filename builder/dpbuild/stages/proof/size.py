@@ -67,7 +67,7 @@ def _cuda(subject: Subject) -> Iterator[Found]:
 
 
 def _hidden(subject: Subject) -> Iterator[Found]:
-    used = {subject.tree.origin(row.path) for row in subject.entries if row.kind in (Kind.FILE, Kind.HARDLINK)}
+    used = {origin for _, origin in subject.tree.origins()}
     rows = [
         (entry.size, layer, entry.path)
         for layer, scan in enumerate(subject.scans)
@@ -100,10 +100,11 @@ def _tests(subject: Subject) -> Iterator[Found]:
     skipped = (facts.stdlib,) if facts is not None else ()
     sites = [real.strip("/") for row in subject.sys_path if row not in skipped and (real := subject.real(row))]
     sizes: dict[str, int] = {}
+    below = tuple(f"{row}/" for row in sites)
     for entry in subject.entries:
-        site = next((row for row in sites if entry.path.startswith(f"{row}/")), None)
-        if site is None or not entry.size:
+        if not entry.size or "/test" not in entry.path or not entry.path.startswith(below):
             continue
+        site = next(row for row in sites if entry.path.startswith(f"{row}/"))
         parts = entry.path[len(site) + 1 :].split("/")
         if "tests" in parts[:-1] or "test" in parts[:-1]:
             folder = posixpath.join("/", site, parts[0])

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from dpbuild.archive.entry import Entry, Kind
+from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf.facts import ElfFacts
 from dpbuild.model.facts import Facts
@@ -16,7 +16,7 @@ from dpbuild.stages.facts_interpreter import is_python, search_path, which
 from dpbuild.stages.proof.accounts import Account, account
 from dpbuild.stages.proof.owners import Distribution, Owners, distributions
 from dpbuild.stages.proof.paths import sys_path
-from dpbuild.stages.proof.scan import EMPTY, FileScan, LayerScan
+from dpbuild.stages.proof.scan import FileScan, LayerScan
 from dpbuild.stages.proof.scans import file_scan
 from dpbuild.stages.proof.start import Start, start
 
@@ -61,13 +61,12 @@ class Subject:
     @functools.cached_property
     def scanned(self) -> Mapping[str, FileScan]:
         """Every file of which something is known, by path, sorted."""
-        found: dict[str, FileScan] = {}
-        for entry in self.entries:
-            if entry.kind in (Kind.FILE, Kind.HARDLINK):
-                scan = self.scan(entry.path)
-                if scan is not EMPTY:
-                    found["/" + entry.path] = scan
-        return found
+        files = [row.files for row in self.scans]
+        return {
+            f"/{path}": scan
+            for path, (layer, number) in self.tree.origins()
+            if (scan := files[layer].get(number)) is not None
+        }
 
     @functools.cached_property
     def elves(self) -> Mapping[str, ElfFacts]:

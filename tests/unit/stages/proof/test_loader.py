@@ -46,7 +46,7 @@ def test_usr_local_is_none() -> None:
 
 
 def test_the_directories_are_those_that_the_loader_was_built_with() -> None:
-    built = make_elf(payload=b"\0/opt/lib/\0/usr/lib/\0")
+    built = make_elf(soname="ld-linux-x86-64.so.2", payload=b"\0/opt/lib/\0/usr/lib/\0")
     files = {f"{LIBRARIES}/ld-linux-x86-64.so.2": built, "opt/lib/libx.so.1": library()}
     assert paths(load(WANTS_X, files)) == ["/opt/lib/libx.so.1"]
 
