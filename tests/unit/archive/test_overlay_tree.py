@@ -140,6 +140,7 @@ def test_a_hard_link_keeps_its_file_when_the_name_is_replaced() -> None:
     found = tree([f("a", 5, uid=7), hard("b", "a"), hard("c", "b")], [f("a", 9)])
 
     assert [found.origin(path) for path in "abc"] == [(1, 0), (0, 0), (0, 0)]
+    assert list(found.origins()) == [("a", (1, 0)), ("b", (0, 0)), ("c", (0, 0))]
     assert found.get("c") == Entry(path="c", kind=Kind.HARDLINK, mode=0o644, uid=7, size=5, target="b")
     assert found.is_file("c")
 
@@ -271,6 +272,7 @@ def test_the_tree_is_what_a_simple_model_says(layers: list[list[tuple[str, str]]
         path: kind for path, (kind, _) in expected.items()
     }
     assert all(any(mark == path or mark.startswith(path + "/") for mark in marks) for path in got.keys() - expected)
+    assert dict(found.origins()) == {path: found.origin(path) for path in got if found.is_file(path)}
     assert FileTree.from_bytes(found.to_bytes()) == found
 
 

@@ -26,6 +26,7 @@ FILES = {
     "demo/plain.py": "x = 1\n",
     "demo/empty.py": "",
     "demo/_native.cpython-313-x86_64-linux-gnu.so": make_elf(needed=("libpq.so.5",)) + bytes(300_000),
+    "demo/ld-linux-x86-64.so.2": make_elf(soname="ld-linux-x86-64.so.2", payload=b"\0/opt/lib/\0/lib/\0"),
     "demo/broken.so": b"\x7fELF" + bytes(5000),
     "demo/key": KEY + "y" * 10_000,
     "demo/old.pyc": b"\xf3\r\r\n" + bytes(4) + b"12345678" + bytes(9000),
