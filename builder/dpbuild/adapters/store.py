@@ -11,13 +11,12 @@ import errno
 import hashlib
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from dpbuild.adapters import store_lock
+from dpbuild.adapters import store_lock, temporary
 from dpbuild.errors import HashMismatch, StoreError
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import DamagedEntry
@@ -119,10 +118,10 @@ class DiskStore:
     def writer(self) -> Iterator["DiskWriter"]:
         """Write a blob; leaving without ``commit`` leaves nothing behind."""
         try:
-            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
+            handle, path = temporary.create(self.path / "tmp")
         except OSError as problem:
             self.fail(problem, self.path)
-        writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), Path(name))
+        writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), path)
         try:
             yield writer
         finally:
@@ -137,30 +136,33 @@ class DiskStore:
         """What was kept; a damaged mapping counts as none."""
         path = self._map(kind, key)
         try:
-            data = path.read_bytes()
+            # Read apart, so that megabytes are not copied to be without their hash.
+            with path.open("rb", buffering=0) as file:
+                said, data = file.read(32), file.readall()
         except FileNotFoundError:
             return None
         except OSError as problem:
             self.fail(problem, path)
-        if hashlib.sha256(data[32:]).digest() != data[:32]:
+        if hashlib.sha256(data).digest() != said:
             path.unlink(missing_ok=True)
             self._note(f"a damaged entry of the store was discarded: {kind}")
             return None
         self._use(path)
-        return data[32:]
+        return data
 
     def put(self, kind: str, key: str, value: bytes) -> None:
         """Keep a mapping."""
         path = self._map(kind, key)
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
+            handle, unfinished = temporary.create(self.path / "tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(value).digest() + value)
-                Path(name).replace(path)
+                    file.write(hashlib.sha256(value).digest())
+                    file.write(value)
+                unfinished.replace(path)
             except BaseException:
-                Path(name).unlink(missing_ok=True)
+                unfinished.unlink(missing_ok=True)
                 raise
         except OSError as problem:
             self.fail(problem, path)
@@ -191,22 +193,24 @@ class DiskStore:
     @contextlib.contextmanager
     def make_folder(self, kind: str, key: str) -> Iterator[str]:
         """A new folder, visible under the key after the block. If another run made it meanwhile, that one stays."""
+        import tempfile
+
         path = self.path / "trees" / kind / hashlib.sha256(key.encode()).hexdigest()
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            temporary = Path(tempfile.mkdtemp(dir=self.path / "tmp"))
+            unfinished = Path(tempfile.mkdtemp(dir=self.path / "tmp"))
         except OSError as problem:
             self.fail(problem, path)
         try:
-            yield str(temporary)
+            yield str(unfinished)
             try:
-                temporary.rename(path)
+                unfinished.rename(path)
             except OSError as problem:
                 if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     self.fail(problem, path)
         finally:
-            if temporary.exists():
-                remove_tree(temporary)
+            if unfinished.exists():
+                remove_tree(unfinished)
 
     def fail(self, problem: OSError, path: Path) -> NoReturn:
         """Raise what went wrong at a path in the store as a StoreError."""
