@@ -13,10 +13,11 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dpbuild.adapters import project_notes
 from dpbuild.adapters.dockerignore import DockerIgnore
+from dpbuild.adapters.matching import Matcher, Names
 from dpbuild.adapters.project_secrets import SECRETS, holds_key
 from dpbuild.adapters.trace import Trace, is_own
 from dpbuild.errors import ConfigError
@@ -46,37 +47,15 @@ class _Opener:
         return Path(self.path).open("rb")
 
 
-class _Matcher(Protocol):
-    """What says whether a path is meant, that of a folder with a slash at its end."""
-
-    def match_file(self, file: str, /) -> bool:
-        """Whether it is."""
-
-
-@frozen(kw_only=False)
-class _Names:
-    """Means what has one of the names, or lies in a folder of one; those with a slash are only folders'.
-
-    That is what pathspec would say of them as patterns, which takes long to import.
-    """
-
-    names: frozenset[str]
-
-    def match_file(self, file: str, /) -> bool:
-        """Whether a path is meant."""
-        *folders, last = file.split("/")
-        return last in self.names or any(name in self.names or f"{name}/" in self.names for name in folders)
-
-
 @frozen(kw_only=False)
 class _Rules:
-    fixed: _Matcher
+    fixed: Matcher
     docker: DockerIgnore
-    include: _Matcher
+    include: Matcher
     wanted: tuple[str, ...]
-    exclude: _Matcher
+    exclude: Matcher
     # What tools leave behind: ``fixed`` without the secrets; None where these are not looked for, and keys neither.
-    behind: _Matcher | None = None
+    behind: Matcher | None = None
     # Whether ``.gitignore`` leaves something out, or only says what is left out without a word.
     ignoring: bool = True
 
@@ -140,8 +119,8 @@ def named(
     """The files that configuration names one by one, whatever the ignore files say. Raises ConfigError."""
     found: dict[str, ProjectFile] = {}
     view = _View(directory, directory.resolve(), trace or Trace(), own)
-    nothing = _Names(frozenset())
-    rules = _Rules(_Names(frozenset({".git", "__pycache__/"})), DockerIgnore(()), nothing, (), nothing)
+    nothing = Names(frozenset())
+    rules = _Rules(Names(frozenset({".git", "__pycache__/"})), DockerIgnore(()), nothing, (), nothing)
     for source in sources:
         if what := lacking(directory, source):
             raise ConfigError(what, where=str(directory))
