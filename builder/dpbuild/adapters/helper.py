@@ -1,18 +1,19 @@
 """Helpers: processes of the same Python that are told by pickles what to do, and end with the process that asks.
 
-The two speak over the child's standard input and output: each message is a pickle behind its length. Nobody else can
-write to these pipes.
+The two speak over the child's standard input and output: each message is a pickle, and large pieces of memory beside
+it, behind the lengths of all. Nobody else can write to these pipes.
 """
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pickle
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
@@ -22,11 +23,18 @@ from dpbuild.ports.store import Store
 
 T = TypeVar("T")
 
+# The first that leaves large pieces of memory where they are.
+_PROTOCOL: Final = 5
 # Bytes between two reports of progress.
 _STEP: Final = 1 << 20
 # prctl(2): the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG: Final = 1
 _SECONDS: Final = 5.0
+# What is asked: one answer, or all that is sent on the way to it.
+_RUN: Final = "run"
+_STREAM: Final = "stream"
+# What a pipe holds, in bytes, where that can be chosen: whoever sends need not wait for each piece to be read.
+_PIPE: Final = 1 << 20
 
 
 class ProcessHelper:
@@ -41,11 +49,18 @@ class ProcessHelper:
         )
         self._asked = cast("BinaryIO", self._process.stdin)
         self._answers = cast("BinaryIO", self._process.stdout)
+        with contextlib.suppress(OSError, AttributeError):
+            fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, _PIPE)
+
+    @property
+    def busy(self) -> bool:
+        """Never: nobody else has it."""
+        return False
 
     def run(self, work: Callable[[Store, Any, Progress], T], argument: Any, progress: Progress) -> T:
         """Ask, and wait for the answer."""
         try:
-            _send(self._asked, (work, argument))
+            _send(self._asked, (_RUN, work, argument))
             while True:
                 kind, value = _receive(self._answers)
                 if kind == "progress":
@@ -57,6 +72,26 @@ class ProcessHelper:
                     return result
         except (EOFError, OSError, ValueError) as problem:
             raise HelperLost(str(problem)) from None
+
+    def stream(
+        self, work: Callable[[Store, Any, Callable[[T], object]], object], argument: Any
+    ) -> Generator[T, None, None]:
+        """Ask, and hand on what is sent."""
+        try:
+            _send(self._asked, (_STREAM, work, argument))
+            while True:
+                kind, value = _receive(self._answers)
+                if kind == "sent":
+                    yield value
+                elif kind == "failed":
+                    raise value
+                else:
+                    return
+        except (EOFError, OSError, ValueError) as problem:
+            raise HelperLost(str(problem)) from None
+        except GeneratorExit:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End it now."""
@@ -77,23 +112,30 @@ class ProcessHelper:
 
 
 def _send(file: BinaryIO, message: object) -> None:
-    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    file.write(struct.pack(">Q", len(data)))
+    beside: list[memoryview] = []
+    data = pickle.dumps(message, _PROTOCOL, buffer_callback=lambda each: beside.append(each.raw()))
+    lengths = [len(data), *map(len, beside)]
+    file.write(struct.pack(f">{1 + len(lengths)}Q", len(lengths), *lengths))
     file.write(data)
+    for part in beside:
+        file.write(part)
     file.flush()
 
 
 def _receive(file: BinaryIO) -> Any:
     """The next message. Raises EOFError when the other side has ended."""
-    head = file.read(8)
-    if len(head) < 8:
-        raise EOFError("the other process has ended")
-    (size,) = struct.unpack(">Q", head)
+    (count,) = struct.unpack(">Q", _exactly(file, 8))
+    lengths = struct.unpack(f">{count}Q", _exactly(file, 8 * count))
+    data, *beside = (_exactly(file, length) for length in lengths)
+    # Written by our own code at the other end of a pipe that nobody else has.
+    return pickle.loads(data, buffers=beside)  # noqa: S301
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
     data = file.read(size)
     if len(data) < size:
         raise EOFError("the other process has ended")
-    # Written by our own code at the other end of a pipe that nobody else has.
-    return pickle.loads(data)  # noqa: S301
+    return data
 
 
 def main() -> None:
@@ -111,17 +153,19 @@ def main() -> None:
     try:
         while True:
             try:
-                work, argument = _receive(asked)
+                way, work, argument = _receive(asked)
             except EOFError:
                 return
-            _send(answers, _answer(work, store, argument, answers))
+            _send(answers, _answer(way, work, store, argument, answers))
     except BrokenPipeError:
         return
     finally:
         store.close()
 
 
-def _answer(work: Callable[[Store, Any, Progress], Any], store: DiskStore, argument: Any, answers: BinaryIO) -> Any:
+def _answer(
+    way: str, work: Callable[[Store, Any, Any], Any], store: DiskStore, argument: Any, answers: BinaryIO
+) -> tuple[str, Any]:
     waiting = 0
 
     def progress(amount: int) -> None:
@@ -131,8 +175,11 @@ def _answer(work: Callable[[Store, Any, Progress], Any], store: DiskStore, argum
             _send(answers, ("progress", waiting))
             waiting = 0
 
+    def send(value: object) -> None:
+        _send(answers, ("sent", value))
+
     try:
-        result = work(store, argument, progress)
+        result = work(store, argument, send if way == _STREAM else progress)
     except Exception as problem:  # noqa: BLE001 - whatever it is, it is raised where it was asked
         return "failed", _portable(problem)
     if waiting:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dpbuild.adapters import project_notes
 from dpbuild.adapters.dockerignore import DockerIgnore
-from dpbuild.adapters.matching import Matcher, Names
 from dpbuild.adapters.project_secrets import SECRETS, holds_key
 from dpbuild.adapters.trace import Trace, is_own
 from dpbuild.errors import ConfigError
@@ -49,13 +48,13 @@ class _Opener:
 
 @frozen(kw_only=False)
 class _Rules:
-    fixed: Matcher
+    fixed: "GitIgnoreSpec"
     docker: DockerIgnore
-    include: Matcher
+    include: "GitIgnoreSpec"
     wanted: tuple[str, ...]
-    exclude: Matcher
+    exclude: "GitIgnoreSpec"
     # What tools leave behind: ``fixed`` without the secrets; None where these are not looked for, and keys neither.
-    behind: Matcher | None = None
+    behind: "GitIgnoreSpec | None" = None
     # Whether ``.gitignore`` leaves something out, or only says what is left out without a word.
     ignoring: bool = True
 
@@ -117,10 +116,12 @@ def named(
     directory: Path, sources: tuple[str, ...], trace: Trace | None = None, own: frozenset[str] = frozenset()
 ) -> tuple[ProjectFile, ...]:
     """The files that configuration names one by one, whatever the ignore files say. Raises ConfigError."""
+    from pathspec import GitIgnoreSpec
+
     found: dict[str, ProjectFile] = {}
     view = _View(directory, directory.resolve(), trace or Trace(), own)
-    nothing = Names(frozenset())
-    rules = _Rules(Names(frozenset({".git", "__pycache__/"})), DockerIgnore(()), nothing, (), nothing)
+    nothing = GitIgnoreSpec.from_lines(())
+    rules = _Rules(GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing)
     for source in sources:
         if what := lacking(directory, source):
             raise ConfigError(what, where=str(directory))

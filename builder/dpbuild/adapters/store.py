@@ -11,12 +11,13 @@ import errno
 import hashlib
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from dpbuild.adapters import store_lock, temporary
+from dpbuild.adapters import store_lock
 from dpbuild.errors import HashMismatch, StoreError
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import DamagedEntry
@@ -118,10 +119,10 @@ class DiskStore:
     def writer(self) -> Iterator["DiskWriter"]:
         """Write a blob; leaving without ``commit`` leaves nothing behind."""
         try:
-            handle, path = temporary.create(self.path / "tmp")
+            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
         except OSError as problem:
             self.fail(problem, self.path)
-        writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), path)
+        writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), Path(name))
         try:
             yield writer
         finally:
@@ -136,33 +137,30 @@ class DiskStore:
         """What was kept; a damaged mapping counts as none."""
         path = self._map(kind, key)
         try:
-            # Read apart, so that megabytes are not copied to be without their hash.
-            with path.open("rb", buffering=0) as file:
-                said, data = file.read(32), file.readall()
+            data = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as problem:
             self.fail(problem, path)
-        if hashlib.sha256(data).digest() != said:
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
             path.unlink(missing_ok=True)
             self._note(f"a damaged entry of the store was discarded: {kind}")
             return None
         self._use(path)
-        return data
+        return data[32:]
 
     def put(self, kind: str, key: str, value: bytes) -> None:
         """Keep a mapping."""
         path = self._map(kind, key)
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            handle, unfinished = temporary.create(self.path / "tmp")
+            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(value).digest())
-                    file.write(value)
-                unfinished.replace(path)
+                    file.write(hashlib.sha256(value).digest() + value)
+                Path(name).replace(path)
             except BaseException:
-                unfinished.unlink(missing_ok=True)
+                Path(name).unlink(missing_ok=True)
                 raise
         except OSError as problem:
             self.fail(problem, path)
@@ -193,24 +191,22 @@ class DiskStore:
     @contextlib.contextmanager
     def make_folder(self, kind: str, key: str) -> Iterator[str]:
         """A new folder, visible under the key after the block. If another run made it meanwhile, that one stays."""
-        import tempfile
-
         path = self.path / "trees" / kind / hashlib.sha256(key.encode()).hexdigest()
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            unfinished = Path(tempfile.mkdtemp(dir=self.path / "tmp"))
+            temporary = Path(tempfile.mkdtemp(dir=self.path / "tmp"))
         except OSError as problem:
             self.fail(problem, path)
         try:
-            yield str(unfinished)
+            yield str(temporary)
             try:
-                unfinished.rename(path)
+                temporary.rename(path)
             except OSError as problem:
                 if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     self.fail(problem, path)
         finally:
-            if unfinished.exists():
-                remove_tree(unfinished)
+            if temporary.exists():
+                remove_tree(temporary)
 
     def fail(self, problem: OSError, path: Path) -> NoReturn:
         """Raise what went wrong at a path in the store as a StoreError."""

@@ -1,6 +1,6 @@
 """Another process of dpbuild's own: Python runs one thread at a time, whatever the number of processors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
 from dpbuild.ports.store import Store
@@ -16,10 +16,23 @@ class HelperLost(Exception):
 class Helper(Protocol):
     """It has the same store, and is asked by one thread at a time."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether it does something for others now: whoever asks waits for that."""
+
     def run(self, work: Callable[[Store, Any, Progress], T], argument: Any, progress: Progress) -> T:
         """``work(store, argument, progress)``, done there; ``work`` is a function of a module, the rest can be pickled.
 
         Raises what ``work`` raises, and HelperLost.
+        """
+
+    def stream(
+        self, work: Callable[[Store, Any, Callable[[T], object]], object], argument: Any
+    ) -> Generator[T, None, None]:
+        """What ``work(store, argument, send)`` sends from there, as it comes.
+
+        Of a ``pickle.PickleBuffer`` the memory goes as it is. Raises what ``work`` raises, and HelperLost. Closed
+        before its end it stops the helper: what is on the way is of no use to anybody else.
         """
 
     def stop(self) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
 from dpbuild.frozen import frozen
 from dpbuild.pypa import record
-from dpbuild.pypa.names import normalised
 
 _SCHEMES: Final = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 # The spec: these three are not listed with a hash, the signatures not at all.
@@ -42,9 +44,6 @@ class Wheel:
 
 def name_and_version(filename: str) -> tuple[str, str]:
     """Normalised name and version of a wheel file name. Raises WheelError."""
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-    from packaging.version import InvalidVersion
-
     try:
         name, version, _, _ = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion) as problem:
@@ -73,18 +72,12 @@ def metadata_members(filename: str, names: Mapping[str, object]) -> tuple[str, s
 
 def _same(stem: str, name: str, version: str, folder: str) -> None:
     project, _, number = stem.rpartition("-")
-    if not _agree(project, number, name, version):
-        raise WheelError(f"its folder {folder} does not belong to {name} {version}")
-
-
-def _agree(project: str, number: str, name: str, version: str) -> bool:
-    """Whether a name and a version, as written, are those; ``name`` is normalised."""
-    from packaging.version import InvalidVersion, Version
-
     try:
-        return normalised(project) == name and Version(number) == Version(version)
+        same = canonicalize_name(project) == name and Version(number) == Version(version)
     except InvalidVersion:
-        return False
+        same = False
+    if not same:
+        raise WheelError(f"its folder {folder} does not belong to {name} {version}")
 
 
 def read(filename: str, names: Mapping[str, int], metadata: Mapping[str, bytes]) -> Wheel:
@@ -105,7 +98,11 @@ def read(filename: str, names: Mapping[str, int], metadata: Mapping[str, bytes])
     about = _headers(metadata[f"{dist_info}/METADATA"], "METADATA")
     project = about.get("name", [""])[0]
     number = about.get("version", [""])[0]
-    if not _agree(project, number, name, version):
+    try:
+        agrees = canonicalize_name(project) == name and Version(number) == Version(version)
+    except InvalidVersion:
+        agrees = False
+    if not agrees:
         raise WheelError(f"its METADATA says {project} {number}, its file name {name} {version}")
     root = "purelib" if wheel.get("root-is-purelib", [""])[0].lower() == "true" else "platlib"
     points = metadata.get(f"{dist_info}/entry_points.txt", b"")

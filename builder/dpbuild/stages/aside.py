@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from dpbuild.ports.helper import Helper, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from dpbuild.ports.store import Store
 
 T = TypeVar("T")
@@ -85,9 +87,19 @@ class _Shared:
         self._turn = threading.Lock()
         self.lent = False
 
+    @property
+    def busy(self) -> bool:
+        return self._turn.locked()
+
     def run(self, work: Callable[[Store, Any, Progress], T], argument: Any, progress: Progress) -> T:
         with self._turn:
             return self._helper.run(work, argument, progress)
+
+    def stream(
+        self, work: Callable[[Store, Any, Callable[[T], object]], object], argument: Any
+    ) -> Generator[T, None, None]:
+        with self._turn:
+            yield from self._helper.stream(work, argument)
 
     def stop(self) -> None:
         self._helper.stop()

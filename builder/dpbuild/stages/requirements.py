@@ -3,24 +3,20 @@
 Decides which file that is and what it says; resolving is the lock stage's work.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from dpbuild.errors import ConfigError, LockError, UnsupportedRequirement
 from dpbuild.model.config import Requirements
 from dpbuild.pypa.markers import kernel_variable
-from dpbuild.pypa.names import normalised
-from dpbuild.pypa.requirement import plain
-from dpbuild.stages import reqfile
+from dpbuild.stages import pylockfit, reqfile, uvlock
 from dpbuild.stages.reqfile import ReadText
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _FRAGMENT = re.compile(r"#(?:.*&)?sha256=([0-9a-fA-F]{64})(?:&|$)")
@@ -40,12 +36,8 @@ def discover(
         if found is not None:
             content = hashlib.sha256(found.encode()).hexdigest()
             if kind == "pylock":
-                from dpbuild.stages import pylockfit
-
                 outdated = "; ".join(pylockfit.doubts(found, pyproject))
                 return Requirements(kind="pylock", origin=name, content=content, outdated=outdated)
-            from dpbuild.stages import uvlock
-
             outdated = "; ".join(uvlock.differences(found, pyproject))
             return Requirements(kind="uv-lock", origin=name, content=content, outdated=outdated)
     settings = _settings(pyproject)
@@ -53,7 +45,7 @@ def discover(
     if parsed and parsed.rows and parsed.hashed:
         return _hashed(parsed, settings, "requirements.txt", more=bool(extras or groups))
     project = _table(pyproject, "project")
-    name = normalised(str(project.get("name", "")))
+    name = canonicalize_name(str(project.get("name", "")))
     lines = _project_lines(pyproject, project, read)
     origin, kind = "pyproject.toml", "project"
     constraints: list[tuple[str, str]] = []
@@ -73,14 +65,14 @@ def discover(
     if lines is None and not added:
         return Requirements(kind="none", settings=settings)
     sources = _table(_table(_table(pyproject, "tool"), "uv"), "sources")
-    checked = [stated(row, where) for where, row in [*(lines or []), *added]]
-    for required, _ in checked:
-        _source(required, sources, text)
+    checked = [check(row, where) for where, row in [*(lines or []), *added]]
+    for requirement in checked:
+        _source(requirement, sources, text)
     return Requirements(
         kind="project" if kind == "project" else "requirements",
         origin=origin,
-        lines=_sorted(row for _, row in checked),
-        constraints=_sorted(stated(row, where)[1] for where, row in constraints),
+        lines=_sorted(checked),
+        constraints=_sorted(check(row, where) for where, row in constraints),
         options=tuple(options),
         settings=settings,
     )
@@ -98,15 +90,15 @@ def unknown(pyproject: Table, read: ReadText, extras: Sequence[str], groups: Seq
     rows = []
     dynamic = project.get("dynamic")
     if not (isinstance(dynamic, list) and "optional-dependencies" in dynamic):
-        rows += [("extras", _no_extra(extra, known)) for extra in extras if normalised(extra) not in known]
+        rows += [("extras", _no_extra(extra, known)) for extra in extras if canonicalize_name(extra) not in known]
     known = _known(pyproject, "dependency-groups")
     # uv's own older form of one group, which its lock has.
     there = {*known, "dev"} if "dev-dependencies" in uv and read("uv.lock") is not None else {*known}
-    return rows + [("groups", _no_group(group, known)) for group in groups if normalised(group) not in there]
+    return rows + [("groups", _no_group(group, known)) for group in groups if canonicalize_name(group) not in there]
 
 
 def _known(table: Table, key: str) -> dict[str, object]:
-    return {normalised(name): value for name, value in _table(table, key).items()}
+    return {canonicalize_name(name): value for name, value in _table(table, key).items()}
 
 
 def _no_extra(extra: str, known: Iterable[str]) -> str:
@@ -119,8 +111,6 @@ def _no_group(group: str, known: Iterable[str]) -> str:
 
 def check(line: str, where: str) -> Requirement:
     """Read one PEP 508 requirement. Raises ConfigError, UnsupportedRequirement for what cannot be locked."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     try:
         requirement = Requirement(line)
     except InvalidRequirement as error:
@@ -134,14 +124,6 @@ def check(line: str, where: str) -> Requirement:
             where=where,
         )
     return requirement
-
-
-def stated(line: str, where: str) -> tuple[str, str]:
-    """The name in one PEP 508 requirement, and the requirement as it is kept. Raises as ``check`` does."""
-    if (found := plain(line)) is not None:
-        return found
-    requirement = check(line, where)
-    return requirement.name, str(requirement)
 
 
 def redact(text: str) -> str:
@@ -165,8 +147,8 @@ def _check_url(requirement: Requirement, where: str) -> None:
         )
 
 
-def _sorted(rows: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(rows)))
+def _sorted(rows: Iterable[Requirement]) -> tuple[str, ...]:
+    return tuple(sorted({str(row) for row in rows}))
 
 
 def _hashed(parsed: reqfile.Parsed, settings: str, origin: str, *, more: bool) -> Requirements:
@@ -194,21 +176,21 @@ def _hashed(parsed: reqfile.Parsed, settings: str, origin: str, *, more: bool) -
         sums = {*_sha256(found), *(value.lower() for value in inside)}
         if not sums:
             raise UnsupportedRequirement(f"{requirement.name} has no sha256 hash", where=where)
-        hashes.setdefault(normalised(requirement.name), set()).update(sums)
+        hashes.setdefault(canonicalize_name(requirement.name), set()).update(sums)
         rows.append(requirement)
     constraints = [(where, check(text, where), found) for where, text, found in parsed.constraints]
     limits: dict[str, set[str]] = {}
     for _, requirement, found in constraints:
-        limits.setdefault(normalised(requirement.name), set()).update(_sha256(found))
+        limits.setdefault(canonicalize_name(requirement.name), set()).update(_sha256(found))
     for where, requirement, _ in constraints:
-        name = normalised(requirement.name)
+        name = canonicalize_name(requirement.name)
         if limits[name] and hashes.get(name, limits[name]).isdisjoint(limits[name]):
             raise LockError(f"{requirement.name} has other hashes here than where it is required", where=where)
     return Requirements(
         kind="hashed",
         origin=origin,
-        lines=_sorted(map(str, rows)),
-        constraints=_sorted(str(requirement) for _, requirement, _ in constraints),
+        lines=_sorted(rows),
+        constraints=_sorted(requirement for _, requirement, _ in constraints),
         hashes=tuple(sorted((name, tuple(sorted(sums & (limits.get(name) or sums)))) for name, sums in hashes.items())),
         options=tuple(parsed.options),
         settings=settings,
@@ -267,7 +249,7 @@ def _project_lines(pyproject: Table, project: Table, read: ReadText) -> list[tup
 def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str, str]]:
     known = _known(project, "optional-dependencies")
     out: list[tuple[str, str]] = []
-    todo: list[str] = [normalised(extra) for extra in extras]
+    todo: list[str] = [canonicalize_name(extra) for extra in extras]
     done = set[str]()
     while todo:
         extra = todo.pop(0)
@@ -280,8 +262,8 @@ def _extras(project: Table, extras: Sequence[str], name: str) -> list[tuple[str,
         for row in _strings(known[extra], where):
             requirement = check(row, where)
             # An extra may name other extras of the project itself.
-            if name and normalised(requirement.name) == name:
-                todo += [normalised(inner) for inner in sorted(requirement.extras)]
+            if name and canonicalize_name(requirement.name) == name:
+                todo += [canonicalize_name(inner) for inner in sorted(requirement.extras)]
             else:
                 out.append((where, row))
     return out
@@ -306,25 +288,25 @@ def _groups(pyproject: Table, groups: Sequence[str], name: str) -> list[tuple[st
         for row in rows:
             if isinstance(row, str):
                 requirement = check(row, where)
-                if name and normalised(requirement.name) == name:
+                if name and canonicalize_name(requirement.name) == name:
                     out.extend(_extras(project, sorted(requirement.extras), name))
                 else:
                     out.append((where, row))
             # PEP 735, "Dependency Group Include".
             elif isinstance(row, Mapping) and set(row) == {"include-group"} and isinstance(row["include-group"], str):
-                expand(normalised(row["include-group"]), (*path, group))
+                expand(canonicalize_name(row["include-group"]), (*path, group))
             else:
                 raise ConfigError('must hold requirements and {include-group = "…"} only', where=where)
 
     for group in groups:
-        expand(normalised(group), ())
+        expand(canonicalize_name(group), ())
     return list(dict.fromkeys(out))
 
 
-def _source(required: str, sources: Table, text: str) -> None:
-    name = normalised(required)
+def _source(requirement: Requirement, sources: Table, text: str) -> None:
+    name = canonicalize_name(requirement.name)
     for key, value in sources.items():
-        if normalised(key) != name:
+        if canonicalize_name(key) != name:
             continue
         for row in value if isinstance(value, list) else [value]:
             kind = next(

@@ -1,6 +1,7 @@
 """Helpers: real processes that are asked, fail, are lost, and never stay behind."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -62,6 +63,30 @@ def writes(store: Store, argument: str, progress: Progress) -> None:
         time.sleep(60)
 
 
+def sends(store: Store, argument: int, send: Callable[[object], object]) -> None:
+    memory = bytearray(1 << 20)
+    for number in range(argument):
+        memory[:1] = bytes([number])
+        send((number, pickle.PickleBuffer(memory)))
+
+
+def sends_and_refuses(store: Store, argument: str, send: Callable[[object], object]) -> None:
+    send(1)
+    raise StoreError(argument)
+
+
+def sends_and_dies(store: Store, argument: None, send: Callable[[object], object]) -> None:
+    send(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sends_without_end(store: Store, argument: None, send: Callable[[object], object]) -> None:
+    with store.writer() as writer:
+        writer.write(b"half")
+        while True:
+            send(bytes(1 << 20))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[DiskStore]:
     found = DiskStore(tmp_path / "store")
@@ -73,7 +98,8 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
 def helper(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessHelper]:
     # The functions here are found by the other process, too.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    for each in (adds, keeps, refuses, damaged, odd, dies, writes, Odd):
+    streams = (sends, sends_and_refuses, sends_and_dies, sends_without_end)
+    for each in (adds, keeps, refuses, damaged, odd, dies, writes, Odd, *streams):
         monkeypatch.setattr(each, "__module__", "test_helper")
     monkeypatch.setitem(sys.modules, "test_helper", sys.modules[__name__])
     found = ProcessHelper(store.path)
@@ -120,6 +146,41 @@ def test_errors_come_back_as_they_are(helper: ProcessHelper) -> None:
     with pytest.raises(RuntimeError, match="Odd"):
         helper.run(odd, None, lambda size: None)
     assert helper.run(adds, (1, 2), lambda size: None) == 3
+
+
+def test_what_is_sent_comes_in_its_order_and_with_its_memory(helper: ProcessHelper) -> None:
+    found = [(number, bytes(data)) for number, data in helper.stream(sends, 5)]
+    assert found == [(number, bytes([number]) + bytes((1 << 20) - 1)) for number in range(5)]
+    # Nothing is left of it in the pipe.
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+    assert list(helper.stream(sends, 0)) == []
+
+
+def test_an_error_comes_behind_what_was_sent(helper: ProcessHelper) -> None:
+    stream = helper.stream(sends_and_refuses, "no")
+    assert next(stream) == 1
+    with pytest.raises(StoreError, match="no"):
+        next(stream)
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+
+
+def test_one_that_is_killed_while_it_sends_is_lost(helper: ProcessHelper) -> None:
+    stream = helper.stream(sends_and_dies, None)
+    assert next(stream) == 1
+    with pytest.raises(HelperLost):
+        next(stream)
+
+
+def test_nobody_listens_any_more(helper: ProcessHelper, store: DiskStore, capfd: pytest.CaptureFixture[str]) -> None:
+    """It ends, though it was about to send, leaves nothing half-written, and has nothing to say about it."""
+    stream = helper.stream(sends_without_end, None)
+    assert next(stream) == bytes(1 << 20)
+    stream.close()
+    assert not alive(helper._process.pid)
+    assert list((store.path / "tmp").iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(HelperLost):
+        helper.run(adds, (1, 2), lambda size: None)
 
 
 def test_one_that_is_killed_is_lost(helper: ProcessHelper) -> None:

@@ -2,7 +2,7 @@
 
 import gzip
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ class Fake:
         finally:
             self.at_work -= 1
 
+    def stream(self, work: Callable[[Any, Any, Any], Any], argument: Any) -> Generator[Any, None, None]:
+        yield from range(argument)
+
     def stop(self) -> None:
         self.ended = self.ended or "stopped"
         self.lost = True
@@ -73,6 +76,28 @@ def test_what_is_begun_is_done_when_waiting_returns() -> None:
     assert aside.started
     aside.close()
     assert [each.ended for each in start.made] == ["closed"]
+
+
+def test_one_that_is_lent_is_busy_while_it_does_something_aside_or_sends() -> None:
+    start = Starting()
+    aside = Aside(start, 2)
+    lent = aside.lend()
+    assert not lent.busy
+    start.made[0].gate.clear()
+    wait = aside.begin(lambda store, argument, progress: None, None)
+    assert start.made[0].begun.wait(10)
+    assert lent.busy
+    start.made[0].gate.set()
+    wait()
+    assert not lent.busy
+    stream = lent.stream(lambda store, argument, send: None, 2)
+    assert (next(stream), lent.busy) == (0, True)
+    assert (list(stream), lent.busy) == ([1], False)
+    # Also where nobody wants the rest.
+    stream = lent.stream(lambda store, argument, send: None, 2)
+    assert (next(stream), lent.busy) == (0, True)
+    stream.close()
+    assert not lent.busy
 
 
 def test_one_processor_has_nobody_aside() -> None:

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories.base import make_base
@@ -18,19 +19,23 @@ from factories.wheel import make_wheel
 
 from dpbuild.adapters.helper import ProcessHelper
 from dpbuild.adapters.reporter import StreamReporter
-from dpbuild.adapters.store import DiskStore
+from dpbuild.adapters.store import DiskStore, DiskWriter
 from dpbuild.archive.entry import Entry, Kind
-from dpbuild.errors import PathConflict, UnsafeWheel
+from dpbuild.errors import PathConflict, StoreError, UnsafeWheel
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.layer import Layer
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
+from dpbuild.ports.helper import Helper
+from dpbuild.ports.store import Store
 from dpbuild.pypa.wheel import name_and_version
-from dpbuild.stages.layers import make as module
+from dpbuild.stages.layers import ahead as reading_ahead
+from dpbuild.stages.layers import writers as module
 from dpbuild.stages.layers.group import BIG, GROUPS, group
 from dpbuild.stages.layers.make import WheelLayers, make_layers
+from dpbuild.stages.layers.order import Order
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.proof.observing import Observing
@@ -465,4 +470,149 @@ def test_what_is_wrong_with_a_wheel_is_told_by_a_helper_as_well(
     with pytest.raises(UnsafeWheel, match=r"data\.bin"):
         make_layers(rows, Site(base()), store, quiet, taken=50, cores=3, helper=helper)
     assert all(row._process.poll() is not None for row in started)
+    assert list((store.path / "tmp").iterdir()) == []
+
+
+class Once:
+    """Starts one helper, which is kept to be looked at."""
+
+    def __init__(self, store: DiskStore) -> None:
+        self._store = store
+        self.started: list[ProcessHelper] = []
+
+    def __call__(self) -> ProcessHelper:
+        self.started.append(ProcessHelper(self._store.path))
+        return self.started[-1]
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Every layer is read by a helper if one is there; for each that is written here, whether it was."""
+    monkeypatch.setattr(module, "_WORTH_READING", 0)
+    monkeypatch.setattr(reading_ahead, "_WORTH_IT", 0)
+    seen: list[bool] = []
+    fulfil = module.fulfil
+
+    def watched(store: Store, order: Order, progress: Callable[[int], object], ahead: Helper | None = None) -> Layer:
+        seen.append(ahead is not None)
+        return fulfil(store, order, progress, ahead)
+
+    monkeypatch.setattr(module, "fulfil", watched)
+    return seen
+
+
+# Own content and members of the wheel, joined, stored and empty, larger than what is sent at a time and smaller.
+MIXED = make_wheel(
+    "Demo-Project",
+    "1.0",
+    files={
+        "demo/__init__.py": "x = 1\n" * 500,
+        "demo/empty.py": "",
+        "demo/large.bin": os.urandom(1 << 20) + bytes(3 << 20),
+        "Demo_Project-1.0.data/scripts/tool": "#!python\nprint('tool')\n",
+    },
+    entry_points={"demo": "demo.cli:main"},
+)
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_layer_that_is_read_by_another_process_is_the_same(tmp_path: Path, reading: list[bool], locked: bool) -> None:
+    site = replace(Site(base()), observer=Observing)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    stores = [DiskStore(tmp_path / name) for name in ("alone", "helped")]
+    helper = Once(stores[1])
+    alone, helped = (
+        make_layers([put(store, MIXED, locked=locked)], site, store, quiet, taken=50, helper=start)
+        for store, start in zip(stores, (None, helper), strict=True)
+    )
+    assert reading == [False, True]
+    assert helped == alone
+    assert kept(stores[1]) == kept(stores[0])
+    assert [row._process.poll() for row in helper.started] == [0]
+
+
+def test_a_helper_that_has_something_else_to_do_reads_the_rest(tmp_path: Path, reading: list[bool]) -> None:
+    site = replace(Site(base()), observer=Observing)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    stores = [DiskStore(tmp_path / name) for name in ("alone", "helped")]
+    asked: list[int] = []
+
+    class Busy(ProcessHelper):
+        looked = 0
+
+        @property
+        def busy(self) -> bool:
+            self.looked += 1
+            return self.looked <= 2
+
+        def stream(self, work: Any, argument: Any) -> Generator[Any, None, None]:
+            asked.append(len(argument[1]))
+            return super().stream(work, argument)
+
+    alone, helped = (
+        make_layers([put(store, MIXED)], site, store, quiet, taken=50, helper=start)
+        for store, start in zip(stores, (None, lambda: Busy(stores[1].path)), strict=True)
+    )
+    assert helped == alone
+    assert kept(stores[1]) == kept(stores[0])
+    with unpack(stores[0], alone.layers[0]) as tar:
+        own = {"RECORD", "INSTALLER", "demo", "tool"}
+        members = [row for row in tar.getmembers() if row.isfile() and row.name.rpartition("/")[2] not in own]
+    assert asked == [len(members) - 2]
+
+
+def test_what_is_wrong_with_a_wheel_that_is_read_by_another_process(store: DiskStore, reading: list[bool]) -> None:
+    name, data = make_wheel("demo", "1.0", files={"demo/data.bin": os.urandom(5 << 20)})
+    at = data.index(b"data.bin") + (3 << 20)
+    broken = put(store, (name, data[:at] + bytes(8) + data[at + 8 :]))
+    helper = Once(store)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    with pytest.raises(UnsafeWheel, match=r"data\.bin"):
+        make_layers([broken], Site(base()), store, quiet, taken=50, helper=helper)
+    assert reading == [True]
+    assert all(row._process.poll() is not None for row in helper.started)
+    assert list((store.path / "tmp").iterdir()) == []
+
+
+def test_a_full_disk_ends_the_process_that_reads(
+    store: DiskStore, reading: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = put(store, make_wheel("demo", "1.0", files={"demo/data.bin": os.urandom(20 << 20)}))
+    helper = Once(store)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    write = DiskWriter.write
+
+    def full(self: DiskWriter, data: bytes | memoryview) -> None:
+        if self._size > 1 << 20:
+            raise StoreError("the disk is full")
+        write(self, data)
+
+    monkeypatch.setattr(DiskWriter, "write", full)
+    with pytest.raises(StoreError, match="full"):
+        make_layers([wheel], Site(base()), store, quiet, taken=50, helper=helper)
+    assert reading == [True]
+    assert [row._process.poll() is not None for row in helper.started] == [True]
+    assert list((store.path / "tmp").iterdir()) == []
+    assert [row.name for row in (store.path / "blobs/sha256").iterdir()] == [wheel.digest.hex]
+
+
+def test_a_process_that_is_lost_while_it_reads(store: DiskStore, reading: list[bool]) -> None:
+    """The layer is read and written once more, here."""
+    wheel = put(store, make_wheel("demo", "1.0", files={f"demo/{n}.bin": os.urandom(2 << 20) for n in range(20)}))
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+
+    class Killed(ProcessHelper):
+        def stream(self, work: Any, argument: Any) -> Generator[Any, None, None]:
+            for number, sent in enumerate(super().stream(work, argument)):
+                yield sent
+                if number == 10:
+                    self._process.kill()
+
+    def helper() -> ProcessHelper:
+        return Killed(store.path)
+
+    (layer,) = make_layers([wheel], Site(base()), store, quiet, taken=50, helper=helper).layers
+    assert reading == [True, False]
+    with unpack(store, layer) as tar:
+        assert len([row for row in tar.getnames() if row.endswith(".bin")]) == 20
     assert list((store.path / "tmp").iterdir()) == []

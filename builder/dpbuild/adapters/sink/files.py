@@ -4,11 +4,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NoReturn
 
-from dpbuild.adapters import temporary
 from dpbuild.errors import OutputError, StoreError
 
 
@@ -16,8 +16,6 @@ def probe(folder: Path) -> None:
     """Whether something can be written below ``folder``, or the nearest folder above that is there. Raises OSError."""
     while not folder.exists():
         folder = folder.parent
-    import tempfile
-
     with tempfile.TemporaryFile(dir=folder):
         pass
 
@@ -29,19 +27,20 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     It is locked while it is written: of what lies beside it, what nobody has locked was left by killed runs, and goes.
     """
     prefix = f".{path.name}."
-    handle, unfinished = temporary.create(path.parent, prefix, ".new")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".new")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _sweep(path.parent, prefix, unfinished)
+            _sweep(path.parent, prefix, temporary)
             yield file
             file.flush()
             os.fsync(file.fileno())
-            unfinished.chmod(mode)
-            unfinished.replace(path)
+            temporary.chmod(mode)
+            temporary.replace(path)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

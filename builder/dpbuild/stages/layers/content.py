@@ -8,7 +8,6 @@ from zlib_ng import zlib_ng
 
 from dpbuild.archive import zip as strict_zip
 from dpbuild.archive.deflate import DeflateError, Splicer
-from dpbuild.archive.gzip import Member
 from dpbuild.errors import UnsafeWheel
 from dpbuild.frozen import frozen
 from dpbuild.model.files import ProjectFile
@@ -16,18 +15,31 @@ from dpbuild.model.files import ProjectFile
 _CHUNK = 1 << 20
 
 
+class Compressing(Protocol):
+    """A gzip member being written, as contents see ``archive.gzip.Member``."""
+
+    def add(self, data: bytes) -> None:
+        """Bytes to be compressed."""
+
+    def splice(self) -> None:
+        """Deflate blocks come next, as ``raw`` of the output."""
+
+    def spliced(self, crc: int, size: int) -> None:
+        """They were there: the CRC-32 and length of their uncompressed bytes."""
+
+
 class Output(Protocol):
     """A layer being written, as contents see it."""
 
     @property
-    def member(self) -> Member:
+    def member(self) -> Compressing:
         """Where own bytes go."""
 
     @property
     def splicer(self) -> Splicer:
         """What inflates."""
 
-    def raw(self, data: bytes) -> None:
+    def raw(self, data: bytes | memoryview) -> None:
         """Deflate blocks that are joined as they are."""
 
     def plain(self, data: bytes | memoryview) -> None:

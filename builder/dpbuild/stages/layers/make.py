@@ -3,10 +3,8 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from queue import SimpleQueue
 from typing import Final
 
 from dpbuild import __version__
@@ -17,7 +15,7 @@ from dpbuild.model.layer import Layer
 from dpbuild.model.words import counted
 from dpbuild.oci.codec import canonical
 from dpbuild.oci.descriptor import Descriptor
-from dpbuild.ports.helper import Helper, HelperLost
+from dpbuild.ports.helper import Helper
 from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers import write
@@ -25,16 +23,15 @@ from dpbuild.stages.layers.bytecode import compile_planned
 from dpbuild.stages.layers.conflicts import Conflicts, Listed, label_of
 from dpbuild.stages.layers.group import group
 from dpbuild.stages.layers.kept import find, keep
-from dpbuild.stages.layers.order import Order, fulfil
+from dpbuild.stages.layers.order import Order
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, plan
+from dpbuild.stages.layers.writers import Writers, writers
 
 # Each may hold a large library in memory.
 _MOST_THREADS: Final = 6
 # Threads for layers whose wheels are still downloaded; they wait and do nothing else.
 _MOST_WAITING: Final = 16
-# Starting another process pays from this many bytes of wheels on.
-_WORTH_IT: Final = 24 << 20
 
 
 @frozen(kw_only=False)
@@ -130,8 +127,6 @@ class _Maker:
         self._store = store
         self._cores = cores
         self._helper = helper
-        # Who can write a layer at this moment: a helper, or for None the thread itself.
-        self._free: SimpleQueue[Helper | None] = SimpleQueue()
         self._local = threading.local()
         self._wait = wait
         # Waiting takes no processor; all else is for as many at a time as there are.
@@ -165,8 +160,12 @@ class _Maker:
             if missing:
                 # The largest first: the last one to finish should be a small one.
                 missing.sort(key=_size, reverse=True)
-                with reporter.step(f"making {counted(len(missing), 'layer')}") as step, self._helpers(missing):
-                    made = pool.map(lambda members: self._arrived(members, keys.get(members), step), missing)
+                sizes = [_size(members) for members in missing]
+                with (
+                    reporter.step(f"making {counted(len(missing), 'layer')}") as step,
+                    writers(self._store, sizes, self._cores, self._helper) as writing,
+                ):
+                    made = pool.map(lambda members: self._arrived(members, keys.get(members), writing, step), missing)
                     for members, done in zip(missing, made, strict=True):
                         keys[members], found[members] = done
                     step.done(counted(sum(len(members) for members in missing), "wheel"))
@@ -176,13 +175,17 @@ class _Maker:
             frozenset(self._conflicts.scripts),
         )
 
-    def _arrived(self, members: tuple[Artifact, ...], key: str | None, step: Step) -> tuple[str, Layer]:
+    def _arrived(
+        self, members: tuple[Artifact, ...], key: str | None, writing: Writers, step: Step
+    ) -> tuple[str, Layer]:
         """The layer of wheels that may still be on their way, and its key, if that is not known yet."""
         for member in members:
             self._wait(member)
         with self._busy:
             key = key or self._listed_key(members)
-            return key, find(self._store, key, _comment(members)) or self._made(members, key, step)
+            layer = find(self._store, key, _comment(members)) or self._made(members, key, writing, step)
+        writing.settled(_size(members))
+        return key, layer
 
     def _listed_key(self, members: tuple[Artifact, ...]) -> str:
         """The key of a layer, whose wheels do not conflict with those before. Raises PathConflict, UnsafeWheel."""
@@ -190,26 +193,6 @@ class _Maker:
         for member, rows in listings.items():
             self._conflicts.add(member, rows)
         return self._key(members, listings)
-
-    @contextmanager
-    def _helpers(self, missing: list[tuple[Artifact, ...]]) -> Iterator[None]:
-        """Other processes for the block, if there is enough to do; one of the layers at a time is written here."""
-        helpers: list[Helper] = []
-        if self._helper is not None and sum(map(_size, missing)) >= _WORTH_IT:
-            with suppress(OSError):
-                helpers += [self._helper() for _ in range(min(self._cores, len(missing)) - 1)]
-        slots: list[Helper | None] = [*helpers, None]
-        # Without helpers two threads share the work as far as Python lets them.
-        for free in slots if helpers else [None] * max(2, self._cores):
-            self._free.put(free)
-        try:
-            yield
-        except BaseException:
-            for each in helpers:
-                each.stop()
-            raise
-        for each in helpers:
-            each.close()
 
     # what is in a wheel
 
@@ -244,12 +227,12 @@ class _Maker:
 
     # making
 
-    def _made(self, members: tuple[Artifact, ...], key: str, step: Step) -> Layer:
+    def _made(self, members: tuple[Artifact, ...], key: str, writing: Writers, step: Step) -> Layer:
         """The layer; another run may make it at this very moment."""
         with self._store.alone("layer", key):
-            return find(self._store, key, _comment(members)) or self._write(members, key, step)
+            return find(self._store, key, _comment(members)) or self._write(members, key, writing, step)
 
-    def _write(self, members: tuple[Artifact, ...], key: str, step: Step) -> Layer:
+    def _write(self, members: tuple[Artifact, ...], key: str, writing: Writers, step: Step) -> Layer:
         splicer = self._splicer()
         files: list[tuple[str, Planned]] = []
         readers = []
@@ -271,23 +254,10 @@ class _Maker:
             readers=tuple(readers),
             observer=self._site.observer,
         )
-        layer = self._fulfilled(order, step)
+        layer = writing.fulfil(order, _size(members), step.advance)
         keep(self._store, key, layer)
         self._ready(layer.descriptor)
         return layer
-
-    def _fulfilled(self, order: Order, step: Step) -> Layer:
-        """The layer, written by whoever is free first."""
-        free = self._free.get()
-        try:
-            if free is not None:
-                with suppress(HelperLost):
-                    return free.run(fulfil, order, step.advance)
-                free = None
-            return fulfil(self._store, order, step.advance)
-        finally:
-            # Not before: two that write in this process would wait for each other's Python.
-            self._free.put(free)
 
 
 def _size(members: Iterable[Artifact]) -> int:

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from dpbuild.archive.deflate import Splicer
 from dpbuild.archive.entry import Entry
 from dpbuild.frozen import frozen
 from dpbuild.model.layer import Layer
 from dpbuild.oci.digest import Digest
+from dpbuild.ports.helper import Helper
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers import write
+from dpbuild.stages.layers.ahead import elsewhere, here
 from dpbuild.stages.layers.observer import Observer
 from dpbuild.stages.layers.wheels import Planned, Reader
 
@@ -28,8 +31,11 @@ class Order:
     observer: Callable[[Store], Observer] | None
 
 
-def fulfil(store: Store, order: Order, progress: Callable[[int], object]) -> Layer:
-    """Write it. Raises UnsafeWheel, LayerError, StoreError; nothing is left then."""
+def fulfil(store: Store, order: Order, progress: Callable[[int], object], ahead: Helper | None = None) -> Layer:
+    """Write it; ``ahead`` of that a helper may read the wheels.
+
+    Raises UnsafeWheel, LayerError, StoreError, HelperLost; nothing is left then.
+    """
     splicer = Splicer()
     with ExitStack() as stack:
         stack.callback(splicer.close)
@@ -44,4 +50,5 @@ def fulfil(store: Store, order: Order, progress: Callable[[int], object]) -> Lay
             removed=order.removed,
             progress=progress,
             observer=order.observer(store) if order.observer is not None else None,
+            reading=here if ahead is None else partial(elsewhere, ahead, order.readers),
         )

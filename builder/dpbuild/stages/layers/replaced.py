@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
+from packaging.utils import canonicalize_name
+
 from dpbuild.errors import LayerError
 from dpbuild.model.base import Base
 from dpbuild.pypa import record
-from dpbuild.pypa.names import normalised
 
 
 def replaced(base: Base, names: Iterable[str], read: Callable[[str], bytes]) -> tuple[tuple[str, frozenset[str]], ...]:
@@ -21,7 +22,7 @@ def replaced(base: Base, names: Iterable[str], read: Callable[[str], bytes]) -> 
         stem, dot, suffix = child.rpartition("/")[2].rpartition(".")
         if not dot or suffix != "dist-info":
             continue
-        name = normalised(stem.rpartition("-")[0])
+        name = str(canonicalize_name(stem.rpartition("-")[0]))
         if name not in wanted:
             continue
         path = f"{site}/{stem}.dist-info/RECORD"

@@ -3,6 +3,7 @@
 import hashlib
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 from dpbuild.archive import tar
@@ -17,6 +18,8 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import BlobWriter, Store
 from dpbuild.stages import places
+from dpbuild.stages.layers.ahead import Feed, here
+from dpbuild.stages.layers.content import Content
 from dpbuild.stages.layers.observer import Observer
 from dpbuild.stages.layers.wheels import Planned
 
@@ -42,11 +45,11 @@ class _Output:
         """A file comes next."""
         self.place = None
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         self._blob.write(data)
         self.written += len(data)
 
-    def raw(self, data: bytes) -> None:
+    def raw(self, data: bytes | memoryview) -> None:
         if self.place is None:
             self.place = self.written
         self._write(data)
@@ -179,10 +182,12 @@ def write(
     removed: Iterable[str] = (),
     progress: Callable[[int], object] = lambda size: None,
     observer: Observer | None = None,
+    reading: Callable[[Iterable[Content]], AbstractContextManager[Feed]] = here,
 ) -> Layer:
     """Write a layer. Entries are sorted by path, so every folder comes before what it holds.
 
-    ``removed`` are paths of the base that get a whiteout (OCI image spec, layer.md, "Whiteouts").
+    ``removed`` are paths of the base that get a whiteout (OCI image spec, layer.md, "Whiteouts"). ``reading``
+    gets all contents in their order, and gives what writes each to the output.
     Raises UnsafeWheel, LayerError, StoreError; nothing is left then.
     """
     entries: dict[str, tuple[Entry, Planned | None]] = {entry.path: (entry, None) for entry in folders}
@@ -199,10 +204,11 @@ def write(
         size = planned.content.size
         entries[path] = (Entry(path=path, kind=Kind.FILE, mode=planned.mode, mtime=mtime, size=size), planned)
     found: dict[int, int] = {}
-    with store.writer() as blob:
+    rows = [(path, *entries[path]) for path in sorted(entries)]
+    contents = [content.content for _, _, content in rows if content is not None]
+    with store.writer() as blob, reading(contents) as feed:
         output = _Output(blob, splicer)
-        for number, path in enumerate(sorted(entries)):
-            entry, content = entries[path]
+        for number, (path, entry, content) in enumerate(rows):
             output.member.add(tar.header(entry))
             if content is None:
                 if observer is not None:
@@ -212,7 +218,7 @@ def write(
                 output.begin()
                 output.tap = observer.begin(entry, content.identity) if observer is not None else None
                 try:
-                    content.content.feed(output)
+                    feed(content.content, output)
                 except (OSError, ValueError) as problem:
                     raise LayerError(f"cannot read {content.owner}: {problem}", where=f"/{path}") from None
                 output.tap = None
