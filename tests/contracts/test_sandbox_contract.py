@@ -93,6 +93,13 @@ def test_status_output_and_arguments(run: Callable[..., Outcome]) -> None:
     assert done == Outcome(status=9, stdout="['-x', 'two words', 'ü']\n".encode(), stderr=b"e\n")
 
 
+def test_of_much_output_head_and_tail_are_kept(run: Callable[..., Outcome]) -> None:
+    done = run("print('first'); print('x' * 1_000_000); print('last')", most=1000)
+    assert done.stdout.startswith(b"first\nxxx")
+    assert done.stdout.endswith(b"xxx\nlast\n")
+    assert len(done.stdout) < 1100
+
+
 def test_a_signal_shows_in_the_status(run: Callable[..., Outcome]) -> None:
     # Process 1 of a container cannot be ended by SIGABRT, so the C library's abort() ends in a fault.
     assert run("import os; os.abort()").status in (128 + signal.SIGABRT, 128 + signal.SIGSEGV)

@@ -172,6 +172,7 @@ class SandboxBackend:
                         timeout=limits.timeout,
                         network=True,
                         user=USER,
+                        most=build_log.MOST,
                     )
                 )
             except TimedOut as late:
@@ -207,6 +208,7 @@ class SandboxBackend:
                     timeout=limits.timeout,
                     network=limits.network,
                     user=USER,
+                    most=build_log.MOST,
                 )
             )
         except TimedOut as late:

@@ -1,9 +1,11 @@
-"""What a build said: the whole of it in a file, the end of it in the error."""
+"""What a build said: all of it that is not endless in a file, the end of it in the error."""
 
 import contextlib
 from pathlib import Path
 from typing import Final
 
+# Bytes of each of its streams, head and tail: a build may print for as long as it may take.
+MOST: Final = 4 << 20
 _LAST_LINES: Final = 25
 
 

@@ -71,6 +71,7 @@ def repair_in(
             mounts=found.mounts(),
             timeout=timeout,
             user=USER,
+            most=build_log.MOST,
         )
         try:
             outcome = sandbox.run(job)

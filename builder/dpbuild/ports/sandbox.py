@@ -23,7 +23,8 @@ class Job:
     environment. ``timeout`` is in seconds. With ``capture`` the output is returned and ``stdin`` is what the
     program reads; otherwise the output goes to dpbuild's own stdout and stderr, its stdin is passed on, and so
     are SIGINT, SIGTERM, SIGHUP and SIGQUIT. ``user`` is as in an image config ("" is uid 0, a sandbox that cannot
-    change users ignores it).
+    change users ignores it). ``most`` is for programs that may print without end: how many bytes of each stream are
+    returned, of its head and its tail; None for all.
     """
 
     rootfs: str
@@ -36,6 +37,7 @@ class Job:
     capture: bool = True
     user: str = ""
     stdin: bytes = b""
+    most: int | None = None
 
 
 class TimedOut(SandboxError):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final, Self
 
+from dpbuild.adapters.sandbox.output import Kept
 from dpbuild.adapters.sandbox.process import signals_to
 from dpbuild.adapters.sandbox.terminal import in_terminal, raw_terminal
 from dpbuild.adapters.sandbox.trouble import silent
@@ -84,8 +85,7 @@ def attached(client: Any, container: str, job: Job | None, patience: float = PAT
     host = client.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
     raw = getattr(host, "_sock", host)
     raw.settimeout(None)  # a program may be silent for as long as it likes
-    out: list[bytes] = []
-    err: list[bytes] = []
+    out, err = (Kept(job.most if job is not None else None) for _ in range(2))
     late = threading.Event()
     watch = _Watch(client, raw, patience)
 
@@ -104,7 +104,7 @@ def attached(client: Any, container: str, job: Job | None, patience: float = PAT
 
     def take(stream: int, data: bytes) -> None:
         if capture:
-            (err if stream == 2 else out).append(data)
+            (err if stream == 2 else out).add(data)
             return
         target = sys.stderr.buffer if stream == 2 else sys.stdout.buffer
         target.write(data)
@@ -130,8 +130,8 @@ def attached(client: Any, container: str, job: Job | None, patience: float = PAT
             take(stream, data)
         status = _status(client, container, watch, patience)
     if late.is_set() and job is not None and job.timeout is not None:
-        raise TimedOut.after(job.timeout, "the engine", b"".join(out), b"".join(err))
-    return Outcome(status=status, stdout=b"".join(out), stderr=b"".join(err))
+        raise TimedOut.after(job.timeout, "the engine", out.value, err.value)
+    return Outcome(status=status, stdout=out.value, stderr=err.value)
 
 
 def _status(client: Any, container: str, watch: _Watch, patience: float) -> int:

@@ -58,7 +58,7 @@ class BubblewrapSandbox:
         argv += ["--chdir", job.working_dir]
         if job.capture:
             argv += ["--die-with-parent", "--new-session", "--", *job.argv]
-            return _checked(captured(argv, {}, cwd="/", stdin=job.stdin, timeout=job.timeout, name=NAME))
+            return _checked(captured(argv, {}, cwd="/", stdin=job.stdin, timeout=job.timeout, name=NAME, most=job.most))
         return self._attached(job, argv)
 
     def _attached(self, job: Job, argv: list[str]) -> Outcome:

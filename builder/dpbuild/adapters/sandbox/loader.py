@@ -48,7 +48,7 @@ class LoaderSandbox:
             env = {key: paths.variable(key, value) for key, value in job.env} | home
             cwd = paths.host(job.working_dir) or job.rootfs
             if job.capture:
-                return captured(argv, env, cwd=cwd, stdin=job.stdin, timeout=job.timeout, name=NAME)
+                return captured(argv, env, cwd=cwd, stdin=job.stdin, timeout=job.timeout, name=NAME, most=job.most)
             return attached(argv, env, cwd=cwd, timeout=job.timeout, name=NAME)
 
 

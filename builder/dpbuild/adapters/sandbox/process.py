@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from dpbuild.adapters.sandbox.output import Kept, Late, communicate
 from dpbuild.errors import SandboxError
 from dpbuild.ports.sandbox import Outcome, TimedOut
 
@@ -34,8 +35,9 @@ def captured(
     stdin: bytes,
     timeout: float | None,
     name: str,
+    most: int | None = None,
 ) -> Outcome:
-    """Run to the end in a session of its own, with the output returned.
+    """Run to the end in a session of its own, with the output returned, as far as ``Job.most`` goes.
 
     Whatever ends the wait (``timeout`` seconds, an interrupt) kills the whole session's process group first.
     Raises SandboxError when the program cannot be started or takes too long; ``name`` says in whose words.
@@ -53,26 +55,32 @@ def captured(
             )
         except OSError as problem:
             raise cannot_start(problem, argv, name) from None
-        return _captured(process, release, stdin, timeout, name)
+        return _captured(process, release, stdin, timeout, name, most)
 
 
 def _captured(
-    process: subprocess.Popen[bytes], release: Callable[[], None], stdin: bytes, timeout: float | None, name: str
+    process: subprocess.Popen[bytes],
+    release: Callable[[], None],
+    stdin: bytes,
+    timeout: float | None,
+    name: str,
+    most: int | None,
 ) -> Outcome:
+    out, err = Kept(most), Kept(most)
     with process:
         try:
             # From here on an interrupt ends the program, too.
             release()
-            stdout, stderr = process.communicate(stdin, timeout)
-        except subprocess.TimeoutExpired as late:
+            communicate(process, stdin, timeout, out, err)
+        except Late:
             _kill_group(process)
-            raise TimedOut.after(late.timeout, name, late.stdout or b"", late.stderr or b"") from None
+            raise TimedOut.after(timeout or 0.0, name, out.value, err.value) from None
         except BaseException:
             _kill_group(process)
             raise
         # What the program left running in the background goes with it.
         _kill_group(process)
-    return Outcome(status=status_of(process.returncode), stdout=stdout, stderr=stderr)
+    return Outcome(status=status_of(process.returncode), stdout=out.value, stderr=err.value)
 
 
 @contextlib.contextmanager
