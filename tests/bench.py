@@ -46,6 +46,15 @@ class Bench:
             + "\n"
         )
 
+    def build_by(self, backend: str) -> None:
+        """The project is built by a backend of its own, whose text this is and which requires nothing; it is locked."""
+        (self.project / "backend.py").write_text(backend)
+        self.configure('entrypoint = ["-m", "main"]')
+        path = self.project / "pyproject.toml"
+        system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        path.write_text(system + path.read_text())
+        self.lock()
+
     def run(self, *arguments: object, env: dict[str, str] | None = None, check: bool = False) -> Ran:
         """In this process, which saves starting one; the e2e tests start them."""
         done = in_process(arguments, {**self.environment, **(env or {})})

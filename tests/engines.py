@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -105,12 +106,30 @@ class Daemon:
 
 
 def _end_all(word: str) -> None:
-    """Kill what was started with the word in its command line: containerd, and what keeps containers."""
+    """Kill what was started with the word in its command line: containerd, and what keeps containers; and what those
+    keep, which would go on without anybody.
+    """
+    keepers = set()
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             if b"containerd" in words[0] and any(word.encode() in row for row in words[1:]):
-                os.kill(int(folder.name), signal.SIGKILL)
+                keepers.add(int(folder.name))
+    for pid in (*keepers, *_children(keepers)):
+        with contextlib.suppress(OSError), os.fdopen(os.pidfd_open(pid)) as one:
+            os.kill(pid, signal.SIGKILL)
+            # It is readable when that has happened.
+            select.select([one], [], [], 30)
+
+
+def _children(parents: set[int]) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # The parent is the second field behind the name, which may hold anything (proc(5)).
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) in parents:
+                found.append(int(folder.name))
+    return found
 
 
 def _wait(path: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:

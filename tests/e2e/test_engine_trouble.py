@@ -1,5 +1,6 @@
 """Builds in an engine that ends, or stops answering, in the middle: one error, nothing half-made, and the next one works."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from bench import Bench, bare, bench, files
@@ -58,13 +60,8 @@ def daemon() -> Iterator[Daemon]:
 @pytest.fixture
 def waiting(bench: Bench) -> Bench:
     """A project whose backend waits."""
-    (bench.project / "backend.py").write_text(BACKEND)
     (bench.project / "wait").touch()
-    bench.configure('entrypoint = ["-m", "main"]')
-    text = (bench.project / "pyproject.toml").read_text()
-    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    (bench.project / "pyproject.toml").write_text(system + text)
-    bench.lock()
+    bench.build_by(BACKEND)
     return bench
 
 
@@ -128,6 +125,31 @@ def test_an_engine_that_is_killed_in_the_middle(waiting: Bench, daemon: Daemon) 
     assert same.out == other.out
     assert any((waiting.cache / "maps/app").iterdir())
     check_clean(waiting.cache)
+
+
+@pytest.mark.slow
+def test_what_ran_in_a_killed_engine_ends_with_it(waiting: Bench) -> None:
+    """It would wait for ever, and nobody else knows of it: the engine's own program is at its side until the end."""
+    with short_folder() as folder:
+        with own_daemon(folder) as daemon:
+            process = start(waiting, daemon)
+            in_the_middle(process, daemon)
+            with contextlib.closing(daemon.client()) as client:
+                (container,) = daemon.running()
+                pid = client.inspect_container(container)["State"]["Pid"]
+            assert alive(pid)
+            daemon.kill()
+            assert ended(process, 60).status == 100
+            assert alive(pid)
+        assert not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; one that ended may be there until somebody asks for its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.slow

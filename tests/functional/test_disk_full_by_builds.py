@@ -44,13 +44,8 @@ def mount(place: Path, size: str) -> None:
 @pytest.fixture
 def writing(bench: Bench, small: Path) -> Bench:
     """A project whose build fills what it has, with its store in the small place."""
-    (bench.project / "backend.py").write_text(BACKEND)
     (bench.project / "without-end").touch()
-    bench.configure('entrypoint = ["-m", "main"]')
-    text = (bench.project / "pyproject.toml").read_text()
-    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    (bench.project / "pyproject.toml").write_text(system + text)
-    bench.lock()
+    bench.build_by(BACKEND)
     shutil.copytree(bench.cache, small / "cache", symlinks=True)
     return bench
 

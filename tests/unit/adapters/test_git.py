@@ -7,17 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import ENV
 
 from dpbuild.adapters.project import DiskProject
 from dpbuild.model.files import Committed
 
-ENV = {
-    "PATH": os.environ.get("PATH", ""),
-    "HOME": "/nonexistent",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_SYSTEM": "/dev/null",
-    "LC_ALL": "C",
-}
 ONE, TWO, THREE = 1_500_000_000, 1_600_000_000, 1_700_000_000
 
 

@@ -7,17 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import ENV
 
 from dpbuild.adapters.project import DiskProject
 from dpbuild.errors import ConfigError
-
-ENV = {
-    "PATH": os.environ.get("PATH", ""),
-    "HOME": "/nonexistent",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_SYSTEM": "/dev/null",
-    "LC_ALL": "C",
-}
 
 
 @pytest.fixture
