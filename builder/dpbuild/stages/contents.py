@@ -64,8 +64,7 @@ class LayerContents:
             if entry is None or not self._tree.is_file(path):
                 continue
             layer, ordinal = self._tree.origin(path)
-            # Where it is known where a file lies, it can be had at any time.
-            if (layer, ordinal) in self._known or total + entry.size > _KEPT or ordinal in self._places(layer):
+            if (layer, ordinal) in self._known or total + entry.size > _KEPT:
                 continue
             total += entry.size
             wanted.setdefault(layer, {})[ordinal] = entry.size
@@ -112,6 +111,15 @@ class LayerContents:
         if self._fetch is not None and not self._store.has(descriptor.digest):
             self._fetch(descriptor)
         with opened(self._store, descriptor) as stream:
+            where = self._places(layer)
+            for ordinal in [row for row in left if row in where]:
+                data = places.read(stream, where[ordinal], sizes[ordinal])
+                if data is not None:
+                    self._known[layer, ordinal] = data
+                    left.discard(ordinal)
+            if not left:
+                return
+            stream.seek(0)
             try:
                 tar, _ = open_layer(stream, limit=limit_of(descriptor.size))
                 for ordinal, (_, content) in enumerate(entries(tar)):

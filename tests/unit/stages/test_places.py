@@ -81,6 +81,20 @@ def test_nothing_before_it_is_read(store: DiskStore, layer: Layer, monkeypatch: 
     }
 
 
+def test_a_layer_is_opened_once_for_all_that_is_wanted_soon(
+    store: DiskStore, layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tree_of(store, layer)
+    contents = LayerContents(tree, (layer.descriptor,), store)
+    paths = [path for path in tree.paths() if path.endswith((".py", ".bin"))]
+    opened: list[object] = []
+    inner = module.opened
+    monkeypatch.setattr(module, "opened", lambda *given: opened.append(given) or inner(*given))
+    contents.prefetch(paths)
+    assert all(contents.get(path) is not None for path in paths)
+    assert (len(paths), len(opened)) == (len(FILES), 1)
+
+
 @pytest.mark.parametrize("wrong", ["offset", "size", "nonsense"])
 def test_places_that_are_wrong_are_of_no_consequence(store: DiskStore, layer: Layer, wrong: str) -> None:
     tree = tree_of(store, layer)
