@@ -136,7 +136,9 @@ class _Applier:
         pending = folder.split("/")[::-1] if folder else []
         links = 0
         while pending:
-            self._spend(1)
+            self._work -= 1
+            if self._work < 0:
+                self._spend(0)
             part = pending.pop()
             if part in ("", "."):
                 continue
@@ -152,6 +154,9 @@ class _Applier:
                 if not make:
                     return None
                 child = self._make(chain, part)
+            if child.children is not None:
+                chain.append(child)
+                continue
             if child.entry.kind is Kind.SYMLINK:
                 links += 1
                 if links > MOST_LINKS:
@@ -161,11 +166,9 @@ class _Applier:
                     del chain[1:]
                 pending.extend(target.split("/")[::-1])
                 continue
-            if child.children is None:
-                if not make:
-                    return None
-                raise OverlayError(f"{whose} lies below {child.entry.path}, which is no folder")
-            chain.append(child)
+            if not make:
+                return None
+            raise OverlayError(f"{whose} lies below {child.entry.path}, which is no folder")
         return chain
 
     def _make(self, chain: list[Node], name: str) -> Node:

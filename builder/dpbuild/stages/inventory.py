@@ -167,9 +167,10 @@ class InventoryContents:
 
     def get(self, path: str, limit: int = _LARGEST) -> bytes | None:
         """As ``Contents``; None also for a file whose content was not kept."""
-        if not self._tree.is_file(path):
+        try:
+            layer, number = self._origin(path)
+        except KeyError:
             return None
-        layer, number = self._tree.origin(path)
         data = self._found[layer].contents.get(number)
         if data is not None and len(data) > limit:
             raise BaseImageError(f"{path} has {len(data)} bytes; at most {limit} were expected")
@@ -177,5 +178,8 @@ class InventoryContents:
 
     def sha256(self, path: str) -> str:
         """The hash of the file that ``path`` leads to. Raises KeyError."""
-        layer, number = self._tree.origin(path)
+        layer, number = self._origin(path)
         return self._found[layer].hashes[number]
+
+    def _origin(self, path: str) -> tuple[int, int]:
+        return self._tree.origin(path)

@@ -26,25 +26,14 @@ class Noting(InventoryContents):
 
     def __init__(self, tree: FileTree, found: tuple[Inventory, ...]) -> None:
         super().__init__(tree, found)
-        self._files = tree
         self._top = len(found) - 1
         self.asked: set[int] = set()
 
-    def get(self, path: str, limit: int | None = None) -> bytes | None:
-        """As ``InventoryContents``."""
-        if self._files.is_file(path):
-            self._note(path)
-        return super().get(path) if limit is None else super().get(path, limit)
-
-    def sha256(self, path: str) -> str:
-        """As ``InventoryContents``."""
-        self._note(path)
-        return super().sha256(path)
-
-    def _note(self, path: str) -> None:
-        layer, number = self._files.origin(path)
+    def _origin(self, path: str) -> tuple[int, int]:
+        layer, number = super()._origin(path)
         if layer == self._top:
             self.asked.add(number)
+        return layer, number
 
 
 def key(image: OpenImage, platform: Platform, facts: Facts, top: LayerScan, version: str) -> str:
