@@ -63,7 +63,7 @@ def test_options_that_python_does_not_know(arguments: tuple[str, ...], refused: 
 
 
 def test_flags() -> None:
-    assert task(("-IuX", "dev", "main.py")) == Task(script="main.py", flags=frozenset("IuX"))
+    assert task(("-IuX", "dev", "main.py")) == Task(script="main.py", flags=frozenset("IuX"), values=("dev",))
 
 
 @pytest.mark.parametrize(

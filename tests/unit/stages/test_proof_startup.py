@@ -130,6 +130,30 @@ def test_values_that_options_keep_away(option: str, variable: str, rules: list[s
     assert ids(make_subject(entrypoint=(PYTHON, option), env=(*BASE_ENV, variable)), "STA") == rules
 
 
+@pytest.mark.parametrize(
+    ("options", "evidence"),
+    [
+        (("-X", "utf8=2"), "-X utf8=2: Python 3.13 wants 0 or 1"),
+        (("-Xutf8=",), "-X utf8=: Python 3.13 wants 0 or 1"),
+        (("-I", "-Xtracemalloc=x"), "-X tracemalloc=x: Python 3.13 wants a number of frames up to 65535"),
+        (("-Xfrozen_modules=maybe",), "-X frozen_modules=maybe: Python 3.13 wants on or off"),
+        (("-Xint_max_str_digits",), "-X int_max_str_digits: Python 3.13 wants 0, or a number from 640 on"),
+        (("-Xcpu_count=0",), "-X cpu_count=0: Python 3.13 wants default, or a number from 1 on"),
+        (("-Xgil=2",), "-X gil=2: Python 3.13 wants 1"),
+        (("-X", "utf8=2", "-X", "utf8=1"), "-X utf8=2: Python 3.13 wants 0 or 1"),
+        (("-X", "utf8=1", "-X", "utf8=2"), ""),
+        *[((f"-X{row}",), "") for row in ("utf8", "tracemalloc", "tracemalloc=", "frozen_modules", "frozen_modules=")],
+        *[((f"-X{row}",), "") for row in ("int_max_str_digits=", "int_max_str_digits=0", "cpu_count=default", "gil=1")],
+        *[((f"-X{row}",), "") for row in ("importtime=3", "dev", "nonsense=1", "perf=x")],
+        (("-W", "utf8=2"), ""),
+    ],
+)
+def test_values_of_options(options: tuple[str, ...], evidence: str) -> None:
+    """As the default base's interpreter was seen to take or refuse them."""
+    rows = found(make_subject(entrypoint=(PYTHON, *options)), "STA022")
+    assert [row.evidence for row in rows] == ([evidence] if evidence else [])
+
+
 def test_an_encoding_that_only_the_image_has() -> None:
     files: Files = {f"{STDLIB}/encodings/future_8.py": File(b"")}
     assert ids(make_subject(files, env=(*BASE_ENV, "PYTHONIOENCODING=Future-8")), "STA") == []

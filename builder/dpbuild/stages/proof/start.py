@@ -29,14 +29,15 @@ _DEEPEST: Final = 5
 class Task:
     """What the interpreter is told to run: a ``script``, ``module`` or ``code``, or none, and with which ``arguments``.
 
-    ``flags`` are the letters of the interpreter's own options; ``refused`` is the first word with one that it does
-    not know, or that lacks its argument, at which it ends.
+    ``flags`` are the letters of the interpreter's own options, ``values`` what -X gives; ``refused`` is the first word
+    with one that it does not know, or that lacks its argument, at which it ends.
     """
 
     script: str = ""
     module: str = ""
     code: str = ""
     flags: frozenset[str] = frozenset()
+    values: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     refused: str = ""
 
@@ -63,7 +64,12 @@ class Start:
 
 def task(arguments: tuple[str, ...]) -> Task:
     """What these arguments tell the interpreter."""
-    rest = list(arguments)
+    values: list[str] = []
+    return replace(_task(list(arguments), values), values=tuple(values))
+
+
+def _task(rest: list[str], values: list[str]) -> Task:
+    """``values`` gets those of -X."""
     flags: set[str] = set()
     while rest:
         word = rest.pop(0)
@@ -91,8 +97,8 @@ def task(arguments: tuple[str, ...]) -> Task:
                 module, code = (value, "") if letter == "m" else ("", value)
                 return Task(module=module, code=code, flags=frozenset(flags), arguments=tuple(rest))
             if letter in _WITH_ARGUMENT:
-                if last:
-                    rest.pop(0)
+                value = rest.pop(0) if last else word[position + 1 :]
+                values += [value] if letter == "X" else []
                 break
     return Task(flags=frozenset(flags))
 

@@ -37,20 +37,29 @@ def _home_of_python(subject: Subject) -> Iterator[Found]:
 
 
 def _refused(subject: Subject) -> Iterator[Found]:
-    facts, flags = subject.facts, subject.start.task.flags
-    if facts is None or facts.implementation != "cpython" or not subject.start.executable or flags & {"E", "I"}:
+    facts, task = subject.facts, subject.start.task
+    if facts is None or facts.implementation != "cpython" or not subject.start.executable:
+        return
+    said = f"Python {facts.minor[0]}.{facts.minor[1]} wants"
+    # Of several of one name the first counts.
+    for option in {row.partition("=")[0]: row for row in reversed(task.values)}.values():
+        if wanted := variables.refused_option(option, facts.minor[1], gil_disabled=facts.gil_disabled):
+            word = next((row for row in subject.argv if row.endswith(option)), "")
+            path = subject.said_in(word) if word else subject.start.chain[0]
+            yield Found(path=path, evidence=f"-X {option}: {said} {wanted}")
+    if task.flags & {"E", "I"}:
         return
 
     def has_codec(name: str) -> bool:
         return any(f"{facts.stdlib}/encodings/{name}{end}" in subject.tree for end in (".py", ".pyc"))
 
     # Options come before these two: -R, and -X utf8.
-    passed = {name for name, letter in (("PYTHONHASHSEED", "R"), ("PYTHONUTF8", "X")) if letter in flags}
+    passed = {name for name, letter in (("PYTHONHASHSEED", "R"), ("PYTHONUTF8", "X")) if letter in task.flags}
     for name in variables.NAMES:
         value = subject.config.variable(name) or ""
         wanted = variables.refused(name, value, facts.minor[1], has_codec, gil_disabled=facts.gil_disabled)
         if wanted and name not in passed:
-            yield _env(subject, name, f"Python {facts.minor[0]}.{facts.minor[1]} wants {wanted}")
+            yield _env(subject, name, f"{said} {wanted}")
 
 
 def _nowhere(subject: Subject) -> Iterator[Found]:
@@ -284,12 +293,12 @@ RULES: Final = (
     Rule(
         id="STA022",
         severity=Severity.ERROR,
-        title="Python does not start with a variable's value",
+        title="Python does not start with a value of a variable, or of -X",
         symptom="Fatal Python error: preconfig_init_utf8_mode: invalid PYTHONUTF8 environment variable value",
         why="PYTHONUTF8, PYTHONHASHSEED, PYTHONIOENCODING, PYTHONMALLOC, PYTHONINTMAXSTRDIGITS, PYTHONTRACEMALLOC,"
-        " PYTHON_CPU_COUNT and PYTHON_GIL take certain values only: PYTHONUTF8=true is none. At any other Python"
-        " ends before it runs a line.",
-        fix="give the variable a value that Python takes, or leave it out of the image's Env",
+        " PYTHON_CPU_COUNT and PYTHON_GIL take certain values only: PYTHONUTF8=true is none; so do -X utf8,"
+        " frozen_modules and their like. At any other Python ends before it runs a line.",
+        fix="give it a value that Python takes, or leave it out of the image's Env or Entrypoint",
         look=_refused,
     ),
 )

@@ -1,4 +1,4 @@
-"""Values of Python's own variables at which it ends before it runs a line (Python/preconfig.c, initconfig.c)."""
+"""Values of Python's own variables and of -X at which it ends before it runs a line (preconfig.c, initconfig.c)."""
 
 import codecs
 import re
@@ -60,6 +60,34 @@ NAMES: Final = (
     "PYTHON_CPU_COUNT",
     "PYTHON_GIL",
 )
+
+
+# Options of -X that say the same as a variable.
+_SAME: Final = {
+    "utf8": "PYTHONUTF8",
+    "tracemalloc": "PYTHONTRACEMALLOC",
+    "int_max_str_digits": "PYTHONINTMAXSTRDIGITS",
+    "cpu_count": "PYTHON_CPU_COUNT",
+    "gil": "PYTHON_GIL",
+}
+# Those that need no value.
+_BARE: Final = frozenset(("utf8", "tracemalloc"))
+_FROZEN: Final = frozenset(("on", "off"))
+_FROZEN_SINCE: Final = 11
+
+
+def refused_option(option: str, minor: int, *, gil_disabled: bool) -> str:
+    """What Python 3.``minor`` wants of a value of -X instead of ``option`` (``name`` or ``name=value``); "" where it
+    starts. Names that it does not know are none of its business.
+    """
+    name, equals, value = option.partition("=")
+    if name == "frozen_modules":
+        return "on or off" if value and value not in _FROZEN and minor >= _FROZEN_SINCE else ""
+    variable = _SAME.get(name, "")
+    if not variable or (not value and ((not equals and name in _BARE) or (equals and name != "utf8"))):
+        return ""
+    # A value that is missing is refused as a wrong one is.
+    return refused(variable, value or "?", minor, lambda _: False, gil_disabled=gil_disabled)
 
 
 def _is_encoding(name: str, has_codec: Callable[[str], bool]) -> bool:
