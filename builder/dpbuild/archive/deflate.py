@@ -183,12 +183,12 @@ class Splicer:
         size: int,
         limit: int,
         plain: Callable[[memoryview], object],
-        joined: Callable[[bytes], object],
+        joined: Callable[[memoryview], object],
     ) -> int:
         """Inflate one stream of exactly ``size`` bytes that ``read`` delivers, to ``limit`` bytes at the most.
 
-        ``plain`` gets the uncompressed bytes (the view is used again after the call), ``joined`` the blocks,
-        none of them marked as last, ending at a byte border. Returns the uncompressed size.
+        ``plain`` gets the uncompressed bytes, ``joined`` the blocks, none of them marked as last, ending at a byte
+        border; neither may keep a view, whose memory is used again after the call. Returns the uncompressed size.
         Raises DeflateError; what was handed on by then must be thrown away.
         """
         stream, library = self._stream, self._library
@@ -256,17 +256,19 @@ class _Patcher:
     The newest byte is held back, since the next block may begin inside it.
     """
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    def __init__(self, write: Callable[[memoryview], object]) -> None:
         self._write = write
         self._buffer = bytearray()
         self._offset = 0
 
     def extend(self, chunk: bytes) -> None:
-        if len(self._buffer) > 1:
-            self._write(bytes(self._buffer[:-1]))
-            self._offset += len(self._buffer) - 1
-            del self._buffer[:-1]
-        self._buffer += chunk
+        buffer = self._buffer
+        if len(buffer) > 1:
+            self._write(memoryview(buffer)[:-1])
+            self._offset += len(buffer) - 1
+            buffer = buffer[-1:]
+        buffer += chunk
+        self._buffer = buffer
 
     def clear(self, bit: int) -> None:
         """Clear the bit at this offset in the stream, the first one of a block."""
@@ -278,5 +280,5 @@ class _Patcher:
         if used:
             # What pads the last byte may be anything; the empty block's three bits of zeros go there.
             self._buffer[-1] &= (1 << used) - 1
-        tail = _EMPTY_STORED if 0 < used <= 5 else b"\0" + _EMPTY_STORED
-        self._write(bytes(self._buffer) + tail)
+        self._buffer += _EMPTY_STORED if 0 < used <= 5 else b"\0" + _EMPTY_STORED
+        self._write(memoryview(self._buffer))

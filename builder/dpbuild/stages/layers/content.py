@@ -137,7 +137,7 @@ class Archived:
         self,
         splicer: Splicer,
         plain: Callable[[bytes | memoryview], object],
-        joined: Callable[[bytes], object],
+        joined: Callable[[memoryview], object],
     ) -> int:
         seen = hashlib.new(self.algorithm) if self.algorithm else None
         crc = 0
