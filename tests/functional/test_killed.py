@@ -137,8 +137,11 @@ def count(case: Case) -> tuple[int, str, Path]:
 
 
 def moments(total: int, number: int) -> list[int]:
-    """So many of them, spread from the first to almost the last: how many there are differs by one or two."""
-    return sorted({1 + round(step * (total - 6) / (number - 1)) for step in range(number)})
+    """So many of them, spread from the first to almost the last: how many there are differs by one or two, and by more
+    where another process tells how far it is.
+    """
+    last = total - max(6, total // 200)
+    return sorted({1 + round(step * last / (number - 1)) for step in range(number)})
 
 
 def killed_and_started_again(case: Case, number: int) -> None:

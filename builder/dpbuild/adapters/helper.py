@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
+from dpbuild.adapters import garbage
 from dpbuild.adapters.store import DiskStore
 from dpbuild.ports.helper import HelperLost, Progress
 from dpbuild.ports.store import Store
@@ -140,6 +141,7 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
 
 def main() -> None:
     """The other process."""
+    garbage.seldom()
     # Ctrl-C reaches it as well as its parent, which decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))

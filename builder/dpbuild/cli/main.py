@@ -6,7 +6,7 @@ import traceback
 from typing import Final
 
 from dpbuild import __version__
-from dpbuild.adapters import interruption
+from dpbuild.adapters import garbage, interruption
 from dpbuild.errors import DpbuildError
 
 # One line each, so that --help need not import every verb.
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     interruption.begin()
+    garbage.seldom()
     said: dict[str, bool] = {}
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments, said)
