@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 LARGEST = 256 << 20
 _KEPT = 256 << 20
+_AHEAD = 24 << 20
 
 
 class Contents(Protocol):
@@ -64,7 +65,9 @@ class LayerContents:
             if entry is None or not self._tree.is_file(path):
                 continue
             layer, ordinal = self._tree.origin(path)
-            if (layer, ordinal) in self._known or total + entry.size > _KEPT:
+            # Where it is known where a file lies, it can be had at any time: memory is for a few of these.
+            most = _AHEAD if ordinal in self._places(layer) else _KEPT
+            if (layer, ordinal) in self._known or total + entry.size > most:
                 continue
             total += entry.size
             wanted.setdefault(layer, {})[ordinal] = entry.size
