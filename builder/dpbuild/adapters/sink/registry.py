@@ -59,6 +59,7 @@ class RegistrySink:
         self._ways: Mapping[Digest, RegistryReference] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._jobs: list[Future[None]] = []
+        self._begun: set[Digest] = set()
         # What the first tag names, if it was asked for ahead.
         self._named: Future[tuple[Descriptor, bytes]] | None = None
         self._lock = threading.Lock()
@@ -86,6 +87,10 @@ class RegistrySink:
                     return
                 home = base
         with self._lock:
+            # Images for several platforms share layers.
+            if layer.digest in self._begun:
+                return
+            self._begun.add(layer.digest)
             if self._early is None or self._pool is None:
                 self._early = Place(tags=self._tags[:1], siblings=(), step=Later())
                 self._ways = homes.recall(self._store, self._tags[0])
