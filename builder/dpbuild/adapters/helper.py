@@ -7,6 +7,7 @@ it, behind the lengths of all. Nobody else can write to these pipes.
 import contextlib
 import ctypes
 import fcntl
+import gc
 import os
 import pickle
 import signal
@@ -17,7 +18,6 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
-from dpbuild.adapters import garbage
 from dpbuild.adapters.store import DiskStore
 from dpbuild.ports.helper import HelperLost, Progress
 from dpbuild.ports.store import Store
@@ -44,7 +44,10 @@ class ProcessHelper:
     def __init__(self, store: Path) -> None:
         # The code that runs here, whatever else is installed; and nothing that lies in the working directory.
         place = str(Path(__file__).resolve().parents[2])
-        code = f"import sys; sys.path.insert(0, {place!r}); from dpbuild.adapters.helper import main; main()"
+        code = (
+            f"import gc, sys; gc.set_threshold(*{gc.get_threshold()}); sys.path.insert(0, {place!r}); "
+            "from dpbuild.adapters.helper import main; main()"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", code, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -141,7 +144,6 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
 
 def main() -> None:
     """The other process."""
-    garbage.seldom()
     # Ctrl-C reaches it as well as its parent, which decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
