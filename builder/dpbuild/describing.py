@@ -39,12 +39,7 @@ def described(
     facts: Facts | None = None,
 ) -> bytes | None:
     """The SBOM as ``describe`` gives it, if it has been made before, or one of which it is known how it differs."""
-    kept = store.get(_KIND, _key(image, platform))
-    if kept is not None:
-        return kept
-    alike = _alike(image, platform, store, fetch, facts)
-    packed = store.get(_KIND, alike) if alike else None
-    return again(packed, image, inventories(image.manifest.layers[-1:], store, fetch)[0]) if packed else None
+    return _recall(image, platform, store, fetch, facts)[0]
 
 
 def describe_there(
@@ -59,19 +54,25 @@ def _key(image: OpenImage, platform: Platform) -> str:
     return f"sbom-{image.descriptor.digest.hex}-{platform}-{FORMAT}-{__version__}"
 
 
-def _alike(
+def _recall(
     image: OpenImage,
     platform: Platform,
     store: Store,
     fetch: Callable[[Descriptor], object],
     facts: Facts | None,
-) -> str:
-    """The key of all images whose uppermost layers say the same of packages; "" where it cannot be told."""
+) -> tuple[bytes | None, str]:
+    """The SBOM, and where it has to be made the key of all images whose uppermost layers say the same of packages;
+    "" where that cannot be told.
+    """
+    kept = store.get(_KIND, _key(image, platform))
     layers = image.manifest.layers
-    if facts is None or not layers:
-        return ""
+    if kept is not None or facts is None or not layers:
+        return kept, ""
     top = scan_layers(layers[-1:], image.config.diff_ids[-1:], store, fetch)[0]
-    return key_of(image, platform, facts, top, __version__)
+    alike = key_of(image, platform, facts, top, __version__)
+    packed = store.get(_KIND, alike) if alike else None
+    found = again(packed, image, inventories(layers[-1:], store, fetch)[0]) if packed is not None else None
+    return found, alike
 
 
 def describe(
@@ -85,12 +86,11 @@ def describe(
 
     ``fetch`` brings a layer into the store that is not there; ``facts`` are the image's where they are known.
     """
-    found = described(image, platform, store, fetch, facts)
+    found, alike = _recall(image, platform, store, fetch, facts)
     if found is not None:
         return found
     layers = image.manifest.layers
     _, tree = merged(layers, image.config.diff_ids, store, fetch)
-    given = facts
     if facts is None:
         with contextlib.suppress(BaseImageError):
             from dpbuild.stages.facts import read_facts
@@ -107,7 +107,6 @@ def describe(
     taken = inventories(layers, store, fetch)
     contents = Noting(tree, taken)
     made = sbom(image.descriptor, platform, image.config, tree, contents, environment)
-    alike = _alike(image, platform, store, fetch, given)
     store.put(_KIND, _key(image, platform), made)
     if alike and (packed := pack(made, image, contents.asked, taken[-1])) is not None:
         store.put(_KIND, alike, packed)

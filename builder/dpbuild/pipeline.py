@@ -216,13 +216,13 @@ def _listed(made: Made, settings: Config, bases: Bases, world: World, aside: Asi
     """What gives the SBOM when it is asked for; if that takes time, it is begun now, aside."""
     image, config, facts = made.image, decode_config(made.image.config_bytes), made.base.facts
     opened = OpenImage(root=image.descriptor, descriptor=image.descriptor, manifest=image.manifest, config=config)
-    found = described(opened, image.platform, world.store, bases.fetch, facts)
-    if found is not None:
-        return lambda: found
+    begun = None
     # Starting a process for this alone takes as long. Layers that are compressed anew are read by the proof first; two
     # that read them would do the same.
-    worth_it = aside.started and settings.compression == "gzip"
-    begun = aside.begin(describe_there, (opened, image.platform, facts)) if worth_it else None
+    if aside.started and settings.compression == "gzip":
+        if (found := described(opened, image.platform, world.store, bases.fetch, facts)) is not None:
+            return lambda: found
+        begun = aside.begin(describe_there, (opened, image.platform, facts))
 
     def sbom() -> bytes:
         with world.reporter.step("listing what is in the image"):

@@ -91,22 +91,23 @@ class RegistrySink:
             if layer.digest in self._begun:
                 return
             self._begun.add(layer.digest)
-            if self._early is None or self._pool is None:
+            if self._early is None:
                 self._early = Place(tags=self._tags[:1], siblings=(), step=Later())
                 self._ways = homes.recall(self._store, self._tags[0])
-                self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push")
-            self._jobs.append(
-                self._pool.submit(self._try_one, self._early, layer, home or self._ways.get(layer.digest))
-            )
+            home = home or self._ways.get(layer.digest)
+            self._jobs.append(self._workers().submit(self._try_one, self._early, layer, home))
 
     def _look(self, head: Descriptor) -> None:
         """Ask for the manifest that the first tag names, once."""
         with self._lock:
             if self._named is None and _is_image(head):
-                source = self._registry.source(self._tags[0])
-                pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")
-                self._named = pool.submit(source.resolve)
-                pool.shutdown(wait=False)
+                self._named = self._workers().submit(self._registry.source(self._tags[0]).resolve)
+
+    def _workers(self) -> ThreadPoolExecutor:
+        """What does things ahead; asked for under the lock."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push")
+        return self._pool
 
     def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
         try:
@@ -117,8 +118,9 @@ class RegistrySink:
 
     def close(self) -> None:
         """Give up what is under way."""
-        if self._pool is not None and self._early is not None:
+        if self._early is not None:
             self._early.stop.set()
+        if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _take_over(self, place: Place) -> None:
