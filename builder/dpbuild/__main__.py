@@ -1,6 +1,6 @@
 """``python -m dpbuild``."""
 
-from dpbuild.cli.main import main
+from dpbuild.cli.main import command
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -4,10 +4,11 @@ import gc
 import signal
 import sys
 import traceback
-from typing import Final
+from typing import Final, NoReturn
 
 from dpbuild import __version__
 from dpbuild.adapters import interruption
+from dpbuild.cli.leaving import Leaving
 from dpbuild.errors import DpbuildError
 
 # Values made before the young are searched for cycles, and how often that is done before the older ones are. What a run
@@ -43,8 +44,19 @@ def show(error: DpbuildError) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; never returns. Exit codes are those of ``errors.py``."""
+def command() -> NoReturn:
+    """What the installed command calls: run the command line, and end the process."""
+    leaving = Leaving()
+    leaving.leave(_code(sys.argv[1:]))
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line in a process that may have more to do; raises SystemExit with its exit code."""
+    sys.exit(_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def _code(arguments: list[str]) -> int:
+    """Run the command line. Exit codes are those of ``errors.py``."""
     # A terminated dpbuild cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -53,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(*_GARBAGE)
     said: dict[str, bool] = {}
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments, said)
+        code = _run(arguments, said)
     except DpbuildError as problem:
         if said.get("verbose"):
             traceback.print_exc()
@@ -70,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
         traceback.print_exc()
         print("error: this is a bug in dpbuild; please report it with the lines above", file=sys.stderr)  # noqa: T201
         code = 1
-    sys.exit(code)
+    return code
 
 
 def _run(arguments: list[str], said: dict[str, bool]) -> int:
