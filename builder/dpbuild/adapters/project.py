@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dpbuild.adapters import workspace
 from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.built import DEFAULT_OUTPUT
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 # Where the image goes if nothing else is said.
 _OWN, _IMAGE = DEFAULT_OUTPUT.split("/")
 _LOCKS: Final = ("pylock.dpbuild.toml", "pylock.dpbuild-build.toml")
+# What may lie in another folder: that of the workspace which the project is a member of.
+_SHARED: Final = "uv.lock"
 
 
 class DiskProject:
@@ -86,8 +87,10 @@ class DiskProject:
 
     def _locate(self, name: str) -> Path:
         path = self._path / name
-        if name != workspace.LOCK or path.exists():
+        if name != _SHARED or path.exists():
             return path
+        from dpbuild.adapters import workspace
+
         self._trace.absent(name)
         return workspace.workspace_lock(self._path, self._above) or path
 

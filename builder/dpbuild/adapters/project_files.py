@@ -53,8 +53,8 @@ class _Rules:
     include: "GitIgnoreSpec"
     wanted: tuple[str, ...]
     exclude: "GitIgnoreSpec"
-    # What tools leave behind: ``fixed`` without the secrets; None where these are not looked for, and keys neither.
-    behind: "GitIgnoreSpec | None" = None
+    # What tools leave behind: ``fixed`` without the secrets.
+    behind: "GitIgnoreSpec"
     # Whether ``.gitignore`` leaves something out, or only says what is left out without a word.
     ignoring: bool = True
 
@@ -116,12 +116,8 @@ def named(
     directory: Path, sources: tuple[str, ...], trace: Trace | None = None, own: frozenset[str] = frozenset()
 ) -> tuple[ProjectFile, ...]:
     """The files that configuration names one by one, whatever the ignore files say. Raises ConfigError."""
-    from pathspec import GitIgnoreSpec
-
     found: dict[str, ProjectFile] = {}
     view = _View(directory, directory.resolve(), trace or Trace(), own)
-    nothing = GitIgnoreSpec.from_lines(())
-    rules = _Rules(GitIgnoreSpec.from_lines((".git", "__pycache__/")), DockerIgnore(()), nothing, (), nothing)
     for source in sources:
         if what := lacking(directory, source):
             raise ConfigError(what, where=str(directory))
@@ -129,7 +125,7 @@ def named(
         name = "" if str(path) == "." else str(path)
         full = directory / name
         if full.is_dir() and not full.is_symlink():
-            found.update((file.path, file) for file in _walk(view, name, None, rules))
+            found.update((file.path, file) for file in _below(view, name))
         else:
             file = view.file(name, full.lstat())
             if file is not None:
@@ -237,20 +233,32 @@ class _View:
         )
 
 
+def _below(view: "_View", folder: str) -> Iterator[ProjectFile]:
+    """The files in a folder that is named, but for what nobody means."""
+    for row, path, is_folder in view.rows(folder):
+        *folders, last = path.split("/")
+        if ".git" in (*folders, last) or "__pycache__" in (*folders, last if is_folder else ""):
+            continue
+        if is_folder:
+            if not view.holds(f"{path}/pyvenv.cfg"):
+                yield from _below(view, path)
+        elif (file := view.file(path, row.stat(follow_symlinks=False))) is not None:
+            yield file
+
+
 _Stack = tuple[tuple[str, "GitIgnoreSpec"], ...]
 
 
-def _walk(view: "_View", folder: str, ignores: "_Stack | None", rules: _Rules) -> Iterator[ProjectFile]:
-    """``ignores`` are the ``.gitignore`` files from the top down to here; None: they do not count."""
-    if ignores is not None:
-        lines = view.lines(f"{folder}/.gitignore" if folder else ".gitignore")
-        if lines:
-            from pathspec import GitIgnoreSpec
+def _walk(view: "_View", folder: str, ignores: "_Stack", rules: _Rules) -> Iterator[ProjectFile]:
+    """``ignores`` are the ``.gitignore`` files from the top down to here."""
+    lines = view.lines(f"{folder}/.gitignore" if folder else ".gitignore")
+    if lines:
+        from pathspec import GitIgnoreSpec
 
-            ignores = (*ignores, (folder, GitIgnoreSpec.from_lines(lines)))
+        ignores = (*ignores, (folder, GitIgnoreSpec.from_lines(lines)))
     for row, path, is_folder in view.rows(folder):
         view.names.append(f"{path}/" if is_folder else path)
-        if _left_out(path, is_folder=is_folder, ignores=ignores if rules.ignoring else None, rules=rules):
+        if _left_out(path, is_folder=is_folder, ignores=ignores if rules.ignoring else (), rules=rules):
             secret = _is_secret(path, is_folder=is_folder, ignores=ignores, rules=rules)
             if secret and not (is_folder and view.holds(f"{path}/pyvenv.cfg")):
                 view.secrets.append(view.names[-1])
@@ -262,7 +270,7 @@ def _walk(view: "_View", folder: str, ignores: "_Stack | None", rules: _Rules) -
             file = view.file(path, row.stat(follow_symlinks=False))
             if file is None:
                 continue
-            if rules.behind is not None and holds_key(file) and not _named(path, rules):
+            if holds_key(file) and not _named(path, rules):
                 # A build backend's files are not chosen by include.
                 hint = "" if not rules.ignoring else f'; include = ["{path}"] takes it in'
                 view.note(f"{path} is left out, because it holds a private key{hint}")
@@ -270,9 +278,9 @@ def _walk(view: "_View", folder: str, ignores: "_Stack | None", rules: _Rules) -
             yield file
 
 
-def _is_secret(path: str, *, is_folder: bool, ignores: _Stack | None, rules: _Rules) -> bool:
+def _is_secret(path: str, *, is_folder: bool, ignores: _Stack, rules: _Rules) -> bool:
     """Whether what is left out would not be, but for its name."""
-    if rules.behind is None or not rules.fixed.match_file(f"{path}/" if is_folder else path):
+    if not rules.fixed.match_file(f"{path}/" if is_folder else path):
         return False
     plain = replace(rules, fixed=rules.behind)
     return not rules.docker.leaves_out(path) and not _left_out(path, is_folder=is_folder, ignores=ignores, rules=plain)
@@ -286,7 +294,7 @@ def _named(path: str, rules: _Rules) -> bool:
     return meant and bool(rules.include.match_file(path))
 
 
-def _left_out(path: str, *, is_folder: bool, ignores: _Stack | None, rules: _Rules) -> bool:
+def _left_out(path: str, *, is_folder: bool, ignores: _Stack, rules: _Rules) -> bool:
     name = path + "/" if is_folder else path
     if rules.exclude.match_file(name):
         return True
@@ -299,7 +307,7 @@ def _left_out(path: str, *, is_folder: bool, ignores: _Stack | None, rules: _Rul
     if included:
         return False
     verdict = None
-    for base, spec in ignores or ():
+    for base, spec in ignores:
         inner = name[len(base) + 1 :] if base else name
         result = spec.check_file(inner)
         if result.include is not None:

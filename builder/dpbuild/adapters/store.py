@@ -11,7 +11,6 @@ import errno
 import hashlib
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,6 +117,8 @@ class DiskStore:
     @contextlib.contextmanager
     def writer(self) -> Iterator["DiskWriter"]:
         """Write a blob; leaving without ``commit`` leaves nothing behind."""
+        import tempfile
+
         try:
             handle, name = tempfile.mkstemp(dir=self.path / "tmp")
         except OSError as problem:
@@ -137,27 +138,32 @@ class DiskStore:
         """What was kept; a damaged mapping counts as none."""
         path = self._map(kind, key)
         try:
-            data = path.read_bytes()
+            # Read apart, so that megabytes are not copied to be without their hash.
+            with path.open("rb", buffering=0) as file:
+                said, data = file.read(32), file.readall()
         except FileNotFoundError:
             return None
         except OSError as problem:
             self.fail(problem, path)
-        if hashlib.sha256(data[32:]).digest() != data[:32]:
+        if hashlib.sha256(data).digest() != said:
             path.unlink(missing_ok=True)
             self._note(f"a damaged entry of the store was discarded: {kind}")
             return None
         self._use(path)
-        return data[32:]
+        return data
 
     def put(self, kind: str, key: str, value: bytes) -> None:
         """Keep a mapping."""
+        import tempfile
+
         path = self._map(kind, key)
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(dir=self.path / "tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(value).digest() + value)
+                    file.write(hashlib.sha256(value).digest())
+                    file.write(value)
                 Path(name).replace(path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -191,6 +197,8 @@ class DiskStore:
     @contextlib.contextmanager
     def make_folder(self, kind: str, key: str) -> Iterator[str]:
         """A new folder, visible under the key after the block. If another run made it meanwhile, that one stays."""
+        import tempfile
+
         path = self.path / "trees" / kind / hashlib.sha256(key.encode()).hexdigest()
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)

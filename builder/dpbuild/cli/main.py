@@ -3,7 +3,6 @@
 import gc
 import signal
 import sys
-import traceback
 from typing import Final, NoReturn
 
 from dpbuild import __version__
@@ -68,7 +67,7 @@ def _code(arguments: list[str]) -> int:
         code = _run(arguments, said)
     except DpbuildError as problem:
         if said.get("verbose"):
-            traceback.print_exc()
+            _show_trace()
         print(show(problem), file=sys.stderr)  # noqa: T201
         code = problem.exit_code
     except KeyboardInterrupt:
@@ -79,7 +78,7 @@ def _code(arguments: list[str]) -> int:
         sys.stderr.close()
         code = 1
     except Exception:  # noqa: BLE001 - the last resort: whatever is not ours is a bug, and is shown whole
-        traceback.print_exc()
+        _show_trace()
         print("error: this is a bug in dpbuild; please report it with the lines above", file=sys.stderr)  # noqa: T201
         code = 1
     return code
@@ -100,6 +99,12 @@ def _run(arguments: list[str], said: dict[str, bool]) -> int:
     from dpbuild.cli.group import run
 
     return run(arguments, said)
+
+
+def _show_trace() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from datetime import datetime
 from typing import Literal, Self
 
 from dpbuild.frozen import frozen
@@ -143,6 +142,8 @@ def _compose(rest: str, digest: Digest | None, text: str) -> ComposeReference:
         raise ValueError(f"compose: needs a suite: {text!r}")
     snapshot = ""
     if at:
+        from datetime import datetime
+
         snapshot = moment if "T" in moment else f"{moment}T000000Z"
         try:
             if not _MOMENT.fullmatch(snapshot):

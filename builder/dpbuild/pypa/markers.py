@@ -25,7 +25,7 @@ VARIABLES = (
 
 Environment = tuple[tuple[str, str], ...]
 
-_KERNEL = re.compile(r"\bplatform[_.](release|version)\b")
+_KERNEL = r"\bplatform[_.](release|version)\b"
 
 
 def environment(python_version: str, machine: str) -> Environment:
@@ -51,7 +51,7 @@ def environment(python_version: str, machine: str) -> Environment:
 
 def kernel_variable(marker: str) -> str:
     """The name of a variable in the marker that only a running kernel knows, or ""."""
-    found = _KERNEL.search(re.sub(r"\"[^\"]*\"|'[^']*'", "''", marker))
+    found = re.search(_KERNEL, re.sub(r"\"[^\"]*\"|'[^']*'", "''", marker))
     return f"platform_{found[1]}" if found else ""
 
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from dpbuild.frozen import frozen
 
-_REFERENCE: Final = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(?:\[[^\]]*\])?\s*", re.ASCII)
-_NAME: Final = re.compile(r"[\w.+-]+(?: [\w.+-]+)*")
+_REFERENCE: Final = r"(?a)(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(?:\[[^\]]*\])?\s*"
+_NAME: Final = r"[\w.+-]+(?: [\w.+-]+)*"
 
 
 @frozen
@@ -31,10 +31,10 @@ def entry_points(text: str) -> tuple[Script, ...]:
     found = {}
     for section in ("console_scripts", "gui_scripts"):
         for name, value in parser.items(section) if parser.has_section(section) else ():
-            match = _REFERENCE.fullmatch(value.strip())
+            match = re.fullmatch(_REFERENCE, value.strip())
             if match is None:
                 raise ValueError(f"entry_points.txt: {name} = {value} is not module:attribute")
-            if not _NAME.fullmatch(name) or name in (".", ".."):
+            if not re.fullmatch(_NAME, name) or name in (".", ".."):
                 raise ValueError(f"entry_points.txt has a script name that is no file name: {name!r}")
             found[name] = Script(name=name, module=match["module"], attribute=match["attribute"])
     return tuple(found[name] for name in sorted(found))

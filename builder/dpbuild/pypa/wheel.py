@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
-
 from dpbuild.frozen import frozen
 from dpbuild.pypa import record
 
@@ -44,6 +41,9 @@ class Wheel:
 
 def name_and_version(filename: str) -> tuple[str, str]:
     """Normalised name and version of a wheel file name. Raises WheelError."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+    from packaging.version import InvalidVersion
+
     try:
         name, version, _, _ = parse_wheel_filename(filename)
     except (InvalidWheelFilename, InvalidVersion) as problem:
@@ -72,12 +72,19 @@ def metadata_members(filename: str, names: Mapping[str, object]) -> tuple[str, s
 
 def _same(stem: str, name: str, version: str, folder: str) -> None:
     project, _, number = stem.rpartition("-")
-    try:
-        same = canonicalize_name(project) == name and Version(number) == Version(version)
-    except InvalidVersion:
-        same = False
-    if not same:
+    if not _agree(project, number, name, version):
         raise WheelError(f"its folder {folder} does not belong to {name} {version}")
+
+
+def _agree(project: str, number: str, name: str, version: str) -> bool:
+    """Whether a name and a version, as written, are those; ``name`` is normalised."""
+    from packaging.utils import canonicalize_name
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return canonicalize_name(project) == name and Version(number) == Version(version)
+    except InvalidVersion:
+        return False
 
 
 def read(filename: str, names: Mapping[str, int], metadata: Mapping[str, bytes]) -> Wheel:
@@ -98,11 +105,7 @@ def read(filename: str, names: Mapping[str, int], metadata: Mapping[str, bytes])
     about = _headers(metadata[f"{dist_info}/METADATA"], "METADATA")
     project = about.get("name", [""])[0]
     number = about.get("version", [""])[0]
-    try:
-        agrees = canonicalize_name(project) == name and Version(number) == Version(version)
-    except InvalidVersion:
-        agrees = False
-    if not agrees:
+    if not _agree(project, number, name, version):
         raise WheelError(f"its METADATA says {project} {number}, its file name {name} {version}")
     root = "purelib" if wheel.get("root-is-purelib", [""])[0].lower() == "true" else "platlib"
     points = metadata.get(f"{dist_info}/entry_points.txt", b"")

@@ -18,7 +18,7 @@ _STEPS: Final = 100_000
 _MOST_STEPS: Final = 500
 # SQLite, "Database File Format", 1.3: the versions for writing and reading; 2 is for files with a log beside.
 _VERSIONS: Final = slice(18, 20)
-_SHORT: Final = re.compile(r"(?P<name>.+?)[.-](?P<version>\d[^-]*)-(?P<release>[^-]+)\.(?P<arch>[^.-]+)")
+_SHORT: Final = r"(?P<name>.+?)[.-](?P<version>\d[^-]*)-(?P<release>[^-]+)\.(?P<arch>[^.-]+)"
 
 
 # The same, 4: the header of a log, that of each page in it, and the two magic numbers.
@@ -143,7 +143,7 @@ def long_list(text: str) -> Iterator[SystemPackage]:
 def short_list(text: str) -> Iterator[SystemPackage]:
     """``container-manifest-1``: NAME.VERSION-RELEASE.ARCH a line, with a hyphen behind the name in older images."""
     for line in text.splitlines():
-        match = _SHORT.fullmatch(line.strip())
+        match = re.fullmatch(_SHORT, line.strip())
         if match is not None:
             yield SystemPackage(
                 name=match["name"], version=f"{match['version']}-{match['release']}", architecture=match["arch"]

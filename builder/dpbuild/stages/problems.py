@@ -1,6 +1,5 @@
 """What is wrong with a table of TOML: collected with file and line, all of it at once; and values by their types."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ _NOUNS = {
     list: "an array",
     dict: "a table",
 }
-_VARIABLE = re.compile(r"[^=\0]+")
+_VARIABLE = r"[^=\0]+"
 
 
 @dataclass(slots=True)
@@ -78,6 +77,8 @@ def _split(text: str) -> list[str]:
 
 def near(key: str, known: Iterable[str]) -> str:
     """``; did you mean '…'?`` for a key that is close to one of ``known``, else ""."""
+    import difflib
+
     found = difflib.get_close_matches(key.replace("_", "-").lower(), list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
 
@@ -132,7 +133,7 @@ def read_pairs(key: str, value: object, problems: Problems) -> Pairs | None:
     for name, text in cast("Mapping[str, object]", value).items():
         if not isinstance(text, str):
             wrong(f"{key}.{name}", text, "a string", problems)
-        elif not _VARIABLE.fullmatch(name):
+        elif not re.fullmatch(_VARIABLE, name):
             problems.add(key, f"{key}: {name!r} cannot be a name here")
         elif "\0" in text:
             problems.add(key, f"{key}: the value of {name!r} holds a NUL character")

@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final, cast
 
 from dpbuild.debian.suites import SUITES
@@ -34,7 +33,7 @@ Table = Mapping[str, object]
 _Reader = Callable[[str, object, Problems], Any]
 
 # Debian Policy, 5.6.1 "Source".
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_NAME: Final = r"[a-z0-9][a-z0-9+.-]+"
 _WHEN: Final = ("always", "built")
 
 
@@ -46,6 +45,8 @@ def suite_of(distributor: str) -> str:
 
 def names() -> tuple[str, ...]:
     """The projects that there are shipped recipes for, sorted."""
+    from importlib.resources import files
+
     rows = (row.name for row in files("dpbuild.recipes").iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in rows if name.endswith(".toml")))
 
@@ -116,6 +117,8 @@ def shipped_text(name: str) -> str | None:
     """The file of a project's shipped recipe (normalised name), or None."""
     if not re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", name):
         return None
+    from importlib.resources import files
+
     file = files("dpbuild.recipes").joinpath(f"{name}.toml")
     return file.read_text("utf-8") if file.is_file() else None
 
@@ -189,7 +192,7 @@ def read_packages(key: str, value: object, problems: Problems) -> tuple[str, ...
     """An array of names of Debian packages, each once."""
     rows = []
     for row in read_texts(key, value, problems) or ():
-        if _NAME.fullmatch(row):
+        if re.fullmatch(_NAME, row):
             rows.append(row)
         else:
             problems.add(key, f"{key}: not the name of a Debian package: {row!r}")

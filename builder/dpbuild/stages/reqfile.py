@@ -5,7 +5,6 @@ what neither dpbuild nor the resolver could honour is an error that names it.
 """
 
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from posixpath import dirname, join, normpath
@@ -17,14 +16,12 @@ ReadText = Callable[[str], str | None]
 _INDEX_OPTIONS = {"-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--pre"}
 _HARMLESS = {"--prefer-binary", "--use-feature", "--use-pep517", "--no-use-pep517"}
 _ALONE = {"--no-index", "--pre", "--require-hashes", "--prefer-binary", "--use-pep517", "--no-use-pep517"}
-_HASH = re.compile(r"\s--hash[=\s]\s*(\S+)")
+_HASH = r"\s--hash[=\s]\s*(\S+)"
 # Those that pip takes (its documentation, "Secure installs"), with as many digits as they have.
-_DIGEST = re.compile(r"(?:sha256:[0-9a-fA-F]{64}|sha384:[0-9a-fA-F]{96}|sha512:[0-9a-fA-F]{128})")
-_OTHER_PER_REQUIREMENT = re.compile(r"\s(--(?:config-settings?|global-option|install-option))\b")
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_PATH = re.compile(
-    r"(?:\.{1,2}(?:/|$)|/|~|file:|[^\s@;]*\.(?:whl|zip|tar\.gz|tgz)(?:\s|$|#|\[|;)|(?:git|hg|svn|bzr)\+)"
-)
+_DIGEST = r"(?:sha256:[0-9a-fA-F]{64}|sha384:[0-9a-fA-F]{96}|sha512:[0-9a-fA-F]{128})"
+_OTHER_PER_REQUIREMENT = r"\s(--(?:config-settings?|global-option|install-option))\b"
+_COMMENT = r"(^|\s)#.*$"
+_PATH = r"(?:\.{1,2}(?:/|$)|/|~|file:|[^\s@;]*\.(?:whl|zip|tar\.gz|tgz)(?:\s|$|#|\[|;)|(?:git|hg|svn|bzr)\+)"
 
 
 @dataclass(slots=True)
@@ -66,7 +63,7 @@ def _logical(text: str) -> list[tuple[int, str]]:
             parts.append(line[:-1])
             continue
         parts.append(line)
-        whole = _COMMENT.sub("", "".join(parts)).strip()
+        whole = re.sub(_COMMENT, "", "".join(parts)).strip()
         if whole:
             rows.append((start, whole))
         start, parts = 0, []
@@ -124,6 +121,8 @@ def _file(path: str, read: ReadText, out: Parsed, *, constraint: bool, seen: tup
 
 
 def _option(line: str, where: str) -> tuple[str, str]:
+    import shlex
+
     try:
         words = shlex.split(line)
     except ValueError as error:
@@ -139,14 +138,14 @@ def _option(line: str, where: str) -> tuple[str, str]:
 
 
 def _requirement(line: str, where: str, out: Parsed, *, constraint: bool) -> None:
-    hashes = tuple(_HASH.findall(line))
-    text = _HASH.sub("", line).strip()
+    hashes = tuple(re.findall(_HASH, line))
+    text = re.sub(_HASH, "", line).strip()
     for value in hashes:
-        if not _DIGEST.fullmatch(value):
+        if not re.fullmatch(_DIGEST, value):
             raise ConfigError(f"not a hash: {value!r}", where=where, hint="a hash is sha256: and 64 hexadecimal digits")
-    if found := _OTHER_PER_REQUIREMENT.search(text):
+    if found := re.search(_OTHER_PER_REQUIREMENT, text):
         raise ConfigError(f"the option {found[1]} is not supported in a requirements file", where=where)
-    if _PATH.match(text):
+    if re.match(_PATH, text):
         raise UnsupportedRequirement(
             f"{text} is a path or a version-control address, which has no wheel to lock",
             where=where,

@@ -18,8 +18,8 @@ from dpbuild.pypa.markers import kernel_variable
 from dpbuild.stages import pylockfit, reqfile, uvlock
 from dpbuild.stages.reqfile import ReadText
 
-_SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
-_FRAGMENT = re.compile(r"#(?:.*&)?sha256=([0-9a-fA-F]{64})(?:&|$)")
+_SHA256 = r"sha256:([0-9a-fA-F]{64})"
+_FRAGMENT = r"#(?:.*&)?sha256=([0-9a-fA-F]{64})(?:&|$)"
 Table = Mapping[str, object]
 
 
@@ -160,7 +160,7 @@ def _hashed(parsed: reqfile.Parsed, settings: str, origin: str, *, more: bool) -
     for where, text, found in parsed.rows:
         requirement = check(text, where)
         # As in pip, the hash in a URL will do for its requirement.
-        inside = _FRAGMENT.findall(requirement.url or "")
+        inside = re.findall(_FRAGMENT, requirement.url or "")
         if not found and not inside:
             why = "--require-hashes demands one" if parsed.require_hashes else "others have one: all must, or none"
             raise LockError(
@@ -198,7 +198,7 @@ def _hashed(parsed: reqfile.Parsed, settings: str, origin: str, *, more: bool) -
 
 
 def _sha256(values: Iterable[str]) -> set[str]:
-    return {row[1].lower() for value in values if (row := _SHA256.fullmatch(value))}
+    return {row[1].lower() for value in values if (row := re.fullmatch(_SHA256, value))}
 
 
 def _table(value: Table, key: str) -> Table:

@@ -27,14 +27,14 @@ from dpbuild.stages.problems import (
 )
 
 # signal(7), as every engine knows them: names with SIG, those for real time by their distance, or numbers up to 64.
-_SIGNAL = re.compile(
+_SIGNAL = (
     r"SIG(?:ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM|TRAP"
     r"|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ|RTMIN(?:\+(?:[1-9]|1[0-5]))?|RTMAX(?:-(?:[1-9]|1[0-4]))?)"
     r"|[1-9]|[1-5][0-9]|6[0-4]"
 )
 # Where every container has something else than the image (OCI runtime spec, config-linux.md, "Default Filesystems").
 _MOUNTED = ("proc", "sys", "dev")
-_PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp|sctp))?")
+_PORT = r"([0-9]{1,5})(?:/(tcp|udp|sctp))?"
 
 
 def read(values: Mapping[str, object], problems: Problems) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _absolute(text: str) -> str:
 
 
 def _signal(text: str) -> str:
-    if text and not _SIGNAL.fullmatch(text):
+    if text and not re.fullmatch(_SIGNAL, text):
         raise ValueError(f"not a signal: {text!r} (expected one of signal(7), such as SIGTERM)")
     return text
 
@@ -107,7 +107,7 @@ def _expose(key: str, value: object, problems: Problems) -> tuple[str, ...] | No
         if isinstance(row, bool) or not isinstance(row, int | str):
             wrong(f"{key}[{number}]", row, 'a port such as 8000 or "8000/udp"', problems)
             continue
-        found = _PORT.fullmatch(str(row))
+        found = re.fullmatch(_PORT, str(row))
         if not found or not 0 < int(found[1]) < 65536:
             problems.add(key, f'{key}: not a port: {row!r} (expected something like 8000 or "8000/udp")')
         else:

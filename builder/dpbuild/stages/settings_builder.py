@@ -9,8 +9,8 @@ from dpbuild.oci.reference import parse
 from dpbuild.stages.problems import Problems, parsed, read_flag, read_pairs, read_text, wrong
 from dpbuild.stages.recipes import read_packages
 
-_TIME: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
-_SIZE: Final = re.compile(r"(\d+)([kmg]?)b?", re.IGNORECASE)
+_TIME: Final = r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?"
+_SIZE: Final = r"(?i)(\d+)([kmg]?)b?"
 _UNITS: Final = {"": 0, "k": 10, "m": 20, "g": 30}
 _SMALLEST: Final = 64 << 20
 
@@ -37,7 +37,7 @@ def _image(text: str) -> str:
 
 def _timeout(key: str, value: object, problems: Problems) -> int | None:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    match = _TIME.fullmatch(text) if isinstance(text, str) and text else None
+    match = re.fullmatch(_TIME, text) if isinstance(text, str) and text else None
     seconds = (
         sum(int(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
     )
@@ -51,7 +51,7 @@ def _memory(key: str, value: object, problems: Problems) -> int | None:
     if value == "":
         return 0
     text = read_text(key, value, problems)
-    match = _SIZE.fullmatch(text) if text is not None else None
+    match = re.fullmatch(_SIZE, text) if text is not None else None
     if text is None:
         return None
     size = int(match[1]) << _UNITS[match[2].lower()] if match else 0

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, NoReturn
@@ -14,6 +13,8 @@ from dpbuild.errors import OutputError, StoreError
 
 def probe(folder: Path) -> None:
     """Whether something can be written below ``folder``, or the nearest folder above that is there. Raises OSError."""
+    import tempfile
+
     while not folder.exists():
         folder = folder.parent
     with tempfile.TemporaryFile(dir=folder):
@@ -26,6 +27,8 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
 
     It is locked while it is written: of what lies beside it, what nobody has locked was left by killed runs, and goes.
     """
+    import tempfile
+
     prefix = f".{path.name}."
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".new")
     temporary = Path(name)

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable
 
-from packaging.utils import canonicalize_name
-
 from dpbuild.errors import LayerError
 from dpbuild.model.base import Base
 from dpbuild.pypa import record
@@ -22,7 +20,7 @@ def replaced(base: Base, names: Iterable[str], read: Callable[[str], bytes]) -> 
         stem, dot, suffix = child.rpartition("/")[2].rpartition(".")
         if not dot or suffix != "dist-info":
             continue
-        name = str(canonicalize_name(stem.rpartition("-")[0]))
+        name = _name(stem)
         if name not in wanted:
             continue
         path = f"{site}/{stem}.dist-info/RECORD"
@@ -35,6 +33,13 @@ def replaced(base: Base, names: Iterable[str], read: Callable[[str], bytes]) -> 
         paths = (base.tree.resolve(_join(site, row)) for row in rows)
         found[name] = frozenset(path for path in paths if path is not None) | {path}
     return tuple(sorted(found.items()))
+
+
+def _name(stem: str) -> str:
+    """The normalised name in that of a ``.dist-info`` folder."""
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(stem.rpartition("-")[0])
 
 
 def _join(site: str, path: str) -> str:
