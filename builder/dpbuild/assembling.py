@@ -24,6 +24,7 @@ from dpbuild.stages import lockfile
 from dpbuild.stages.artifacts import fetching
 from dpbuild.stages.aside import Aside
 from dpbuild.stages.bases import Bases
+from dpbuild.stages.chosen import choose
 from dpbuild.stages.contents import LayerContents
 from dpbuild.stages.evidence.attach import made_from
 from dpbuild.stages.home import find_home
@@ -36,8 +37,6 @@ from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.pending import PendingBuilds
 from dpbuild.stages.proof.observing import Observing
-from dpbuild.stages.select import ANY, select
-from dpbuild.stages.target import target
 
 
 @frozen
@@ -49,6 +48,7 @@ class Run:
     options: BuildOptions
     world: World
     locked: Lock
+    lock_text: str
     bases: Bases
     builds: PendingBuilds
     aside: Aside
@@ -83,8 +83,7 @@ def assemble(run: Run, platform: Platform, app: app_stage.App, epoch: int) -> tu
             where=lockfile.NAME,
             hint="run dpbuild lock, or build on the base that it was made for",
         )
-    goal = target(base.facts, platform)
-    chosen = select(run.locked.packages, goal, allow_sdist=ANY, no_binary=config.no_binary, where=lockfile.NAME)
+    chosen = choose(run.locked, run.lock_text, base, config.no_binary, store)
     for row in base.manifest.layers:
         run.ready(row, base.reference)
     installed = _install(run, base, chosen, contents, app.layers)

@@ -79,7 +79,8 @@ def _build(
     project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World, stack: ExitStack
 ) -> Built:
     started = world.clock()
-    config = config_stage.load(project.directory, project.read, flags, project.lacking)
+    store = world.store if world.has_store else None
+    config = config_stage.load(project.directory, project.read, flags, project.lacking, store)
     if options.push and not config.tags:
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
     compression.check(config, load=options.load, outputs=options.outputs)
@@ -134,6 +135,7 @@ def _build(
         options=options,
         world=world,
         locked=locked,
+        lock_text=text,
         bases=bases,
         builds=builds,
         aside=aside,

@@ -1,15 +1,21 @@
 """Configuration: ``[tool.dpbuild]`` or ``dpbuild.toml``, the project's own tables, and flags on top."""
 
+from __future__ import annotations
+
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dpbuild.errors import ConfigError, UsageError
 from dpbuild.model.config import Config, Project
-from dpbuild.stages import requirements, settings
+from dpbuild.stages import settings
+from dpbuild.stages.discovered import discover
 from dpbuild.stages.problems import Problems, near
-from dpbuild.stages.reqfile import ReadText
+
+if TYPE_CHECKING:
+    from dpbuild.ports.store import Store
+    from dpbuild.stages.reqfile import ReadText
 
 Table = Mapping[str, object]
 _SOURCES = ("source", "repository", "sourcecode", "github")
@@ -20,13 +26,15 @@ def load(
     read: ReadText,
     flags: Mapping[str, object] | None = None,
     lacking: Callable[[str], str] | None = None,
+    store: Store | None = None,
 ) -> Config:
     """Read the configuration of the project in ``directory`` (absolute).
 
     ``read`` gives the text of a file by its path relative to ``directory``, or None if it is not there.
     ``flags`` are keys of ``[tool.dpbuild]`` that win over the file's. ``lacking`` says what is wrong with a name in
-    ``files``, or ""; without it, files that only a build needs are not looked for. Raises ConfigError with every
-    problem at once, UsageError for what is wrong with flags, and what ``requirements.discover`` raises.
+    ``files``, or ""; without it, files that only a build needs are not looked for. ``store`` is asked what the same
+    files were found to require before. Raises ConfigError with every problem at once, UsageError for what is wrong
+    with flags, and what ``requirements.discover`` raises.
     """
     text = read("pyproject.toml")
     pyproject = _parse(text, "pyproject.toml")
@@ -63,13 +71,16 @@ def load(
     if fields.get("base_key"):
         fields["base_key"] = _key(fields["base_key"], read, problems)
     extras, groups = fields.get("extras", ()), fields.get("groups", ())
-    for key, what in requirements.unknown(pyproject, read, extras, groups):
-        problems.add(key, what)
+    if extras or groups:
+        from dpbuild.stages import requirements
+
+        for key, what in requirements.unknown(pyproject, read, extras, groups):
+            problems.add(key, what)
     if problems.found:
         # One that surely is wrong is an error by itself, later; here it is one run less.
         _doubt_script(fields.get("script", ""), project, problems)
         raise _error(problems)
-    found = requirements.discover(pyproject, read, extras=extras, groups=groups, text=text or "")
+    found = discover(pyproject, read, extras=extras, groups=groups, text=text or "", store=store)
     return Config(directory=directory, project=project, requirements=found, **fields)
 
 
