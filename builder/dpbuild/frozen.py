@@ -1,8 +1,8 @@
 """``@frozen``: a value whose fields are set once, as by ``dataclass(frozen=True, slots=True, kw_only=True)``.
 
 The standard library compiles six functions for each such class when its module is imported. A run imports a hundred of
-these, and that took it as long as its work. Here five of the six are shared, and ``__init__`` is compiled when the
-first value is made, which many runs never do for many classes. What takes dataclasses apart (``replace``, ``asdict``,
+these, and that took it as long as its work. Here five of the six are shared, and ``__init__`` is compiled when several
+values are made, which most runs do for few classes. What takes dataclasses apart (``replace``, ``asdict``,
 ``fields``, ``match``, type checkers) finds what it looks for.
 
 Not for classes that are inherited from, ordered, or changed: these are dataclasses.
@@ -18,6 +18,8 @@ from typing import Any, Final, NoReturn, TypeVar, dataclass_transform, overload
 
 _T = TypeVar("_T")
 _SET: Final = object.__setattr__
+# Values of a class that are made without an ``__init__`` of its own: as long as they take to make so, it to compile.
+_FEW: Final = 16
 
 
 @overload
@@ -48,9 +50,14 @@ def _made(plain: type[Any], *, kw_only: bool) -> type[Any]:
     def hash_of(self: object) -> int:
         return hash(hashed(self))
 
+    made = 0
+
     def init(self: object, *given: Any, **named: Any) -> None:
-        cls.__init__ = _compiled(cls, rows)
-        cls.__init__(self, *given, **named)
+        nonlocal made
+        made += 1
+        if given or made > _FEW or not _filled(self, rows, named):
+            cls.__init__ = _compiled(cls, rows)
+            cls.__init__(self, *given, **named)
 
     cls.__init__, cls.__eq__, cls.__hash__, cls.__repr__ = init, equal, hash_of, _repr
     cls.__setattr__, cls.__delattr__ = _refuse_set, _refuse_delete
@@ -61,6 +68,27 @@ def _made(plain: type[Any], *, kw_only: bool) -> type[Any]:
 
 def _getter(names: list[str]) -> Callable[[object], object]:
     return attrgetter(*names) if names else lambda row: ()
+
+
+def _filled(self: Any, rows: tuple[Field[Any], ...], named: dict[str, Any]) -> bool:
+    """Do what ``__init__`` would; whether ``named`` are arguments for it."""
+    used = 0
+    for row in rows:
+        if row.name in named:
+            value = named[row.name]
+            used += 1
+        elif row.default is not MISSING:
+            value = row.default
+        elif row.default_factory is not MISSING:
+            value = row.default_factory()
+        else:
+            return False
+        _SET(self, row.name, value)
+    if used < len(named):
+        return False
+    if hasattr(self, "__post_init__"):
+        self.__post_init__()
+    return True
 
 
 def _compiled(cls: type[Any], rows: tuple[Field[Any], ...]) -> Any:

@@ -90,7 +90,11 @@ def test_each_value_has_its_own_default() -> None:
     ids=["missing", "positional", "unknown"],
 )
 def test_what_is_refused_when_one_is_made(made: tuple[object, ...], named: dict[str, Any]) -> None:
-    for cls in (OURS, THEIRS):
+    """Whether it would be the first of its class, or one of many."""
+    many = row(frozen)
+    for _ in range(40):
+        many(name="a")
+    for cls in (row(frozen), many, THEIRS):
         with pytest.raises(TypeError):
             cls(*made, **named)
 
@@ -134,15 +138,38 @@ def test_what_is_done_after() -> None:
     assert Checked.__doc__ == "Checked"
 
 
-def test_nothing_is_compiled_before_a_value_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_compiled_before_several_values_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``@frozen`` is for."""
     ran: list[object] = []
     compiling = exec
     monkeypatch.setattr("builtins.exec", lambda *given: (ran.append(given), compiling(*given)))
     made = row(frozen)
+    for _ in range(3):
+        made(name="a")
     assert ran == []
-    made(name="a")
-    made(name="b")
+    for _ in range(40):
+        made(name="a")
     assert len(ran) == 1
     row(TWIN)
     assert len(ran) > 2
+
+
+def test_the_first_values_are_made_as_all_others() -> None:
+    """Classes of which few values are made have no ``__init__`` of their own yet."""
+    made: list[str] = []
+
+    @frozen
+    class Fresh:
+        name: str
+        size: int = 0
+        table: dict[str, int] = field(default_factory=dict)
+
+        def __post_init__(self) -> None:
+            made.append(self.name)
+
+    for number in range(40):
+        name = str(number)
+        value = Fresh(name=name, table={name: number})
+        assert (value.name, value.size, value.table, made) == (name, 0, {name: number}, [name])
+        assert Fresh(name=name).table is not Fresh(name=name).table
+        made.clear()
