@@ -16,6 +16,7 @@ from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
+from dpbuild.ports.fetcher import Fetcher
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.sink import EagerSink
 from dpbuild.ports.world import World
@@ -115,7 +116,10 @@ def _install(
     ``more`` are the layers that come after these.
     """
     config, world, bases, store = run.config, run.world, run.bases, run.world.store
-    fetcher = run.builds.now.reach.fetcher(base) if config.builder.resolve else world.fetcher
+
+    def fetcher() -> Fetcher:
+        return run.builds.now.reach.fetcher(base) if config.builder.resolve else world.fetcher
+
     with fetching(chosen, run.project.directory, store, fetcher, world.reporter) as arriving:
         artifacts = run.builds.wheels(base, arriving.artifacts)
         # One platform's interpreter compiles for all, so that pure layers are the same blobs for all.

@@ -38,8 +38,6 @@ from dpbuild.stages import config as config_stage
 from dpbuild.stages.aside import WORTH_IT, Aside
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.evidence.attach import attach, documents, inputs
-from dpbuild.stages.evidence.keyless import sign_keyless
-from dpbuild.stages.evidence.sign import sign
 from dpbuild.stages.image import combine
 from dpbuild.stages.layers import compression
 from dpbuild.stages.open_image import OpenImage
@@ -157,8 +155,12 @@ def _build(
         evidence = documents(images, rows, [sbom() for sbom in listed], told)
         images = attach(images, evidence, options.epoch or 0) if config.evidence else images
     if signer is not None:
+        from dpbuild.stages.evidence.sign import sign
+
         images = sign(images, evidence, [tag.name for tag in config.tags], signer, options.epoch or 0)
     if keyless is not None:
+        from dpbuild.stages.evidence.keyless import sign_keyless
+
         with world.reporter.step("signing by Sigstore"):
             images = sign_keyless(images, evidence, keyless, options.epoch or 0)
     expected = options.expect_digest

@@ -3,7 +3,7 @@
 import hashlib
 import posixpath
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dpbuild.archive.deflate import Splicer
 from dpbuild.errors import ConfigError
@@ -16,7 +16,6 @@ from dpbuild.model.layer import Layer
 from dpbuild.oci.codec import canonical
 from dpbuild.ports.project import ProjectFolder
 from dpbuild.ports.store import Store
-from dpbuild.pypa.wheel import Wheel
 from dpbuild.stages.app_files import copied, mains, placed
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.home import Home
@@ -26,6 +25,9 @@ from dpbuild.stages.layers.kept import find
 from dpbuild.stages.layers.own import make_own, own_key, planned_data
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.layers.wheels import Planned, complete, open_wheel, plan
+
+if TYPE_CHECKING:
+    from dpbuild.pypa.wheel import Wheel
 
 Kind = Literal["wheel", "copy", "none"]
 
@@ -145,7 +147,7 @@ def starters(app: App, store: Store) -> tuple[frozenset[str], list[str], list[st
     return frozenset(names), packages, []
 
 
-def _wheel(artifact: Artifact, store: Store) -> Wheel:
+def _wheel(artifact: Artifact, store: Store) -> "Wheel":
     splicer = Splicer()
     try:
         with store.open(artifact.digest) as file:

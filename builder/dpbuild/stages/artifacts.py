@@ -1,7 +1,7 @@
 """The artifact stage: what the lock names comes into the store."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
@@ -43,17 +43,22 @@ class Arriving:
 
 @contextmanager
 def fetching(
-    chosen: Iterable[Row], directory: str, store: Store, fetcher: Fetcher, reporter: Reporter
+    chosen: Iterable[Row], directory: str, store: Store, fetcher_of: Callable[[], Fetcher], reporter: Reporter
 ) -> Iterator[Arriving]:
-    """The artifacts for the block, at whose end all are there; wheels that are missing are downloaded meanwhile.
+    """The artifacts for the block, at whose end all are there; wheels that are missing are downloaded meanwhile, by
+    what ``fetcher_of`` gives.
 
     What the block has to know before is waited for: how large wheels are of which the lock does not say it, and what
     sdists build. Raises as ``Arriving.wait`` does.
     """
     rows = _sorted(chosen)
     missing = _missing(rows, store)
+    if not missing:
+        yield Arriving(_artifacts(rows, store))
+        return
+    fetcher = fetcher_of()
     early = all(file.size is not None and file.name.endswith(".whl") for file in missing)
-    if not missing or not early or isinstance(fetcher, BatchFetcher):
+    if not early or isinstance(fetcher, BatchFetcher):
         yield Arriving(fetch_all(rows, directory, store, fetcher, reporter))
         return
     sizes = {Digest(file.sha256): file.size or 0 for file in missing}
@@ -64,7 +69,7 @@ def fetching(
         jobs = {Digest(file.sha256): pool.submit(_fetch, fetcher, file, directory, store, step) for file in missing}
         _watch(tuple(jobs.values()), step, shown.pop_all())
         try:
-            yield Arriving(tuple(_artifact(row, store, sizes) for row in rows), jobs)
+            yield Arriving(_artifacts(rows, store, sizes), jobs)
             for job in jobs.values():
                 job.result()
         except BaseException:
@@ -119,7 +124,7 @@ def fetch_all(
                 step.done(_amount([_fetch_batch(fetcher, missing, directory, store, step)]))
             else:
                 step.done(_amount(pool.map(lambda file: _fetch(fetcher, file, directory, store, step), missing)))
-    return tuple(_artifact(row, store, {}) for row in rows)
+    return _artifacts(rows, store)
 
 
 def _sorted(chosen: Iterable[Row]) -> list[Row]:
@@ -130,12 +135,14 @@ def _missing(rows: Iterable[Row], store: Store) -> list[LockedFile]:
     return [file for _, file in rows if not store.has(Digest(file.sha256))]
 
 
-def _artifact(row: Row, store: Store, sizes: Mapping[Digest, int]) -> Artifact:
+def _artifacts(rows: Iterable[Row], store: Store, sizes: Mapping[Digest, int] | None = None) -> tuple[Artifact, ...]:
     """``sizes`` are those of files that are not there yet."""
-    package, file = row
-    digest = Digest(file.sha256)
-    size = sizes[digest] if digest in sizes else store.size(digest)
-    return Artifact(name=package.name, version=package.version, filename=file.name, digest=digest, size=size)
+    found = []
+    for package, file in rows:
+        digest = Digest(file.sha256)
+        size = sizes[digest] if sizes and digest in sizes else store.size(digest)
+        found.append(Artifact(name=package.name, version=package.version, filename=file.name, digest=digest, size=size))
+    return tuple(found)
 
 
 def _fetch(fetcher: Fetcher, file: LockedFile, directory: str, store: Store, step: Step) -> int:

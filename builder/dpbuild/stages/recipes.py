@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Final, cast
 
-from dpbuild.debian.suites import SUITES
 from dpbuild.errors import ConfigError
 from dpbuild.model.recipe import Build, Options, Recipe, Run
 from dpbuild.stages.problems import Problems, parsed, read_flag, read_pairs, read_text, read_texts, wrong
@@ -39,6 +38,8 @@ _WHEN: Final = ("always", "built")
 
 def suite_of(distributor: str) -> str:
     """The word for a suite (``debian12``) of the facts' distributor (``debian:12``); "" for none that recipes know."""
+    from dpbuild.debian.suites import SUITES
+
     word = distributor.replace(":", "")
     return word if word in SUITES else ""
 
@@ -139,6 +140,8 @@ def _laid(below: Table, above: Table) -> Table:
 
 
 def _recipe(name: str, table: Table, problems: Problems, prefix: str) -> Recipe:
+    from dpbuild.debian.suites import SUITES
+
     out = _read(table, _RECIPE, problems, prefix, tables=("build", "run", "smoke"))
     for part, maker, keys in (("build", Build, _BUILD), ("run", Run, _RUN)):
         inner = _table(table, part, problems, prefix)

@@ -67,7 +67,7 @@ def build(
     reporter: StreamReporter | None = None,
 ) -> WheelLayers:
     reporter = reporter or quiet()
-    with fetching(rows, "/project", index.store, index, reporter) as arriving:
+    with fetching(rows, "/project", index.store, lambda: index, reporter) as arriving:
         return make_layers(
             arriving.artifacts, Site(make_base()), index.store, reporter, taken=50, ready=ready, wait=arriving.wait
         )
@@ -121,7 +121,7 @@ def test_a_wheel_of_unknown_size_is_waited_for(store: DiskStore, size: int | Non
     """Which layer it is in depends on its size, so nothing can be made before."""
     index = Index(store)
     rows = [index.add(large("one"), size)]
-    with fetching(rows, "/project", store, index, quiet()) as arriving:
+    with fetching(rows, "/project", store, lambda: index, quiet()) as arriving:
         (artifact,) = arriving.artifacts
         assert artifact.size == len(index.files["one-1.0-py3-none-any.whl"])
         assert (artifact.digest not in arriving.under_way) is (size is None)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from dpbuild.debian.suites import ARCHITECTURES
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.evidence import Chosen, Inputs, Made
@@ -125,6 +124,10 @@ def _builder(base: Base) -> Json:
 
 def _packages(made: Made) -> list[Json]:
     """The Debian packages of a composed base, those that are added, and those that wheels have libraries of."""
+    if not (made.packages or made.runtime or made.inside):
+        return []
+    from dpbuild.debian.suites import ARCHITECTURES
+
     facts = made.base.facts
     # Some packages are for all architectures, which the lock does not tell.
     architectures = {row.name: row.architecture for row in facts.packages}

@@ -6,8 +6,7 @@ piece by piece, with what is to be done with it; so the layer, and every error, 
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from pickle import PickleBuffer
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dpbuild.archive.deflate import Splicer
 from dpbuild.oci.digest import Digest
@@ -15,6 +14,9 @@ from dpbuild.ports.helper import Helper
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers.content import Archived, Content, Output
 from dpbuild.stages.layers.wheels import Reader
+
+if TYPE_CHECKING:
+    from pickle import PickleBuffer
 
 # Bytes that are sent at a time: with fewer, sending would cost more than it has to.
 _BATCH: Final = 512 * 1024
@@ -32,7 +34,7 @@ _END: Final = 5
 
 # One of these, a number of bytes, and for _SPLICED the CRC-32.
 _Step = tuple[int, int, int]
-_Batch = tuple[list[_Step], PickleBuffer]
+_Batch = tuple[list[_Step], "PickleBuffer"]
 Readers = tuple[tuple[Digest, Reader], ...]
 Feed = Callable[[Content, Output], None]
 
@@ -180,5 +182,7 @@ class _Recorder:
             self._keep(kind, part)
 
     def flush(self) -> None:
+        from pickle import PickleBuffer
+
         self._send((self._steps, PickleBuffer(self._buffer[: self._filled])))
         self._steps, self._filled = [], 0

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 from dpbuild.errors import LayerError
 from dpbuild.model.base import Base
-from dpbuild.pypa import record
 
 
 def replaced(base: Base, names: Iterable[str], read: Callable[[str], bytes]) -> tuple[tuple[str, frozenset[str]], ...]:
@@ -29,6 +28,8 @@ def replaced(base: Base, names: Iterable[str], read: Callable[[str], bytes]) -> 
                 f"the base has {stem} in /{site} without a RECORD, so it cannot be replaced by the locked {name}",
                 hint="leave it out of the requirements, or choose another base",
             )
+        from dpbuild.pypa import record
+
         rows = record.parse(read(path).decode())
         paths = (base.tree.resolve(_join(site, row)) for row in rows)
         found[name] = frozenset(path for path in paths if path is not None) | {path}

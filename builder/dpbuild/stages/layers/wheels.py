@@ -2,7 +2,7 @@
 
 import hashlib
 import posixpath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from dpbuild.archive import zip as strict_zip
 from dpbuild.archive.deflate import Splicer
@@ -10,10 +10,10 @@ from dpbuild.errors import UnsafeWheel
 from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.facts import Facts
-from dpbuild.pypa import record, scripts
-from dpbuild.pypa.wheel import Wheel, WheelError, metadata_members
-from dpbuild.pypa.wheel import read as read_wheel
 from dpbuild.stages.layers.content import Archived, Content, Data
+
+if TYPE_CHECKING:
+    from dpbuild.pypa.wheel import Wheel
 
 # A text file of a wheel that is read whole is smaller than this; METADATA carries whole manuals at times.
 _LARGEST_TEXT = 64 * 1024 * 1024
@@ -42,7 +42,7 @@ class OpenWheel:
     """A wheel that was read and found to be sound, its contents not yet."""
 
     artifact: Artifact
-    wheel: Wheel
+    wheel: "Wheel"
     contents: dict[str, Archived]
     modes: dict[str, int]
 
@@ -77,6 +77,9 @@ def open_wheel(artifact: Artifact, file: BinaryIO | Reader, splicer: Splicer) ->
 
     Raises UnsafeWheel (53) for everything that readers could see differently or that the spec forbids.
     """
+    from dpbuild.pypa.wheel import WheelError, metadata_members
+    from dpbuild.pypa.wheel import read as read_wheel
+
     read = file if isinstance(file, Reader) else Reader(file)
     label = artifact.filename
     try:
@@ -106,6 +109,8 @@ def open_wheel(artifact: Artifact, file: BinaryIO | Reader, splicer: Splicer) ->
 
 def plan(opened: OpenWheel, facts: Facts, splicer: Splicer) -> list[Planned]:
     """Every file that installing the wheel makes, its RECORD and scripts included. Raises UnsafeWheel."""
+    from dpbuild.pypa import scripts
+
     wheel = opened.wheel
     owner = f"{wheel.name} {wheel.version}"
     headers = posixpath.join(facts.headers, wheel.project)
@@ -159,6 +164,8 @@ def complete(
     """The plan with compiled files (absolute paths in the image) and with RECORD as an installer writes it:
     relative to the site directory, everything but itself with a hash.
     """
+    from dpbuild.pypa import record
+
     by_path = {each.path: each for each in planned}
     owner = planned[0].owner
     for path, data in compiled:
