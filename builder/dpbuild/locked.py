@@ -42,18 +42,19 @@ def lock_for_build(
     text = project.read(lockfile.NAME)
     if text is None and (locked or frozen):
         raise LockStale("there is no lock", where=f"{project.directory}/{lockfile.NAME}", hint="run dpbuild lock")
+    store = world.store if world.has_store else None
     if not frozen:
         inputs.check_given(config, world.reporter.note, locked=locked)
     if locked or frozen:
         assert text is not None  # noqa: S101 - refused above
-        found = lockfile.loads(text)
+        found = lockfile.loads(text, store=store)
         reason = None if frozen else inputs.stale(found, config, platforms)
         bases = Bases(world, config, found, fetched)
         if reason is not None:
             python = "" if found.base_reference == str(config.base) else _moved(found, platforms, bases)
             raise LockStale(f"the lock is stale: {reason}{python}", where=lockfile.NAME, hint="run dpbuild lock")
         return found, text, bases, PendingBuilds(partial(_begin, project, config, world, bases, builder, locked=True))
-    previous = lockfile.kept(text, world.reporter.note)
+    previous = lockfile.kept(text, world.reporter.note, store)
     reason = "there is no lock" if previous is None else inputs.stale(previous, config, platforms)
     bases = Bases(world, config, previous, fetched)
     aside = previous is not None and _aside(project, config, previous, flags or {})

@@ -1,11 +1,12 @@
 """uv's workspaces: a member's ``uv.lock`` lies in the folder above that names the members."""
 
-import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 LOCK = "uv.lock"
+_NAME = "pyproject.toml"
 
 
 def workspace_lock(directory: Path, read: Callable[[Path], str | None]) -> Path | None:
@@ -14,10 +15,12 @@ def workspace_lock(directory: Path, read: Callable[[Path], str | None]) -> Path 
     As uv looks for it (its documentation, "Workspaces"): the nearest folder above with ``[tool.uv.workspace]``,
     unless a project that is none lies between.
     """
-    if "project" not in _pyproject(directory, read):
+    above = _above(directory, read)
+    nearest = next(above, None)
+    if nearest is None or "project" not in _parse(read(directory / _NAME)):
         return None
-    for root in directory.parents:
-        document = _pyproject(root, read)
+    for root, text in chain([nearest], above):
+        document = _parse(text)
         workspace = _table(_table(_table(document, "tool"), "uv"), "workspace")
         if workspace:
             member = _matches(root, directory, workspace, "members") and not _matches(
@@ -35,9 +38,19 @@ def _matches(root: Path, directory: Path, workspace: dict[str, Any], key: str) -
     return any(found.resolve() == directory.resolve() for row in rows for found in root.glob(row.strip("/")))
 
 
-def _pyproject(folder: Path, read: Callable[[Path], str | None]) -> dict[str, Any]:
+def _above(directory: Path, read: Callable[[Path], str | None]) -> Iterator[tuple[Path, str]]:
+    """Each folder above that has a ``pyproject.toml``, and its text; from the nearest on."""
+    for root in directory.parents:
+        text = read(root / _NAME)
+        if text is not None:
+            yield root, text
+
+
+def _parse(text: str | None) -> dict[str, Any]:
+    import tomllib
+
     try:
-        return tomllib.loads(read(folder / "pyproject.toml") or "")
+        return tomllib.loads(text or "")
     except ValueError:
         return {}
 

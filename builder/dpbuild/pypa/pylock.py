@@ -5,8 +5,7 @@ Knows nothing of ``[tool]`` but that it is there; what dpbuild keeps in it is th
 
 import json
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import cast
 from urllib.parse import unquote, urlsplit
@@ -63,13 +62,21 @@ class Document:
     tool: Table = field(default_factory=dict, hash=False)
 
 
-def loads(text: str, where: str = "pylock.toml") -> Document:
-    """Read a lock file. Raises LockError that names the key, with ``where`` as its file."""
+def _parse(text: str) -> Table:
+    import tomllib
+
+    return tomllib.loads(text)
+
+
+def loads(text: str, where: str = "pylock.toml", parse: Callable[[str], Table] = _parse) -> Document:
+    """Read a lock file; ``parse`` reads TOML as ``tomllib.loads`` does. Raises LockError that names the key, with
+    ``where`` as its file.
+    """
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise LockError("the lock is damaged: it is not UTF-8", where=where)
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = parse(text)
+    except ValueError as error:
         raise LockError(f"the lock is not valid TOML: {error}", where=where) from None
     read = Reader(where)
     version = read.text(document, "lock-version", "")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from dpbuild.errors import ConfigError, UsageError
 from dpbuild.model.config import Config, Project
-from dpbuild.stages import settings
+from dpbuild.stages import settings, toml
 from dpbuild.stages.discovered import discover
 from dpbuild.stages.problems import Problems, near
 
@@ -32,12 +31,12 @@ def load(
 
     ``read`` gives the text of a file by its path relative to ``directory``, or None if it is not there.
     ``flags`` are keys of ``[tool.dpbuild]`` that win over the file's. ``lacking`` says what is wrong with a name in
-    ``files``, or ""; without it, files that only a build needs are not looked for. ``store`` is asked what the same
-    files were found to require before. Raises ConfigError with every problem at once, UsageError for what is wrong
+    ``files``, or ""; without it, files that only a build needs are not looked for. ``store`` is asked what
+    the same files were found to say before. Raises ConfigError with every problem at once, UsageError for what is wrong
     with flags, and what ``requirements.discover`` raises.
     """
     text = read("pyproject.toml")
-    pyproject = _parse(text, "pyproject.toml")
+    pyproject = _parse(text, "pyproject.toml", store)
     own_text = read("dpbuild.toml")
     tool = pyproject.get("tool", {})
     table = tool.get("dpbuild") if isinstance(tool, dict) else None
@@ -48,7 +47,7 @@ def load(
             hint="keep one of them",
         )
     if own_text is not None:
-        values: object = _parse(own_text, "dpbuild.toml")
+        values: object = _parse(own_text, "dpbuild.toml", store)
         problems = Problems(file="dpbuild.toml", text=own_text)
         if isinstance(values, dict) and "tool" in values:
             problems.add("tool.dpbuild", "in dpbuild.toml the keys stand at the top, without [tool.dpbuild]")
@@ -135,12 +134,12 @@ def _flags(flags: Mapping[str, object], fields: dict[str, Any]) -> dict[str, Any
     return out
 
 
-def _parse(text: str | None, name: str) -> dict[str, Any]:
+def _parse(text: str | None, name: str, store: Store | None = None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return toml.loads(text, store)
+    except ValueError as error:
         raise ConfigError(f"not valid TOML: {error}", where=name) from None
 
 

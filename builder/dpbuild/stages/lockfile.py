@@ -9,8 +9,10 @@ from typing import Final
 from dpbuild.errors import LockError
 from dpbuild.model.lock import Inputs, Lock, LockedBase, LockedRuntime
 from dpbuild.oci.digest import Digest
+from dpbuild.ports.store import Store
 from dpbuild.pypa import pylock
 from dpbuild.pypa.pylock import Document, LockedPackage, Reader
+from dpbuild.stages import toml
 
 NAME: Final = "pylock.dpbuild.toml"
 # Raise this when a lock written before cannot be used any more.
@@ -70,9 +72,9 @@ def _pin_rows(pins: Pins) -> list[dict[str, str]]:
     return [{"name": name, "version": version, "sha256": sha} for name, version, sha in pins]
 
 
-def loads(text: str, where: str = NAME) -> Lock:
-    """Read a lock that dpbuild wrote. Raises LockError that names the key."""
-    document = pylock.loads(text, where)
+def loads(text: str, where: str = NAME, store: Store | None = None) -> Lock:
+    """Read a lock that dpbuild wrote; ``store`` may know its text. Raises LockError that names the key."""
+    document = pylock.loads(text, where, lambda text: toml.loads(text, store))
     read = Reader(where)
     if "dpbuild" not in document.tool:
         raise LockError(
@@ -124,12 +126,14 @@ def loads(text: str, where: str = NAME) -> Lock:
     )
 
 
-def kept(text: str | None, note: Callable[[str], None]) -> Lock | None:
-    """The lock that is there; None where there is none, or one that cannot be read, which is said."""
+def kept(text: str | None, note: Callable[[str], None], store: Store | None = None) -> Lock | None:
+    """The lock that is there; None where there is none, or one that cannot be read, which is said. ``store`` may know
+    its text.
+    """
     if text is None:
         return None
     try:
-        return loads(text)
+        return loads(text, store=store)
     except LockError as problem:
         note(f"the lock that is there cannot be read and is made anew: {problem.what}")
         return None

@@ -5,7 +5,6 @@ A recipe is a TOML file that dpbuild ships (``recipes/<project>.toml``), or a ta
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Final, cast
@@ -61,6 +60,8 @@ def shipped(name: str) -> Recipe | None:
 
 def parse(name: str, text: str, where: str) -> Recipe:
     """The recipe that a file holds. Raises ConfigError with every problem at once, each with file and line."""
+    import tomllib
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -83,6 +84,8 @@ def override(name: str, table: Table, problems: Problems, key: str) -> Recipe:
     text = shipped_text(name)
     if text is None or len(problems.found) > before:
         return recipe
+    import tomllib
+
     return _recipe(name, _laid(tomllib.loads(text), table), problems, f"{key}.")
 
 
