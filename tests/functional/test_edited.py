@@ -96,7 +96,7 @@ def test_wheels_that_were_seen_together_are_not_listed_again(bench: Bench, monke
 
 
 def test_what_an_edit_imports(bench: Bench) -> None:
-    """Neither rules nor what reads a base's facts or resolves; and no library to push what is small."""
+    """Neither rules nor what reads a base's facts, requirements or wheels; and no library to push what is small."""
     with fake_registry() as registry:
         arguments = ("--push", "-t", f"{registry.host}/acme/app:1")
         bench.build(*arguments, check=True)
@@ -121,11 +121,21 @@ def _edit_imports_little(bench: Bench, *arguments: str) -> None:
         "click",
         "configparser",
         "docker",
+        "difflib",
         "email.parser",
+        "packaging.requirements",
+        "packaging.tags",
+        "packaging.version",
         "requests",
         "urllib3",
         "dpbuild.stages.facts",
+        "dpbuild.pypa.wheel",
+        "dpbuild.stages.evidence.sign",
         "dpbuild.stages.proof.rules",
+        "dpbuild.stages.requirements",
     }
     assert modules & heavy == set()
     assert "dpbuild.pipeline" in modules
+    own = [name for name in modules if name.startswith("dpbuild")]
+    assert len(own) <= 199, sorted(own)
+    assert len(modules) <= 389

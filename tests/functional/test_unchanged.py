@@ -271,8 +271,8 @@ def test_what_is_imported(bench: Bench) -> None:
     modules = imported(bench, "-o", bench.output)
     assert modules & HEAVY == set()
     own = [name for name in modules if name.startswith("dpbuild")]
-    assert len(own) <= 45, sorted(own)
-    assert len(modules) <= 172
+    assert len(own) <= 43, sorted(own)
+    assert len(modules) <= 156
 
 
 @pytest.mark.parametrize("auth", ["none", "basic", "token"])
@@ -293,7 +293,7 @@ def test_what_a_push_imports_and_asks(bench: Bench, tmp_path: Path, auth: str, s
     assert modules & HEAVY == set()
     own = [name for name in modules if name.startswith("dpbuild")]
     assert len(own) <= 65, sorted(own)
-    assert len(modules) <= 215
+    assert len(modules) <= 190
     # On loopback, whether a registry speaks TLS is asked for once.
     found_out = ["GET /v2/"] if secure else []
     refused = ["HEAD /v2/acme/app/manifests/1"] if auth != "none" else []
