@@ -31,6 +31,7 @@ class DiskStore:
 
     def __init__(self, path: Path, note: Callable[[str], None] = lambda text: None) -> None:
         self.path = path
+        self._blobs = path / "blobs" / "sha256"
         self._note = note
         self._verified: set[Digest] = set()
         self._used: set[Path] = set()
@@ -73,7 +74,7 @@ class DiskStore:
     # blobs
 
     def _blob(self, digest: Digest) -> Path:
-        return self.path / "blobs" / "sha256" / digest.hex
+        return self._blobs / digest.hex
 
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here."""

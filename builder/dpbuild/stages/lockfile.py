@@ -21,7 +21,7 @@ VERSION: Final = 1
 RESOLVERS: Final = ("uv", "pip-tools")
 # Name, version and sha256 of a .deb.
 Pins = tuple[tuple[str, str, str], ...]
-_USER = re.compile(r"^[a-z][a-z0-9+.-]*://[^/?#]*@", re.IGNORECASE)
+_USER: Final = r"(?i)[a-z][a-z0-9+.-]*://[^/?#]*@"
 
 
 def inputs_hash(values: Inputs) -> str:
@@ -183,7 +183,7 @@ def without_user(packages: tuple[LockedPackage, ...], where: str | None) -> None
     """That no URL holds a user or password. Raises LockError."""
     for package in packages:
         for file in (*package.wheels, *([package.sdist] if package.sdist else [])):
-            if _USER.match(file.url):
+            if "@" in file.url and re.match(_USER, file.url):
                 raise LockError(
                     f"the URL of {file.name} holds a user or password, which a lock must not",
                     where=where,

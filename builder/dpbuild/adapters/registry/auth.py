@@ -1,6 +1,5 @@
 """Answering 401: Basic (RFC 7617) and Bearer tokens as registries hand them out (distribution, "Token auth")."""
 
-import base64
 import json
 import re
 import threading
@@ -243,5 +242,7 @@ def _read_token(body: bytes, url: str) -> tuple[str, float]:
 
 
 def _basic(credential: Credential) -> str:
+    import base64
+
     login = f"{credential.username}:{credential.password}".encode()
     return f"Basic {base64.b64encode(login).decode()}"

@@ -5,8 +5,6 @@ in a repository, takes the environment of the whole process for its helpers, set
 costs a quarter of a second to import.
 """
 
-import base64
-import binascii
 import json
 import re
 import threading
@@ -204,6 +202,9 @@ def _entry(row: Json, path: str, key: str) -> Credential | None:
         return Credential(origin=origin, identity_token=str(token))
     user, password = row.get("username"), row.get("password")
     if auth := row.get("auth"):
+        import base64
+        import binascii
+
         try:
             text = base64.b64decode(str(auth), validate=True).decode().rstrip("\0")
         except (binascii.Error, UnicodeDecodeError):

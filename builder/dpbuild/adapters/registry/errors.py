@@ -2,7 +2,6 @@
 
 import json
 import re
-import unicodedata
 from urllib.parse import urlsplit
 
 from dpbuild.errors import NotFound, RateLimited, RegistryError, Unauthorized
@@ -20,6 +19,8 @@ class BlobUnknown(RegistryError):
 
 def printable(text: str, secrets: tuple[str, ...] = ()) -> str:
     """``text`` on one line, capped, without control and format characters, and without ``secrets``."""
+    import unicodedata
+
     for secret in secrets:
         if len(secret) > 2:
             text = text.replace(secret, "***")
