@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 # Part of the key of what is kept: whoever changes what is kept, or what images depend on, changes this.
-_FORMAT: Final = 6
+_FORMAT: Final = 7
 _KIND: Final = "images"
-# Bytes that say how long the JSON is. What is no JSON lies behind it as it is: an SBOM has megabytes, and they are not
-# to be encoded, searched for quotes and decoded in a run that does nothing else.
-_SIZE: Final = 8
+# Bytes of the mark by which what is no JSON belongs to what is. It is kept apart and as it is: an SBOM has megabytes,
+# which are not to be encoded, searched for quotes and decoded, and not even read where something has changed.
+_MARK: Final = 32
 
 
 class _Gone(Exception):
@@ -62,7 +62,8 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
         "notes": built.notes,
         "images": _encode(built.images, rest),
     }
-    world.store.put(_KIND, key, rest.behind(json.dumps(value).encode()))
+    world.store.put(_KIND, _rest(key), rest.behind(_mark(value["images"])))
+    world.store.put(_KIND, key, json.dumps(value).encode())
     return built
 
 
@@ -73,16 +74,27 @@ def _key(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpti
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _rest(key: str) -> str:
+    return f"{key}-rest"
+
+
+def _mark(images: object) -> bytes:
+    """Of what names all bytes by their digests and places: two runs at once may each write a half."""
+    return hashlib.sha256(json.dumps(images).encode()).digest()
+
+
 def _recall(project: ProjectFolder, key: str, world: World) -> dict[str, Any] | None:
     # A store is made by who puts something into it, not by a project whose configuration may be wrong.
     data = world.store.get(_KIND, key) if world.has_store else None
     if data is None:
         return None
-    size = _SIZE + int.from_bytes(data[:_SIZE])
-    value: dict[str, Any] = json.loads(data[_SIZE:size])
+    value: dict[str, Any] = json.loads(data)
     if not project.still(value["seen"]):
         return None
-    value["images"] = _decode(value["images"], memoryview(data)[size:])
+    rest = world.store.get(_KIND, _rest(key))
+    if rest is None or rest[:_MARK] != _mark(value["images"]):
+        return None
+    value["images"] = _decode(value["images"], memoryview(rest)[_MARK:])
     return value
 
 
@@ -121,7 +133,7 @@ def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions,
 
 
 class _Bytes:
-    """Bytes that are put behind the JSON, and named there by offset and length."""
+    """Bytes that are kept beside the JSON, and named there by offset and length."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -136,7 +148,7 @@ class _Bytes:
 
     def behind(self, head: bytes) -> bytes:
         """All of it."""
-        return b"".join([len(head).to_bytes(_SIZE), head, *self._parts])
+        return b"".join([head, *self._parts])
 
 
 def _encode(images: Images, rest: _Bytes) -> dict[str, Any]:
