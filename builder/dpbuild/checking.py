@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -26,8 +27,10 @@ from dpbuild.stages.contents import LayerContents, opened
 from dpbuild.stages.open_image import OpenImage, open_image
 from dpbuild.stages.proof.likeness import likeness
 from dpbuild.stages.proof.scans import merged, scan_layers
+from dpbuild.stages.proof.told import Sources
 
 if TYPE_CHECKING:
+    from dpbuild.stages.proof.scan import LayerScan
     from dpbuild.stages.proof.subject import Subject
 
 # Part of the key of what is kept: whoever changes a rule changes this.
@@ -98,10 +101,23 @@ def _alike(
     top = scan_layers(layers[-1:], config.diff_ids[-1:], store, fetch)[0]
     if not store.has(layers[-1].digest):
         fetch(layers[-1])
+    name = _sources_key(layers[:-1], top)
+    sources = Sources(store.get("facts", name))
     with opened(store, layers[-1]) as blob:
-        found = likeness(layers[:-1], config, top, layers[-1], blob)
+        found = likeness(layers[:-1], config, top, layers[-1], blob, sources)
+    if found is not None and (told := sources.kept()) is not None:
+        store.put("facts", name, told)
     key = f"alike-{found}-{FORMAT}-{__version__}" if found else ""
     return frozenset(f"/{entry.path}" for entry in top.entries), key
+
+
+def _sources_key(below: tuple[Descriptor, ...], top: LayerScan) -> str:
+    """That of what the sources of one app tell, by the names of its files: an edit does not change it.
+
+    It is what this version of Python reads.
+    """
+    parts = [FORMAT, __version__, sys.version, *(str(row.digest) for row in below), *(row.path for row in top.entries)]
+    return f"sources-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
 class Names:

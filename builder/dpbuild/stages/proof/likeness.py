@@ -4,11 +4,10 @@ Rules look at names, modes, first lines, dynamic sections and what sources impor
 source. So an edit that changes none of these has the findings of the image before it.
 """
 
-import ast
 import csv
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
 from dpbuild.archive.decompress import limit_of
@@ -16,24 +15,25 @@ from dpbuild.archive.entry import Entry
 from dpbuild.archive.read import entries, open_layer
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
-from dpbuild.stages import syntax
-from dpbuild.stages.proof import sources
-from dpbuild.stages.proof.names import NONE, Names, names_of
 from dpbuild.stages.proof.scan import FileScan, LayerScan
+from dpbuild.stages.proof.told import Sources, Told
 
 _LIBRARIES: Final = ("find_library", "load_library")
-# Nodes of the syntax tree that not every Python knows.
-_NEWER: Final = frozenset({"Match", "TryStar", "TypeAlias", "TypeVar", "ParamSpec", "TypeVarTuple", "TemplateStr"})
 # A larger app is looked at anew: sizes begin to matter, and parsing it takes its time.
 _LARGEST: Final = 16 << 20
 
 
 def likeness(
-    below: tuple[Descriptor, ...], config: ImageConfig, top: LayerScan, descriptor: Descriptor, blob: BinaryIO
+    below: tuple[Descriptor, ...],
+    config: ImageConfig,
+    top: LayerScan,
+    descriptor: Descriptor,
+    blob: BinaryIO,
+    sources: Sources,
 ) -> str | None:
     """A hash of everything that rules ask of an image with these layers and ``top`` above them; None: not tellable.
 
-    ``blob`` is the top layer's, ``descriptor`` its own. Raises ReadError.
+    ``blob`` is the top layer's, ``descriptor`` its own; ``sources`` tells what is in its sources. Raises ReadError.
     """
     timed = any(row.pyc is not None and not row.pyc.flags for row in top.files.values())
     # Whether these change sys.path is asked of their text.
@@ -47,14 +47,14 @@ def likeness(
         return None
     tar, _ = open_layer(blob, limit=limit_of(descriptor.size))
     rows: list[list[Any]] = []
-    told: list[Names] = []
-    wanted: set[str] = set()
+    told: list[Told] = []
     for position, (entry, content) in enumerate(entries(tar)):
-        source, names = _source(entry, content, wanted)
-        rows.append([_shape(entry), _asked(top.files.get(position)), source])
-        told.append(names)
+        told.append(_source(entry, content, sources))
+        rows.append([_shape(entry), _asked(top.files.get(position)), told[-1].value])
+    wanted = frozenset[str]().union(*(each.wants for each in told))
     # Of the names in a source those matter that another one imports.
-    for row, names in zip(rows, told, strict=True):
+    for row, each in zip(rows, told, strict=True):
+        names = each.names
         row.append([sorted(names.bound & wanted), sorted(names.stored & wanted), names.known, names.sets])
     value = [
         [str(row.digest) for row in below],
@@ -78,27 +78,11 @@ def _asked(scan: FileScan | None) -> str:
     return repr(replace(scan, uses=(), text=text))
 
 
-def _source(entry: Entry, content: BinaryIO | None, wanted: set[str]) -> tuple[Any, Names]:
-    """What a source imports and does, without the lines, and its names; None for what is no source.
-
-    What it imports by name is added to ``wanted``.
-    """
+def _source(entry: Entry, content: BinaryIO | None, sources: Sources) -> Told:
+    """What a source says; nothing for what is none."""
     if content is None or not entry.size or entry.path.endswith((".pyc", ".so")):
-        return None, NONE
+        return Told(value=None)
     data = content.read()
     if not entry.path.endswith(".py") and not data.startswith(b"#!"):
-        return None, NONE
-    tree = sources.parse(data)
-    if tree is None:
-        return "no Python", NONE
-    imports, newer = set(), set()
-    for node, top, guarded in sources.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            told = [getattr(node, "module", None), getattr(node, "level", 0)]
-            wanted |= {row.name for row in node.names}
-            imports |= {json.dumps([*told, row.name, top, guarded]) for row in node.names}
-        elif type(node).__name__ in _NEWER:
-            newer.add(f"{type(node).__name__} {getattr(node, 'default_value', None) is not None}")
-    uses = {json.dumps(asdict(replace(use, line=0))) for use in sources.uses(data)}
-    told = [sorted(imports), sorted(uses), sorted(newer), syntax.compiles(data), b"__package__" in data]
-    return told, names_of(tree)
+        return Told(value=None)
+    return sources.ask(data)
