@@ -158,9 +158,9 @@ class _Reader:
                 if kind == b"x":
                     records.update(_records(data))
                 elif kind == b"L":
-                    records["path"] = data.split(b"\0")[0]
+                    records["path"] = data.partition(b"\0")[0]
                 elif kind == b"K":
-                    records["linkpath"] = data.split(b"\0")[0]
+                    records["linkpath"] = data.partition(b"\0")[0]
                 # Global headers are read over, as in Go: no engine lets them change the entries that follow.
                 extensions -= kind == b"g"
                 continue
@@ -195,7 +195,7 @@ def _number(field: bytes, what: str) -> int:
         if abs(value) >= 1 << 63:
             raise ReadError(f"a header's {what} is too large")
         return value
-    text = field.strip(b" \0").split(b"\0")[0]
+    text = field.strip(b" \0").partition(b"\0")[0]
     if not text:
         return 0
     if text.translate(None, b"01234567"):
@@ -227,7 +227,7 @@ def _text(raw: bytes) -> str:
 
 
 def _field(block: bytes, begin: int, end: int) -> bytes:
-    return block[begin:end].split(b"\0")[0]
+    return block[begin:end].partition(b"\0")[0]
 
 
 def _decimal(records: dict[str, bytes], key: str, default: int) -> int:
