@@ -103,7 +103,7 @@ def joined(wheels: list[Path]) -> tuple[float, int]:
             quiet,
             taken=50,
             cores=os.cpu_count() or 1,
-            helper=lambda: ProcessHelper(store.path),
+            helper=lambda: ProcessHelper(store),
         ).layers
         return time.perf_counter() - start, sum(layer.descriptor.size for layer in layers)
 

@@ -1,7 +1,8 @@
 """Helpers: processes of the same Python that are told by pickles what to do, and end with the process that asks.
 
 The two speak over the child's standard input and output: each message is a pickle, and large pieces of memory beside
-it, behind the lengths of all. Nobody else can write to these pipes.
+it, behind the lengths of all. Nobody else can write to these pipes. With what is asked and answered each tells the
+other which blobs of the store it has verified: none is hashed by both.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
 from dpbuild.adapters.store import DiskStore
+from dpbuild.oci.digest import Digest
 from dpbuild.ports.helper import HelperLost, Progress
 from dpbuild.ports.store import Store
 
@@ -39,9 +41,10 @@ _PIPE: Final = 1 << 20
 
 
 class ProcessHelper:
-    """Implements ``ports.helper.Helper`` for the store in a folder. Raises OSError where no process can be started."""
+    """Implements ``ports.helper.Helper`` for a store in a folder. Raises OSError where no process can be started."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: DiskStore) -> None:
+        self._store = store
         # The code that runs here, whatever else is installed; and nothing that lies in the working directory.
         place = str(Path(__file__).resolve().parents[2])
         code = (
@@ -49,7 +52,7 @@ class ProcessHelper:
             "from dpbuild.adapters.helper import main; main()"
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-P", "-c", code, str(store.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._asked = cast("BinaryIO", self._process.stdin)
         self._answers = cast("BinaryIO", self._process.stdout)
@@ -64,7 +67,7 @@ class ProcessHelper:
     def run(self, work: Callable[[Store, Any, Progress], T], argument: Any, progress: Progress) -> T:
         """Ask, and wait for the answer."""
         try:
-            _send(self._asked, (_RUN, work, argument))
+            self._ask(_RUN, work, argument)
             while True:
                 kind, value = _receive(self._answers)
                 if kind == "progress":
@@ -72,7 +75,7 @@ class ProcessHelper:
                 elif kind == "failed":
                     raise value
                 else:
-                    result: T = value
+                    result: T = self._done(value)
                     return result
         except (EOFError, OSError, ValueError) as problem:
             raise HelperLost(str(problem)) from None
@@ -82,7 +85,7 @@ class ProcessHelper:
     ) -> Generator[T, None, None]:
         """Ask, and hand on what is sent."""
         try:
-            _send(self._asked, (_STREAM, work, argument))
+            self._ask(_STREAM, work, argument)
             while True:
                 kind, value = _receive(self._answers)
                 if kind == "sent":
@@ -90,12 +93,21 @@ class ProcessHelper:
                 elif kind == "failed":
                     raise value
                 else:
+                    self._done(value)
                     return
         except (EOFError, OSError, ValueError) as problem:
             raise HelperLost(str(problem)) from None
         except GeneratorExit:
             self.stop()
             raise
+
+    def _ask(self, way: str, work: Callable[..., object], argument: Any) -> None:
+        _send(self._asked, (way, work, argument, _verified(self._store)))
+
+    def _done(self, answer: tuple[Any, list[str]]) -> Any:
+        result, verified = answer
+        self._store.trust(map(Digest, verified))
+        return result
 
     def stop(self) -> None:
         """End it now."""
@@ -157,9 +169,10 @@ def main() -> None:
     try:
         while True:
             try:
-                way, work, argument = _receive(asked)
+                way, work, argument, verified = _receive(asked)
             except EOFError:
                 return
+            store.trust(map(Digest, verified))
             _send(answers, _answer(way, work, store, argument, answers))
     except BrokenPipeError:
         return
@@ -188,7 +201,12 @@ def _answer(
         return "failed", _portable(problem)
     if waiting:
         _send(answers, ("progress", waiting))
-    return "done", result
+    return "done", (result, _verified(store))
+
+
+def _verified(store: DiskStore) -> list[str]:
+    """As plain text, which pickles quickly."""
+    return [digest.hex for digest in store.verified()]
 
 
 def _portable(problem: Exception) -> Exception:

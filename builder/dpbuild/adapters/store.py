@@ -2,8 +2,8 @@
 
 Everything is written under a temporary name on the same file system and renamed, so a killed run leaves
 nothing that looks whole; what it had under way is removed by the next run that has the store to itself. Blobs are
-hashed once per run before their first use; mappings carry their own hash. What is used gets a new modification time,
-once per run: that is how pruning tells what nobody needs any more.
+hashed once per run before their first use, by whichever of its processes comes first; mappings carry their own hash.
+What is used gets a new modification time, once per run: that is how pruning tells what nobody needs any more.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -114,6 +114,16 @@ class DiskStore:
             file.seek(0)
         self._use(path)
         return file
+
+    def verified(self) -> frozenset[Digest]:
+        """The blobs that have their digest: this run has seen to that, or has written them."""
+        with self._lock:
+            return frozenset(self._verified)
+
+    def trust(self, digests: Iterable[Digest]) -> None:
+        """Take blobs as verified that another process of the same run has verified or written."""
+        with self._lock:
+            self._verified.update(digests)
 
     @contextlib.contextmanager
     def writer(self) -> Iterator["DiskWriter"]:

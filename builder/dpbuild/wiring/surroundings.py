@@ -60,7 +60,7 @@ class Surroundings:
         """Another process, started. Raises OSError where none can be."""
         from dpbuild.adapters.helper import ProcessHelper
 
-        return ProcessHelper(self.store.path)
+        return ProcessHelper(self.store)
 
     def clock(self) -> float:
         """Seconds from anywhere."""

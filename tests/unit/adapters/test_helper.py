@@ -14,6 +14,7 @@ import pytest
 from dpbuild.adapters.helper import ProcessHelper
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import StoreError
+from dpbuild.oci.digest import Digest
 from dpbuild.ports.helper import HelperLost
 from dpbuild.ports.store import DamagedEntry, Store
 
@@ -32,6 +33,11 @@ def keeps(store: Store, argument: bytes, progress: Progress) -> str:
     with store.writer() as writer:
         writer.write(argument)
         return str(writer.commit()[0])
+
+
+def opens(store: Store, argument: str, progress: Progress) -> bytes:
+    with store.open(Digest(argument)) as file:
+        return file.read()
 
 
 def refuses(store: Store, argument: str, progress: Progress) -> None:
@@ -99,10 +105,10 @@ def helper(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proces
     # The functions here are found by the other process, too.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     streams = (sends, sends_and_refuses, sends_and_dies, sends_without_end)
-    for each in (adds, keeps, refuses, damaged, odd, dies, writes, Odd, *streams):
+    for each in (adds, keeps, opens, refuses, damaged, odd, dies, writes, Odd, *streams):
         monkeypatch.setattr(each, "__module__", "test_helper")
     monkeypatch.setitem(sys.modules, "test_helper", sys.modules[__name__])
-    found = ProcessHelper(store.path)
+    found = ProcessHelper(store)
     yield found
     found.stop()
 
@@ -135,6 +141,29 @@ def test_it_answers_and_tells_its_progress(helper: ProcessHelper) -> None:
 def test_it_has_the_same_store(helper: ProcessHelper, store: DiskStore) -> None:
     digest = helper.run(keeps, b"content", lambda size: None)
     assert [row.name for row in (store.path / "blobs/sha256").iterdir()] == [digest.partition(":")[2]]
+
+
+def test_each_verifies_what_the_other_has_not(helper: ProcessHelper, store: DiskStore) -> None:
+    """Content that is not what its digest says shows whether somebody looks."""
+
+    def spoil(digest: str) -> None:
+        (store.path / "blobs/sha256" / digest).write_bytes(b"spoiled")
+
+    with store.writer() as writer:
+        writer.write(b"written here")
+        ours = writer.commit()[0].hex
+    theirs = helper.run(keeps, b"written there", lambda size: None).partition(":")[2]
+    spoil(ours)
+    spoil(theirs)
+    assert helper.run(opens, ours, lambda size: None) == b"spoiled"
+    assert opens(store, theirs, lambda size: None) == b"spoiled"
+    other = DiskStore(store.path)
+    unknown = ProcessHelper(other)
+    for digest in (ours, theirs):
+        with pytest.raises(DamagedEntry, match=digest):
+            unknown.run(opens, digest, lambda size: None)
+    unknown.close()
+    other.close()
 
 
 def test_errors_come_back_as_they_are(helper: ProcessHelper) -> None:
@@ -216,7 +245,9 @@ def test_it_ends_with_the_process_that_asks(store: DiskStore, tmp_path: Path) ->
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_helper\n"
         "from pathlib import Path\nfrom dpbuild.adapters.helper import ProcessHelper\n"
-        f"ProcessHelper(Path({str(store.path)!r})).run(test_helper.writes, {str(tmp_path / 'pid')!r}, print)\n"
+        "from dpbuild.adapters.store import DiskStore\n"
+        f"store = DiskStore(Path({str(store.path)!r}))\n"
+        f"ProcessHelper(store).run(test_helper.writes, {str(tmp_path / 'pid')!r}, print)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     parent = subprocess.Popen([sys.executable, "-c", script], env=environment)

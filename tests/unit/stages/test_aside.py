@@ -180,7 +180,7 @@ def test_a_real_helper_leaves_scans_and_inventories_in_the_store(store: DiskStor
         writer.write(gzip.compress(plain, mtime=0))
         digest, size = writer.commit()
     layer = Descriptor(media_type=mediatype.OCI_LAYER_GZIP, digest=digest, size=size)
-    aside = Aside(lambda: ProcessHelper(store.path), 2)
+    aside = Aside(lambda: ProcessHelper(store), 2)
     aside.begin(scan_there, ((layer,), (Digest.of(plain),)))()
     aside.close()
     (digest_path,) = (store.path / "blobs" / "sha256").iterdir()

@@ -416,7 +416,7 @@ def test_other_processes_make_the_same_layers(tmp_path: Path, monkeypatch: pytes
     ready: list[Descriptor] = []
 
     def helper() -> ProcessHelper:
-        started.append(ProcessHelper(stores[1].path))
+        started.append(ProcessHelper(stores[1]))
         return started[-1]
 
     helped = make_layers(artifacts, site, stores[1], quiet, taken=50, cores=3, helper=helper, ready=ready.append)
@@ -437,7 +437,7 @@ def test_a_helper_that_is_lost_costs_nothing_but_time(store: DiskStore, monkeypa
     artifacts = several(store)
 
     def lost() -> ProcessHelper:
-        found = ProcessHelper(store.path)
+        found = ProcessHelper(store)
         found._process.kill()
         return found
 
@@ -464,7 +464,7 @@ def test_what_is_wrong_with_a_wheel_is_told_by_a_helper_as_well(
     started: list[ProcessHelper] = []
 
     def helper() -> ProcessHelper:
-        started.append(ProcessHelper(store.path))
+        started.append(ProcessHelper(store))
         return started[-1]
 
     with pytest.raises(UnsafeWheel, match=r"data\.bin"):
@@ -481,7 +481,7 @@ class Once:
         self.started: list[ProcessHelper] = []
 
     def __call__(self) -> ProcessHelper:
-        self.started.append(ProcessHelper(self._store.path))
+        self.started.append(ProcessHelper(self._store))
         return self.started[-1]
 
 
@@ -551,7 +551,7 @@ def test_a_helper_that_has_something_else_to_do_reads_the_rest(tmp_path: Path, r
 
     alone, helped = (
         make_layers([put(store, MIXED)], site, store, quiet, taken=50, helper=start)
-        for store, start in zip(stores, (None, lambda: Busy(stores[1].path)), strict=True)
+        for store, start in zip(stores, (None, lambda: Busy(stores[1])), strict=True)
     )
     assert helped == alone
     assert kept(stores[1]) == kept(stores[0])
@@ -609,7 +609,7 @@ def test_a_process_that_is_lost_while_it_reads(store: DiskStore, reading: list[b
                     self._process.kill()
 
     def helper() -> ProcessHelper:
-        return Killed(store.path)
+        return Killed(store)
 
     (layer,) = make_layers([wheel], Site(base()), store, quiet, taken=50, helper=helper).layers
     assert reading == [True, False]
