@@ -13,6 +13,8 @@ from unit.stages.test_layers import BASE, SITE, base, file, folder, make, put
 
 from dpbuild.adapters.store import DiskStore
 from dpbuild.model.layer import Layer
+from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.stages import inventory
 from dpbuild.stages.layers.own import make_own, planned_data
 from dpbuild.stages.layers.site import Site
@@ -123,6 +125,32 @@ def test_of_files_that_dpbuild_makes(store: DiskStore, site: Site) -> None:
     rows = [planned_data("/app/main.py", b"import imp\n", "app"), planned_data("/app/none", b"", "app")]
     layer = make_own(site, store, rows, "app", key="key")
     assert kept(store, layer) == read(store, layer)
+
+
+@pytest.mark.parametrize("cut", [1000, 4096, 5000, 100_000])
+def test_wherever_a_content_is_cut_the_same_is_told(store: DiskStore, cut: int) -> None:
+    """A piece may end before anything can be told, and the next one then holds more than was waited for."""
+    contents = {path: data if isinstance(data, bytes) else data.encode() for path, data in FILES.items()}
+
+    def seen(pieces: Callable[[bytes], list[bytes]]) -> tuple[LayerScan, inventory.Inventory]:
+        observer = Observing(store)
+        for path, data in contents.items():
+            take = observer.begin(file(path, len(data)), ("sha256", hashlib.sha256(data).digest()))
+            for piece in pieces(data):
+                take(memoryview(piece))
+            observer.end()
+        layer = Layer(
+            descriptor=Descriptor(media_type="x", digest=Digest("0" * 64), size=1),
+            diff_id=Digest("0" * 64),
+            comment="",
+            size=1,
+        )
+        observer.keep(layer.descriptor)
+        return kept(store, layer)
+
+    whole = seen(lambda data: [data] if data else [])
+    assert len(whole[0].files) > 5
+    assert seen(lambda data: [data[at : at + cut] for at in range(0, len(data), cut)]) == whole
 
 
 def test_a_file_too_large_for_memory_is_read_when_it_is_there(
