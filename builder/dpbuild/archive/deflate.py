@@ -38,7 +38,7 @@ class _NgStream(ctypes.Structure):
     """``zng_stream`` of zlib-ng.h."""
 
     _fields_ = (
-        ("next_in", ctypes.c_void_p),
+        ("next_in", ctypes.c_char_p),
         ("avail_in", ctypes.c_uint32),
         ("total_in", ctypes.c_size_t),
         ("next_out", ctypes.c_void_p),
@@ -59,7 +59,7 @@ class _ZStream(ctypes.Structure):
     """``z_stream`` of zlib.h."""
 
     _fields_ = (
-        ("next_in", ctypes.c_void_p),
+        ("next_in", ctypes.c_char_p),
         ("avail_in", ctypes.c_uint),
         ("total_in", ctypes.c_ulong),
         ("next_out", ctypes.c_void_p),
@@ -205,8 +205,8 @@ class Splicer:
             if not chunk:
                 raise DeflateError("the data ends too early")
             patcher.extend(chunk)
-            pointer = ctypes.c_char_p(chunk)
-            stream.next_in = ctypes.cast(pointer, ctypes.c_void_p)
+            # The structure keeps a reference to the bytes.
+            stream.next_in = chunk
             stream.avail_in = len(chunk)
             while True:
                 if 0 <= pending < 8 * (taken + len(chunk)):

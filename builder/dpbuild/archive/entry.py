@@ -44,4 +44,4 @@ class Entry(NamedTuple):
 
 def deletes(path: str) -> bool:
     """Whether a layer that has this path would delete files of the layers below it: a part of it names a whiteout."""
-    return any(part.startswith(_WHITEOUT) for part in path.split("/"))
+    return path.startswith(_WHITEOUT) or f"/{_WHITEOUT}" in path

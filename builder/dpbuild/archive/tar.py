@@ -4,6 +4,7 @@ Format" and "pax Extended Header").
 The bytes depend on the entry alone: no clock, no user database, no padding of leftovers.
 """
 
+import struct
 from typing import Final
 
 from dpbuild.archive.entry import Entry, Kind
@@ -21,6 +22,9 @@ _TYPE: Final = {
     Kind.DIRECTORY: b"5",
     Kind.FIFO: b"6",
 }
+# Name, mode, uid, gid, size, mtime, checksum, type, link, magic and version, user, group, device, prefix: zeros fill up
+# each.
+_USTAR: Final = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
 _NAME: Final = 100
 _PREFIX: Final = 155
 _OCTAL_7: Final = 0o7777777
@@ -119,23 +123,22 @@ def _ustar(
     device: tuple[int, int] = (0, 0),
     directory: bytes = b"",
 ) -> bytes:
-    block = b"".join(
-        (
-            name.ljust(_NAME, b"\0"),
-            b"%07o\0" % (mode & 0o7777),
-            b"%07o\0" % numbers["uid"],
-            b"%07o\0" % numbers["gid"],
-            b"%011o\0" % numbers["size"],
-            b"%011o\0" % numbers["mtime"],
-            b"        ",
-            kind,
-            link.ljust(100, b"\0"),
-            b"ustar\x0000",
-            user.ljust(32, b"\0"),
-            group.ljust(32, b"\0"),
-            b"%07o\0" % device[0],
-            b"%07o\0" % device[1],
-            directory.ljust(_PREFIX + 12, b"\0"),
-        )
+    block = _USTAR.pack(
+        name,
+        b"%07o" % (mode & 0o7777),
+        b"%07o" % numbers["uid"],
+        b"%07o" % numbers["gid"],
+        b"%011o" % numbers["size"],
+        b"%011o" % numbers["mtime"],
+        b"        ",
+        kind,
+        link,
+        b"ustar\x0000",
+        user,
+        group,
+        b"%07o" % device[0],
+        b"%07o" % device[1],
+        directory,
     )
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    # Most of it is zeros, which add nothing to the sum.
+    return block[:148] + b"%06o\0 " % sum(block.translate(None, b"\0")) + block[156:]

@@ -8,11 +8,10 @@ file must belong to exactly one thing, and what only some readers understand is 
 import struct
 import unicodedata
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from dpbuild.archive.entry import deletes
 from dpbuild.archive.zip_fields import MASK16, MASK32, ZIP64, ZipError, extra_fields, zip64
-from dpbuild.frozen import frozen
 
 __all__ = ["DEFLATED", "STORED", "Member", "ZipError", "members"]
 
@@ -37,10 +36,11 @@ _LARGEST_DIRECTORY: Final = 256 * 1024 * 1024
 Read = Callable[[int, int], bytes]
 
 
-@frozen
-class Member:
-    """One file of the archive. ``offset`` is where its data begin; sizes are in bytes; ``mode`` is the Unix
-    mode from the external attributes, 0 where none is recorded.
+class Member(NamedTuple):
+    """One file of the archive; a tuple, since wheels have thousands, which other processes are told.
+
+    ``offset`` is where its data begin; sizes are in bytes; ``mode`` is the Unix mode from the external attributes, 0
+    where none is recorded.
     """
 
     name: str
@@ -52,8 +52,7 @@ class Member:
     mode: int
 
 
-@frozen(kw_only=False)
-class _Row:
+class _Row(NamedTuple):
     name: str
     raw: bytes
     flags: int

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from dpbuild.errors import PathConflict
-from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.stages.layers.content import Data
 from dpbuild.stages.layers.site import Site
@@ -12,8 +12,7 @@ from dpbuild.stages.layers.wheels import Planned
 from dpbuild.stages.layers.write import Placement
 
 
-@frozen(kw_only=False)
-class Listed:
+class Listed(NamedTuple):
     """One file of a wheel as far as conflicts and folders are concerned."""
 
     path: str

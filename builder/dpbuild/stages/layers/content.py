@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from zlib_ng import zlib_ng
 
@@ -97,9 +97,8 @@ class FromFile:
             raise ValueError("it changed while it was read")
 
 
-@frozen(kw_only=False)
-class Archived:
-    """A member of a wheel. ``read(offset, size)`` delivers bytes of the wheel.
+class Archived(NamedTuple):
+    """A member of a wheel; a tuple as that is. ``read(offset, size)`` delivers bytes of the wheel.
 
     With ``join`` its deflate blocks go into the layer as they are; otherwise they are inflated and
     compressed again. Either way length, CRC and RECORD's hash are verified.

@@ -2,7 +2,7 @@
 
 import hashlib
 import posixpath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from dpbuild.archive import zip as strict_zip
 from dpbuild.archive.deflate import Splicer
@@ -20,10 +20,10 @@ _LARGEST_TEXT = 64 * 1024 * 1024
 _METADATA = ("WHEEL", "METADATA", "RECORD", "entry_points.txt")
 
 
-@frozen
-class Planned:
-    """One file in the image: ``path`` without leading slash, before the base's symbolic links are followed.
+class Planned(NamedTuple):
+    """One file in the image; a tuple, since there are as many as wheels have members.
 
+    ``path`` is without leading slash, before the base's symbolic links are followed.
     ``identity`` is equal for equal contents; ``owner`` is the wheel it comes from. With a ``target`` it is a
     symbolic link.
     """
