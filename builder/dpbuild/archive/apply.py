@@ -69,6 +69,9 @@ class _Applier:
         self.layer = 0
         self._count = 0
         self._work = WORK
+        # Where the entry before was put, as long as that holds: layers list one folder's files one after the other.
+        self._folder = ""
+        self._chain: list[Node] | None = None
 
     def _spend(self, steps: int) -> None:
         self._work -= steps
@@ -86,9 +89,12 @@ class _Applier:
             self.root.entry = entry
             self.root.layer = self.root.touched = self.layer
             return
-        chain = self._walk(folder, entry.path, make=True)
-        if chain is None:  # cannot be: missing folders are made
-            raise OverlayError(f"{entry.path} has no folder")
+        chain = self._chain if folder == self._folder else None
+        if chain is None:
+            chain = self._walk(folder, entry.path, make=True)
+            if chain is None:  # cannot be: missing folders are made
+                raise OverlayError(f"{entry.path} has no folder")
+            self._folder, self._chain = folder, chain
         parent = chain[-1]
         if name.startswith(_WHITEOUT):
             self._whiteout(parent, name)
@@ -97,8 +103,9 @@ class _Applier:
         if len(path) > LONGEST_PATH or len(chain) > DEEPEST:
             raise OverlayError(f"the path {path[:60]}… is too long or too deep")
         self._place(parent, name, self._node(entry, path, ordinal))
-        for node in chain:
-            node.touched = self.layer
+        if parent.touched != self.layer:
+            for node in chain:
+                node.touched = self.layer
 
     def _node(self, entry: Entry, path: str, ordinal: int) -> Node:
         if entry.kind is Kind.HARDLINK:
@@ -120,14 +127,15 @@ class _Applier:
         linked = target.entry._replace(path=path, kind=Kind.HARDLINK, target=target.entry.path)
         return Node(linked, self.layer, target.origin)
 
-    @staticmethod
-    def _place(parent: Node, name: str, node: Node) -> None:
+    def _place(self, parent: Node, name: str, node: Node) -> None:
         children = parent.children
         if children is None:
             raise OverlayError(f"{parent.entry.path} is no folder")
         old = children.get(name)
-        if old is not None and old.children is not None and node.children is not None:
-            node.children = old.children
+        if old is not None:
+            self._chain = None
+            if old.children is not None and node.children is not None:
+                node.children = old.children
         children[name] = node
 
     def _walk(self, folder: str, whose: str, *, make: bool) -> list[Node] | None:
@@ -185,6 +193,7 @@ class _Applier:
         return node
 
     def _whiteout(self, parent: Node, name: str) -> None:
+        self._chain = None
         children = parent.children or {}
         if name == _OPAQUE:
             hidden = list(children)

@@ -15,6 +15,7 @@ from dpbuild.stages.proof.subject import Subject
 
 # No honest program comes near; beyond it nothing is said.
 _MOST: Final = 5000
+_FEW: Final = 10
 
 
 class Modules:
@@ -24,6 +25,8 @@ class Modules:
         self._subject = subject
         self._folders = (*before, *subject.sys_path)
         self._suffixes = subject.facts.extension_suffixes if subject.facts else ()
+        # By source: its import statements, where they had to be looked for.
+        self._statements: dict[str, bytes] = {}
 
     @functools.cache  # noqa: B019 - lives as long as one check
     def find(self, name: str) -> str | None:
@@ -93,33 +96,43 @@ class Modules:
                 take(name, path)
         return found
 
-    def executes(self, roots: Iterable[str], path: str, site: str, files: frozenset[str]) -> bool:
-        """Whether importing one of the modules ``roots`` (dotted) surely executes the source ``path``.
+    def executed(self, roots: Iterable[str], paths: Iterable[str], site: str, files: frozenset[str]) -> frozenset[str]:
+        """Those of the sources ``paths`` that importing one of the modules ``roots`` (dotted) surely executes.
 
-        All are of one distribution, which has the sources ``files`` below ``site``. Looked for from the end: few
-        sources mention a module, and only those are parsed.
+        All are of one distribution, which has the sources ``files`` below ``site``. Looked for from the end, for all
+        of them at once: few sources mention a module, and only those are parsed.
         """
-        starts = {self.find(root) for root in roots}
-        pending, seen = [path], {path}
+        wanted = frozenset(paths)
+        leads: dict[str, set[str]] = {}
+        pending, seen = wanted, set(wanted)
         while pending:
-            target = pending.pop()
-            if target in starts:
-                return True
-            word = _word(target).encode()
-            for other in self._importers(word, files):
-                if other not in seen and target in self._executed(other, site):
-                    seen.add(other)
-                    pending.append(other)
-        return False
+            importers = set()
+            for other in self._mentioning(frozenset(_word(path).encode() for path in pending), files):
+                if found := self._executed(other, site) & pending:
+                    leads.setdefault(other, set()).update(found)
+                    importers.add(other)
+            pending = frozenset(importers - seen)
+            seen |= pending
+        reached: set[str] = set()
+        ways = [path for root in roots if (path := self.find(root)) in seen and path is not None]
+        while ways:
+            if (path := ways.pop()) not in reached:
+                reached.add(path)
+                ways += leads.get(path, ())
+        return wanted & reached
 
-    @functools.cache  # noqa: B019 - lives as long as one check
-    def _importers(self, word: bytes, files: frozenset[str]) -> tuple[str, ...]:
-        """The sources that may import something of this name."""
-        return tuple(path for path, text in self._statements(files).items() if word in text)
-
-    @functools.cache  # noqa: B019 - lives as long as one check
-    def _statements(self, files: frozenset[str]) -> dict[str, bytes]:
-        return {path: import_statements(self._subject.contents.get(path) or b"") for path in sorted(files)}
+    def _mentioning(self, words: frozenset[bytes], files: frozenset[str]) -> Iterator[str]:
+        """The sources with an import statement that may be of a module that one of these words names."""
+        for path in sorted(files):
+            known = self._statements.get(path)
+            if known is None:
+                text = self._subject.contents.get(path) or b""
+                # Taking a source apart takes as long as ten searches through it.
+                if len(words) < _FEW and not any(word in text for word in words):
+                    continue
+                known = self._statements[path] = import_statements(text)
+            if any(word in known for word in words):
+                yield path
 
     @functools.cache  # noqa: B019 - lives as long as one check
     def _executed(self, path: str, site: str) -> frozenset[str]:

@@ -147,8 +147,9 @@ def _missing_in_packages(subject: Subject) -> Iterator[Found]:
         site, roots = modules_of(subject, owner)
         files = frozenset(path for path in subject.files_of(owner) if path.endswith(".py"))
         subject.contents.prefetch(files)
+        reached = modules.executed(roots, {path for path, _ in rows}, site, files)
         for path, use in rows:
-            if modules.executes(roots, path, site, files):
+            if path in reached:
                 evidence = f"line {use.line}: import {use.name}{_why(subject, use.name)}, whenever it is imported"
                 severity = Severity.WARNING if other else None
                 yield Found(path=path, evidence=f"{evidence}{_may(other)}", severity=severity)
