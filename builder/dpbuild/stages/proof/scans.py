@@ -37,14 +37,16 @@ def scan_layers(
     budget = Budget(sum(layer.size for layer in layers))
 
     def one(pair: tuple[Descriptor, Digest]) -> LayerScan:
-        return _kept(store, pair[0]) or _made(store, *pair, fetch, budget, take_inventory=take_inventory)
+        return _made(store, *pair, fetch, budget, take_inventory=take_inventory)
 
     pairs = tuple(zip(layers, diff_ids, strict=True))
+    found = {number: _kept(store, layer) for number, layer in enumerate(layers)}
     # The largest first: the last one to finish should be a small one.
-    order = sorted(range(len(pairs)), key=lambda number: -layers[number].size)
-    with ThreadPoolExecutor(threads) as pool:
-        found = dict(zip(order, pool.map(one, (pairs[number] for number in order)), strict=True))
-    return tuple(found[number] for number in range(len(pairs)))
+    order = sorted((number for number, row in found.items() if row is None), key=lambda number: -layers[number].size)
+    if order:
+        with ThreadPoolExecutor(threads) as pool:
+            found |= zip(order, pool.map(one, (pairs[number] for number in order)), strict=True)
+    return tuple(row for row in found.values() if row is not None)
 
 
 def scan_there(
