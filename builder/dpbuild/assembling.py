@@ -23,7 +23,7 @@ from dpbuild.ports.world import World
 from dpbuild.stages import app as app_stage
 from dpbuild.stages import lockfile
 from dpbuild.stages.artifacts import fetching
-from dpbuild.stages.aside import Aside
+from dpbuild.stages.aside import WORTH_LISTING, Aside
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.chosen import choose
 from dpbuild.stages.contents import LayerContents
@@ -155,5 +155,6 @@ def _install(
             ready=run.ready,
             helper=run.aside.lend,
             wait=arriving.wait,
+            making=run.aside.expect if sum(row.size for row in artifacts) >= WORTH_LISTING else lambda: None,
         )
     return _Installed(layers=(*below, *wheels.layers), scripts=wheels.scripts, artifacts=tuple(artifacts), site=site)

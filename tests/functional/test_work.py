@@ -17,7 +17,7 @@ from factories.python_image import debian
 from factories.wheel import make_wheel
 from fakes.registry import FakeRegistry, fake_registry
 
-from dpbuild import pipeline
+from dpbuild import assembling, describing, pipeline
 from dpbuild.adapters.store import DiskStore, DiskWriter
 from dpbuild.archive import decompress, deflate, gzip
 from dpbuild.stages import places
@@ -177,6 +177,32 @@ def test_a_large_base_is_looked_at_aside(builds: Builds, monkeypatch: pytest.Mon
     assert read == []
     held = builds.registry.manifests
     assert held["team/again"]["1"] == held["team/app"]["1"]
+
+
+def test_another_dependency_is_listed_aside(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process lists the packages while this one proves the image; for the same bytes."""
+    listed: list[str] = []
+    inner = describing.sbom
+
+    def sbom(*arguments: Any) -> bytes:
+        listed.append(str(arguments[0].digest))
+        return inner(*arguments)
+
+    monkeypatch.setattr(describing, "sbom", sbom)
+    builds.build()
+    builds.configure("2.0")
+    builds.build()
+    assert len(listed) == 2
+    alone = builds.registry.manifests["team/app"]
+    shutil.rmtree(builds.bench.cache / "maps")
+    builds.configure("1.0")
+    builds.build("team/again")
+    listed.clear()
+    monkeypatch.setattr(assembling, "WORTH_LISTING", 0)
+    builds.configure("2.0")
+    builds.build("team/again")
+    assert listed == []
+    assert builds.registry.manifests["team/again"]["1"] == alone["1"]
 
 
 @pytest.mark.network

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Bytes of layers, compressed, from which on starting a process pays.
+# Bytes of a base's layers, compressed, from which on starting a process to scan them pays.
 WORTH_IT: Final = 8 << 20
+# Bytes of wheels from which on it pays to list them while they are proved, once one of their layers is another.
+WORTH_LISTING: Final = 32 << 20
 
 
 class Aside:
@@ -35,6 +37,12 @@ class Aside:
     def started(self) -> bool:
         """Whether there is one already."""
         return bool(self._helpers)
+
+    def expect(self) -> None:
+        """Start one, so that it is there when there is work for it."""
+        if self._most >= 1 and not self._helpers:
+            with suppress(OSError):
+                self._new()
 
     def lend(self) -> Helper:
         """One that nobody else has borrowed, until it is closed; what it does aside it ends first.

@@ -100,9 +100,21 @@ def test_one_that_is_lent_is_busy_while_it_does_something_aside_or_sends() -> No
     assert not lent.busy
 
 
+def test_who_is_expected_is_there_for_whoever_comes_first() -> None:
+    start = Starting()
+    aside = Aside(start, 2)
+    aside.expect()
+    aside.expect()
+    assert aside.started
+    aside.lend()
+    aside.begin(lambda store, argument, progress: None, None)()
+    assert len(start.made) == 1
+
+
 def test_one_processor_has_nobody_aside() -> None:
     start = Starting()
     aside = Aside(start, 1)
+    aside.expect()
     aside.begin(lambda store, argument, progress: None, None)()
     assert start.made == []
 
@@ -111,6 +123,7 @@ def test_who_cannot_be_started_or_fails_or_is_lost_is_not_missed() -> None:
     def none() -> Fake:
         raise OSError("no more processes")
 
+    Aside(none, 2).expect()
     Aside(none, 2).begin(lambda store, argument, progress: None, None)()
 
     def fails(store: Any, argument: Any, progress: Any) -> None:

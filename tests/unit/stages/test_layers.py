@@ -419,16 +419,23 @@ def test_other_processes_make_the_same_layers(tmp_path: Path, monkeypatch: pytes
         started.append(ProcessHelper(stores[1]))
         return started[-1]
 
-    helped = make_layers(artifacts, site, stores[1], quiet, taken=50, cores=3, helper=helper, ready=ready.append)
+    told: list[None] = []
+
+    def make() -> WheelLayers:
+        words: dict[str, Any] = {"helper": helper, "ready": ready.append, "making": lambda: told.append(None)}
+        return make_layers(artifacts, site, stores[1], quiet, taken=50, cores=3, **words)
+
+    helped = make()
     assert helped == alone
+    assert len(told) == 1
     assert kept(stores[1]) == kept(stores[0])
     assert len(started) == 2
     assert sorted(ready, key=str) == sorted((row.descriptor for row in alone.layers), key=str)
     assert all(row._process.poll() == 0 for row in started)
     # What is there is not made again, and nobody is started for it.
-    again = make_layers(artifacts, site, stores[1], quiet, taken=50, cores=3, helper=helper)
+    again = make()
     assert [row.descriptor for row in again.layers] == [row.descriptor for row in alone.layers]
-    assert len(started) == 2
+    assert (len(started), len(told)) == (2, 1)
 
 
 def test_a_helper_that_is_lost_costs_nothing_but_time(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:

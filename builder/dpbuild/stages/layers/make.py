@@ -62,12 +62,14 @@ def make_layers(
     ready: Callable[[Descriptor], object] = lambda layer: None,
     helper: Callable[[], Helper] | None = None,
     wait: Callable[[Artifact], object] = lambda artifact: None,
+    making: Callable[[], object] = lambda: None,
 ) -> WheelLayers:
     """One layer for each group of wheels.
 
     ``wait`` returns when a wheel is in the store, and raises what keeps it from that; it is asked for each one first.
     ``taken`` counts the image's other layers; ``cores`` are there to be used, by processes that ``helper`` starts where
-    there is much to do. ``ready`` is told each layer that had to be made, as soon as it is; from several threads.
+    there is much to do. ``making`` is called once, if a layer has to be made, before the first one; ``ready`` is told
+    each of these as soon as it is made, from several threads.
     Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
     """
     wheels = tuple(artifacts)
@@ -76,7 +78,7 @@ def make_layers(
     known = _recall(store, key, groups) if key else None
     if known is not None:
         return known
-    maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper, wait)
+    maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper, wait, making)
     made = maker.make(wheels, groups, reporter)
     if key:
         store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
@@ -121,8 +123,10 @@ class _Maker:
         ready: Callable[[Descriptor], object],
         helper: Callable[[], Helper] | None,
         wait: Callable[[Artifact], object],
+        making: Callable[[], object],
     ) -> None:
         self._site = site
+        self._making = making
         self._ready = ready
         self._store = store
         self._cores = cores
@@ -158,6 +162,7 @@ class _Maker:
             }
             missing = [members for members in groups if found.get(members) is None]
             if missing:
+                self._making()
                 # The largest first: the last one to finish should be a small one.
                 missing.sort(key=_size, reverse=True)
                 sizes = [_size(members) for members in missing]
