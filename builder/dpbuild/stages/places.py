@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Mapping
 from typing import BinaryIO, Final
 
+from zlib_ng import zlib_ng
+
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.ports.store import Store
 
@@ -40,7 +42,8 @@ def recall(store: Store, layer: Descriptor) -> Mapping[int, int]:
 def read(blob: BinaryIO, offset: int, size: int) -> bytes | None:
     """The ``size`` bytes of a file whose deflate stream begins at ``offset``; None if it has not that many."""
     blob.seek(offset)
-    inflate = zlib.decompressobj(-15)
+    # The proof reads thousands of sources, and takes half the time for it.
+    inflate = zlib_ng.decompressobj(-15)
     out: list[bytes] = []
     left = size
     data = b""
@@ -52,7 +55,7 @@ def read(blob: BinaryIO, offset: int, size: int) -> bytes | None:
                 return None
             out.append(piece)
             left -= len(piece)
-    except zlib.error:
+    except zlib_ng.error:  # type: ignore[misc]
         return None
     return b"".join(out)
 
