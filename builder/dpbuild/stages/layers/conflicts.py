@@ -6,14 +6,12 @@ from typing import NamedTuple
 
 from dpbuild.errors import PathConflict
 from dpbuild.model.artifact import Artifact
-from dpbuild.stages.layers.content import Data
 from dpbuild.stages.layers.site import Site
-from dpbuild.stages.layers.wheels import Planned
 from dpbuild.stages.layers.write import Placement
 
 
 class Listed(NamedTuple):
-    """One file of a wheel as far as conflicts and folders are concerned."""
+    """One file of a wheel as far as conflicts and folders are concerned; a tuple, since wheels have thousands."""
 
     path: str
     mode: int
@@ -43,8 +41,7 @@ class Conflicts:
                 self._add(row, label)
 
     def _add(self, row: Listed, label: str) -> None:
-        planned = Planned(path=row.path, mode=row.mode, content=Data(b""), identity=("", b""), owner=label)
-        path = self._placement.place(planned, self._gone)
+        path = self._placement.place(row.path, label, self._gone)
         other, owner = self._owners.setdefault(path, (row, label))
         if other is not row and (other.identity, other.mode) != (row.identity, row.mode):
             first, second = sorted((owner, label))

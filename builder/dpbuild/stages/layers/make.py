@@ -142,6 +142,7 @@ class _Maker:
         self.keys: list[str] = []
         # What was read of wheels to list them, until they are written.
         self._listed: dict[Artifact, _Plan] = {}
+        self._listings: dict[Artifact, tuple[Listed, ...]] = {}
 
     def _splicer(self) -> Splicer:
         splicer = getattr(self._local, "splicer", None)
@@ -156,7 +157,10 @@ class _Maker:
         complete = [members for members in groups if here.issuperset(members)]
         absent = len(groups) - len(complete)
         with ThreadPoolExecutor(max(2, self._cores) + min(absent, _MOST_WAITING)) as pool:
-            keys = dict(zip(complete, pool.map(self._listed_key, complete), strict=True))
+            # Threads are for wheels that have to be read: of what is known of the others they only wait for each other.
+            read = [members for members in complete if not all(map(self._known, members))]
+            keys = {members: self._listed_key(members) for members in complete if members not in read}
+            keys |= zip(read, pool.map(self._listed_key, read), strict=True)
             found: dict[tuple[Artifact, ...], Layer | None] = {
                 members: find(self._store, key, _comment(members)) for members, key in keys.items()
             }
@@ -201,18 +205,30 @@ class _Maker:
 
     # what is in a wheel
 
-    def _listing(self, artifact: Artifact) -> tuple[Listed, ...]:
-        key = json.dumps([*self._site.key()[:-1], artifact.digest.hex, artifact.filename, artifact.locked])
-        kept = self._store.get("wheels", key)
+    def _wheel_key(self, artifact: Artifact) -> str:
+        return json.dumps([*self._site.key()[:-1], artifact.digest.hex, artifact.filename, artifact.locked])
+
+    def _known(self, artifact: Artifact) -> bool:
+        """Whether it was listed before, which is then at hand."""
+        kept = self._store.get("wheels", self._wheel_key(artifact))
         if kept is not None:
-            return tuple(Listed(*row) for row in json.loads(kept))
+            self._listings[artifact] = tuple(map(Listed._make, json.loads(kept)))
+        return kept is not None
+
+    def _listing(self, artifact: Artifact) -> tuple[Listed, ...]:
+        if artifact in self._listings or self._known(artifact):
+            return self._listings.pop(artifact)
         with self._store.open(artifact.digest) as file:
             found = self._listed[artifact] = self._plan(artifact, Reader(file))
         rows = tuple(
             Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script)
             for each in found.files
         )
-        self._store.put("wheels", key, canonical([[row.path, row.mode, row.identity, row.script] for row in rows]))
+        self._store.put(
+            "wheels",
+            self._wheel_key(artifact),
+            canonical([[row.path, row.mode, row.identity, row.script] for row in rows]),
+        )
         return rows
 
     def _plan(self, artifact: Artifact, reader: Reader) -> "_Plan":
@@ -247,7 +263,7 @@ class _Maker:
                 found.reader.file = file
                 compiled = compile_planned(self._site, found.files, splicer, checked=not member.locked)
             planned = complete(found.files, compiled, found.dist_info, self._site.facts)
-            files.extend((self._placement.place(each, self._gone), each) for each in planned)
+            files.extend((self._placement.place(each.path, each.owner, self._gone), each) for each in planned)
             readers.append((member.digest, found.reader))
         merged = write.merge(files)
         removed = self._removed(members) - merged.keys()

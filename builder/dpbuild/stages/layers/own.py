@@ -43,7 +43,7 @@ def make_own(
     Raises PathConflict, LayerError, StoreError.
     """
     placement = write.Placement(site.base.tree, site.owners)
-    files = write.merge((placement.place(each, site.gone), each) for each in planned)
+    files = write.merge((placement.place(each.path, each.owner, site.gone), each) for each in planned)
     parents = write.parents([*files, *(entry.path for entry in changed)])
     folders = [*(placement.entry(folder) for folder in parents), *changed]
     splicer = Splicer()

@@ -94,27 +94,27 @@ class Placement:
         self._folders[path] = joined
         return joined
 
-    def place(self, planned: Planned, gone: frozenset[str] = frozenset()) -> str:
-        """The path that the file gets. Raises PathConflict if the base has something there, or if the name deletes.
+    def place(self, wanted: str, owner: str, gone: frozenset[str] = frozenset()) -> str:
+        """The path that the file ``wanted`` of ``owner`` gets; ``gone`` are files of the base that the image replaces.
 
-        ``gone`` are files of the base that the image replaces.
+        Raises PathConflict if the base has something there, or if the name deletes.
         """
-        if deletes(planned.path):
+        if deletes(wanted):
             raise PathConflict(
-                f"{planned.owner} has the file /{planned.path}, whose name would delete files in the image",
+                f"{owner} has the file /{wanted}, whose name would delete files in the image",
                 hint="names that begin with .wh. are for layers; rename it, or leave it out",
             )
-        folder, _, name = planned.path.rpartition("/")
+        folder, _, name = wanted.rpartition("/")
         above = self.folder(folder)
         path = f"{above}/{name}" if above else name
         if self._tree.get(path) is not None and path not in gone:
-            if owner := self._owners.get(path):
+            if package := self._owners.get(path):
                 raise PathConflict(
-                    f"{planned.owner} has the file /{path}, which the Debian package {owner} has too",
+                    f"{owner} has the file /{path}, which the Debian package {package} has too",
                     hint="leave one of them out",
                 )
             raise PathConflict(
-                f"{planned.owner} has the file /{path}, which the base has too",
+                f"{owner} has the file /{path}, which the base has too",
                 hint="a base's file is never overwritten; leave this one out, or choose another base",
             )
         return path
