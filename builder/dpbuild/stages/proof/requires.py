@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dpbuild.stages.proof.subject import Subject
 
 _KERNEL: Final = ("platform_release", "platform_version")
+# What surely counts only where an extra is asked for: most requirements, and parsing one takes long.
+_OPTIONAL: Final = re.compile(r""";(?!.*\bor\b).*\bextra\s*==\s*["'][^"']""", re.DOTALL)
 
 
 def _target(subject: Subject) -> Target | None:
@@ -50,11 +52,16 @@ def _metadata(subject: Subject, row: Distribution) -> Metadata | None:
         return None
 
 
-def _requirements(known: Metadata) -> Iterator[Requirement]:
-    """What can be decided from files: text that is no requirement and properties of the kernel are left out."""
+def _requirements(known: Metadata, *, extras: bool) -> Iterator[Requirement]:
+    """What can be decided from files: text that is no requirement and properties of the kernel are left out.
+
+    Without ``extras`` also what is only for these.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in known.requires:
+        if not extras and _OPTIONAL.search(text):
+            continue
         try:
             row = Requirement(text)
         except InvalidRequirement:
@@ -69,7 +76,7 @@ def _unmet(subject: Subject) -> Iterator[Found]:
         return
     there = _installed(subject)
     known = {name: found for name, row in there.items() if (found := _metadata(subject, row)) is not None}
-    wanted = {name: tuple(_requirements(row)) for name, row in known.items()}
+    wanted = {name: tuple(_requirements(row, extras=False)) for name, row in known.items()}
     extras: dict[str, set[str]] = {name: set() for name in known}
     pending = list(known)
     # Extras count where somebody asks for them, which may ask for more of them.
@@ -80,6 +87,7 @@ def _unmet(subject: Subject) -> Iterator[Found]:
             new = row.extras and name in extras and not row.extras <= extras[name]
             if new and _holds(row, fits, extras[asking]):
                 extras[name] |= row.extras
+                wanted[name] = tuple(_requirements(known[name], extras=True))
                 pending.append(name)
     modules = Modules(subject, [subject.start.first] if subject.start.first else [])
     for name, rows in sorted(wanted.items()):

@@ -69,6 +69,24 @@ def test_an_extra_of_all_extras_counts_only_if_asked_for() -> None:
     assert row[2].startswith("some 1.0 requires tool")
 
 
+@pytest.mark.parametrize(
+    ("marker", "counts"),
+    [
+        ("extra == 'x'", False),
+        ("python_version >= '3.8' and (extra=='x')", False),
+        ("extra == 'x' or python_version >= '3.8'", True),
+        ("(extra == 'x') or python_version >= '3.8'", True),
+        ("'x' == extra or os_name == 'posix'", True),
+        ("extra == ''", True),
+        ("extra != 'x'", True),
+        ("python_version >= '3.8' and extra in ' '", True),
+    ],
+)
+def test_what_is_only_for_an_extra_nobody_asks_for(marker: str, counts: bool) -> None:
+    asks = package("asks", fields=f"Provides-Extra: x\nRequires-Dist: other; {marker}\n")
+    assert bool(rows(asks)) is counts
+
+
 def test_what_only_a_kernel_knows_is_not_judged() -> None:
     assert rows(package("asks", fields="Requires-Dist: other; platform_release >= '5'\n")) == []
 
