@@ -12,13 +12,13 @@ from fakes.registry import FakeRegistry, fake_registry
 
 from dpbuild.adapters.registry.client import RegistryClient
 from dpbuild.adapters.sink.registry import RegistrySink
-from dpbuild.errors import RegistryError
+from dpbuild.errors import RegistryError, Unauthorized
 from dpbuild.model.image import Image, Images, Referrer
 from dpbuild.oci import mediatype
-from dpbuild.oci.codec import encode_manifest
+from dpbuild.oci.codec import encode_index, encode_manifest
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
-from dpbuild.oci.manifest import Manifest
+from dpbuild.oci.manifest import Index, Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import ComposeReference, RegistryReference
 from dpbuild.ports.source import Referred
@@ -121,7 +121,7 @@ def test_several_at_the_same_time(host: str, request: pytest.FixtureRequest) -> 
     lost = []
 
     def attach(client: RegistryClient, mine: tuple[Referrer, ...]) -> None:
-        client.attach(where, mine)
+        client.attach(where, mine)()
         if mine[0].descriptor not in client.referrers(where, images.descriptor.digest):
             lost.append(mine)
 
@@ -132,7 +132,7 @@ def test_several_at_the_same_time(host: str, request: pytest.FixtureRequest) -> 
         thread.join()
     # Without any means of the registry a row can still be lost in between; attaching again brings it back.
     for client, mine in zip(clients, rows, strict=True):
-        client.attach(where, mine)
+        client.attach(where, mine)()
     assert set(setup.referrers(where, images.descriptor.digest)) == {mine[0].descriptor for mine in rows}
     assert len(lost) < len(rows)
     for client in (setup, *clients):
@@ -210,13 +210,87 @@ def test_a_row_that_somebody_overwrote_is_added_again(fake: FakeRegistry) -> Non
         return digest
 
     fake.add_manifest = overtaken  # type: ignore[method-assign]
-    client.attach(where, rows)
+    client.attach(where, rows)()
     assert [row["digest"] for row in fallback(fake, images.descriptor.digest)["manifests"]] == [
         str(rows[0].descriptor.digest)
     ]
     times[0] = 100
     with pytest.raises(RegistryError, match="over and over"):
-        client.attach(where, _new(client, where, images))
+        client.attach(where, _new(client, where, images))()
+    client.close()
+
+
+def test_a_row_that_was_overwritten_while_the_tag_moved(fake: FakeRegistry) -> None:
+    client, images = RegistryClient(sleep=lambda seconds: None), image("late race")
+    where = RegistryReference(registry=fake.host, repository=REPOSITORY, tag="1")
+    rows = evidence(images.descriptor, b"ours")
+    empty = json.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": []}).encode()
+    kept, names = fake.add_manifest, []
+
+    def overtaken(repository: str, name: str, media_type: str, data: bytes) -> str:
+        digest = kept(repository, name, media_type, data)
+        names.append(name)
+        if name.startswith("sha256-") and names.count(name) == 1:
+            kept(repository, name, mediatype.OCI_INDEX, empty)
+        return digest
+
+    fake.add_manifest = overtaken  # type: ignore[method-assign]
+    push(client, where, replace(images, referrers=rows))
+    assert client.head_manifest(where) == images.descriptor
+    assert client.referrers(where, images.descriptor.digest) == (rows[0].descriptor,)
+    # The list was there before the tag, and once more after it was lost.
+    tag = f"sha256-{images.descriptor.digest.hex}"
+    assert names.index(tag) < names.index("1")
+    assert names.count(tag) == 2
+    client.close()
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_registry_that_wants_the_subject_first(fake: FakeRegistry, status: int, lists: bool) -> None:
+    """The spec says that it must not; GitLab's does."""
+    fake.subject_first, fake.referrers, fake.page = status, lists, 9
+    client, images = RegistryClient(sleep=lambda seconds: None), image("subject first")
+    where = RegistryReference(registry=fake.host, repository=REPOSITORY, tag="1")
+    rows = evidence(images.descriptor, b"one", b"two")
+    push(client, where, replace(images, referrers=rows))
+    puts = [row.rpartition("/")[2] for row in fake.requests if row.startswith("PUT") and "/manifests/" in row]
+    assert puts[-1] == "1"
+    assert puts.count(str(images.descriptor.digest)) == 1
+    assert client.head_manifest(where) == images.descriptor
+    assert set(client.referrers(where, images.descriptor.digest)) == {row.descriptor for row in rows}
+    client.close()
+
+
+def test_a_login_that_may_not_attach_is_no_question_of_order(fake: FakeRegistry) -> None:
+    fake.trouble("PUT", "/manifests/", status=403)
+    client, images = RegistryClient(sleep=lambda seconds: None), image("forbidden")
+    where = RegistryReference(registry=fake.host, repository=REPOSITORY, tag="1")
+    with pytest.raises(Unauthorized):
+        push(client, where, replace(images, referrers=evidence(images.descriptor, b"one")))
+    assert fake.count("PUT", "/manifests/") == 1
+    client.close()
+
+
+def test_an_index_and_its_evidence(fake: FakeRegistry) -> None:
+    """Manifests that an index names are there before it; what is about any of them before the tag."""
+    client = RegistryClient()
+    where = RegistryReference(registry=fake.host, repository=REPOSITORY, tag="1")
+    below = [image(name).images[0] for name in ("amd64", "arm64")]
+    data = encode_index(Index(media_type=mediatype.OCI_INDEX, manifests=tuple(each.descriptor for each in below)))
+    whole = Descriptor(media_type=mediatype.OCI_INDEX, digest=Digest.of(data), size=len(data))
+    subjects = (*(each.descriptor for each in below), whole)
+    rows = [row for subject in subjects for row in evidence(subject, b"of " + subject.digest.hex.encode())]
+    push(client, where, Images(descriptor=whole, images=tuple(below), index_bytes=data, referrers=tuple(rows)))
+    puts = [row.rpartition("/")[2] for row in fake.requests if row.startswith("PUT") and "/manifests/" in row]
+    assert [set(puts[:2]), set(puts[2:5]), set(puts[5:8]), puts[8:]] == [
+        {str(each.descriptor.digest) for each in below},
+        {str(row.descriptor.digest) for row in rows},
+        {f"sha256-{subject.digest.hex}" for subject in subjects},
+        ["1"],
+    ]
+    for subject, row in zip(subjects, rows, strict=True):
+        assert client.referrers(where, subject.digest) == (row.descriptor,)
     client.close()
 
 
@@ -246,12 +320,12 @@ def test_the_order_and_what_is_asked_again(fake: FakeRegistry) -> None:
     rows = evidence(images.descriptor, b"one", b"two")
     push(client, where, replace(images, referrers=rows))
     puts = [row.rpartition("/")[2] for row in fake.requests if row.startswith("PUT") and "/manifests/" in row]
-    assert puts == [
-        str(images.descriptor.digest),
-        *(str(row.descriptor.digest) for row in rows),
-        f"sha256-{images.descriptor.digest.hex}",
-        "1",
-    ]
+    # Evidence, in whatever order; then the image, once, by its tag.
+    assert set(puts[:2]) == {str(row.descriptor.digest) for row in rows}
+    assert puts[2:] == [f"sha256-{images.descriptor.digest.hex}", "1"]
+    # The list is read before and after; only what every artifact has is asked for.
+    assert (fake.count("GET"), fake.count("HEAD", "/blobs/")) == (2, 1)
+    assert (fake.count("POST"), len(fake.requests)) == (4, 16)
     client.close()
     fake.forget()
     again = RegistryClient()

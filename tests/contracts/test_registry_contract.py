@@ -173,6 +173,18 @@ def test_a_blob_is_sent_once(client: RegistryClient, repository: RegistryReferen
     other.close()
 
 
+def test_a_fresh_blob_is_sent_without_a_question(
+    client: RegistryClient, repository: RegistryReference, case: Case
+) -> None:
+    data = b"fresh"
+    assert client.push_blob(repository, blob(data), lambda: io.BytesIO(data), fresh=True)
+    # One that is there after all does no harm.
+    other = RegistryClient(credentials=Login() if case.locked else None)
+    assert other.push_blob(repository, blob(data), lambda: io.BytesIO(data), fresh=True)
+    assert b"".join(other.source(repository).blob(blob(data))) == data
+    other.close()
+
+
 def test_an_empty_blob(client: RegistryClient, repository: RegistryReference) -> None:
     assert client.push_blob(repository, blob(b""), lambda: io.BytesIO(b""))
     assert b"".join(client.source(repository).blob(blob(b""))) == b""

@@ -86,6 +86,8 @@ class FakeRegistry:
         # whether there is a referrers API, and how many rows it gives at once
         self.referrers = False
         self.page = 1
+        # the status that refuses a manifest whose subject is not there, 0 for none
+        self.subject_first = 0
         # digest -> bytes that are sent in its place
         self.corrupt: dict[str, bytes] = {}
         # where GETs of blobs are redirected to, "" for not at all
@@ -338,10 +340,13 @@ class Handler(BaseHTTPRequestHandler):
             if missing := self._missing(repo, body):
                 self._error(400, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {missing}")
                 return
+            subject = json.loads(body).get("subject")
+            if registry.subject_first and subject and subject["digest"] not in registry.manifests.get(repo, {}):
+                self._error(registry.subject_first, "MANIFEST_BLOB_UNKNOWN", f"blob unknown: {subject['digest']}")
+                return
             media_type = self.headers.get("Content-Type", "")
             digest = registry.add_manifest(repo, ref, media_type, body)
             headers = {"Location": f"/v2/{repo}/manifests/{digest}", "Docker-Content-Digest": digest}
-            subject = json.loads(body).get("subject")
             if registry.referrers and subject:
                 headers["OCI-Subject"] = subject["digest"]
             self._answer(201, b"", headers)

@@ -31,18 +31,23 @@ class Registry(Protocol):
         descriptor: Descriptor,
         content: Callable[[], BinaryIO],
         mount_from: RegistryReference | None = None,
+        *,
+        fresh: bool = False,
     ) -> bool:
         """Send a blob unless it is there or can be mounted from another repository of the same registry.
 
-        Returns whether bytes were sent. ``content`` is called again for every attempt.
+        Returns whether bytes were sent. ``content`` is called again for every attempt. ``fresh`` says that it was made
+        only now, so it is sent without asking whether it is there.
         """
 
     def push_manifest(self, reference: RegistryReference, media_type: str, data: bytes) -> Digest:
         """Put a manifest under the tag or digest of ``reference``; returns its digest."""
 
-    def attach(self, reference: RegistryReference, referrers: Sequence[Referrer]) -> None:
+    def attach(self, reference: RegistryReference, referrers: Sequence[Referrer]) -> Callable[[], None]:
         """Put manifests that refer to others into the repository, whose blobs are there, so that ``referrers`` finds
         them: by the registry's own list, or by one under a tag where it keeps none.
+
+        Somebody else may write that one at the same time: what is returned looks at it again, and mends it.
         """
 
     def referrers(self, reference: RegistryReference, subject: Digest) -> tuple[Descriptor, ...]:

@@ -108,16 +108,21 @@ class RegistryClient:
         descriptor: Descriptor,
         content: Callable[[], BinaryIO],
         mount_from: RegistryReference | None = None,
+        *,
+        fresh: bool = False,
     ) -> bool:
         """Send a blob unless it is there or can be mounted; returns whether bytes were sent.
 
         A mount is asked for before anything else: where it works it is the only request, whether the blob was
-        there or not. A registry that once did not mount from a repository is not asked for it again.
+        there or not. A registry that once did not mount from a repository is not asked for it again. What is
+        ``fresh`` is not asked for at all.
         """
         key = (reference.registry, reference.repository, descriptor.digest)
         if key in self._known:
             return False
-        sent = self._run(lambda session: self._push_blob(session, reference, descriptor, content, mount_from))
+        sent = self._run(
+            lambda session: self._push_blob(session, reference, descriptor, content, mount_from, fresh=fresh)
+        )
         self._known.add(key)
         return sent
 
@@ -131,11 +136,12 @@ class RegistryClient:
         self._run(lambda session: manifests.write(session, reference, media_type, data))
         return digest
 
-    def attach(self, reference: RegistryReference, referrers: Sequence[Referrer]) -> None:
+    def attach(self, reference: RegistryReference, referrers: Sequence[Referrer]) -> Callable[[], None]:
         """Put manifests that refer to others, and see to it that they are found; see ports/registry.py."""
         from dpbuild.adapters.registry import referrers as module
 
-        self._run(lambda session: module.attach(session, reference, referrers))
+        listed = self._run(lambda session: module.attach(session, reference, referrers))
+        return lambda: self._run(lambda session: module.stay(session, reference, listed))
 
     def referrers(self, reference: RegistryReference, subject: Digest) -> tuple[Descriptor, ...]:
         """What refers to a manifest of the repository: one GET, two where there is no referrers API."""
@@ -155,6 +161,8 @@ class RegistryClient:
         descriptor: Descriptor,
         content: Callable[[], BinaryIO],
         mount_from: RegistryReference | None,
+        *,
+        fresh: bool,
     ) -> bool:
         from dpbuild.adapters.registry import blobs
 
@@ -172,7 +180,7 @@ class RegistryClient:
                     return False
                 location = begun
                 self._no_mount.add(way)
-        if blobs.has(session, reference, descriptor.digest):
+        if not fresh and blobs.has(session, reference, descriptor.digest):
             return False
         upload.send(location)
         return True

@@ -3,11 +3,14 @@
 OCI distribution spec, "Listing Referrers", "Pushing Manifests with Subject", "Referrers Tag Schema". There the list
 is an index that clients maintain. Nothing in the spec makes changing it atomic, so it is read again after it
 was written: whoever was overtaken adds what is missing once more.
+
+What refers to a manifest may be put before it ("Pushing Manifests"); that not every registry takes it is the
+caller's to know.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -25,9 +28,11 @@ from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import RegistryReference
 
 Json = dict[str, Any]
+# Rows of lists in the tag scheme, by the subject.
+Lists = Mapping[Digest, Sequence[Descriptor]]
 
 _PAGES: Final = 50
-# Manifests put at a time.
+# Manifests put and lists read at a time.
 _AT_ONCE: Final = 4
 _TRIES: Final = 8
 # Registries without the API answer with one of these.
@@ -57,8 +62,11 @@ def listed(session: Session, reference: RegistryReference, subject: Digest) -> t
     return tuple(dict.fromkeys(found))
 
 
-def attach(session: Session, reference: RegistryReference, referrers: Sequence[Referrer]) -> None:
-    """Put the manifests, whose blobs are there, and list them where the registry does not do that itself."""
+def attach(session: Session, reference: RegistryReference, referrers: Sequence[Referrer]) -> Lists:
+    """Put the manifests, whose blobs are there, and list them where the registry does not do that itself.
+
+    Returns what was added to lists that others may write, too; see ``stay``.
+    """
     for row in referrers:
         if row.tag:
             _add_layers(session, reference, row)
@@ -67,15 +75,37 @@ def attach(session: Session, reference: RegistryReference, referrers: Sequence[R
         where = reference.at(row.descriptor.digest)
         return manifests.write(session, where, row.descriptor.media_type, row.manifest_bytes)
 
-    # They do not refer to each other.
-    with ThreadPoolExecutor(max(1, min(len(referrers), _AT_ONCE))) as pool:
-        listed_there = list(pool.map(put, referrers))
-    unlisted: dict[Digest, list[Descriptor]] = {}
-    for row, known in zip(referrers, listed_there, strict=True):
-        if not known:
-            unlisted.setdefault(row.subject.digest, []).append(row.descriptor)
-    for subject, rows in unlisted.items():
-        _add(session, reference, subject, rows)
+    def add(subject: Digest) -> bool:
+        return _add(session, reference, subject, unlisted[subject], lists[subject].result())
+
+    # They do not refer to each other. Most registries keep no list, so that of the tag scheme is read meanwhile.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        listed_there = [pool.submit(put, row) for row in referrers]
+        subjects = dict.fromkeys(row.subject.digest for row in referrers)
+        lists = {subject: pool.submit(_by_tag, session, reference, subject) for subject in subjects}
+        unlisted: dict[Digest, list[Descriptor]] = {}
+        for row, known in zip(referrers, listed_there, strict=True):
+            if not known.result():
+                unlisted.setdefault(row.subject.digest, []).append(row.descriptor)
+        # Rows of a list have to be there before it is.
+        added = list(pool.map(add, unlisted))
+    return {subject: rows for (subject, rows), new in zip(unlisted.items(), added, strict=True) if new}
+
+
+def stay(session: Session, reference: RegistryReference, lists: Lists) -> None:
+    """Make sure that what was added to lists stays there: whoever writes one at the same time may undo it."""
+    for subject, rows in lists.items():
+        for attempt in range(1, _TRIES):
+            if attempt > 1:
+                session.retrier.pause(attempt - 1)
+            if not _add(session, reference, subject, rows, _by_tag(session, reference, subject)):
+                break
+        else:
+            raise RegistryError(
+                "the list of referrers was changed by others over and over",
+                where=str(_list_of(reference, subject)),
+                hint="push again",
+            )
 
 
 def _by_api(session: Session, reference: RegistryReference, subject: Digest) -> list[Any] | None:
@@ -123,7 +153,7 @@ def _by_api(session: Session, reference: RegistryReference, subject: Digest) -> 
 
 def _by_tag(session: Session, reference: RegistryReference, subject: Digest) -> tuple[Json, list[Any]]:
     """The index that the tag names and its rows, as they are: what others wrote in it stays. Raises RegistryError."""
-    place = RegistryReference(registry=reference.registry, repository=reference.repository, tag=tag_of(subject))
+    place = _list_of(reference, subject)
     try:
         descriptor, data = manifests.read(session, place)
         value = decode_object(data, "list of referrers")
@@ -143,22 +173,25 @@ def _by_tag(session: Session, reference: RegistryReference, subject: Digest) -> 
     return value, rows
 
 
-def _add(session: Session, reference: RegistryReference, subject: Digest, wanted: Sequence[Descriptor]) -> None:
-    """Add rows to the list of the tag scheme, and make sure that they stay there."""
-    place = RegistryReference(registry=reference.registry, repository=reference.repository, tag=tag_of(subject))
-    for attempt in range(1, _TRIES + 1):
-        if attempt > 2:
-            session.retrier.pause(attempt - 2)
-        value, rows = _by_tag(session, reference, subject)
-        there = {json.dumps(row.get("digest")) for row in rows if isinstance(row, dict)}
-        missing = [row for row in wanted if json.dumps(str(row.digest)) not in there]
-        if not missing:
-            return
-        value["manifests"] = [*rows, *(encode_descriptor(row) for row in missing)]
-        manifests.write(session, place, mediatype.OCI_INDEX, canonical(value))
-    raise RegistryError(
-        "the list of referrers was changed by others over and over", where=str(place), hint="push again"
-    )
+def _add(
+    session: Session,
+    reference: RegistryReference,
+    subject: Digest,
+    wanted: Sequence[Descriptor],
+    found: tuple[Json, list[Any]],
+) -> bool:
+    """Add rows to the list of the tag scheme, as it was found; returns whether any was missing."""
+    value, rows = found
+    there = {json.dumps(row.get("digest")) for row in rows if isinstance(row, dict)}
+    missing = [row for row in wanted if json.dumps(str(row.digest)) not in there]
+    if missing:
+        whole = canonical({**value, "manifests": [*rows, *(encode_descriptor(row) for row in missing)]})
+        manifests.write(session, _list_of(reference, subject), mediatype.OCI_INDEX, whole)
+    return bool(missing)
+
+
+def _list_of(reference: RegistryReference, subject: Digest) -> RegistryReference:
+    return RegistryReference(registry=reference.registry, repository=reference.repository, tag=tag_of(subject))
 
 
 def _add_layers(session: Session, reference: RegistryReference, referrer: Referrer) -> None:

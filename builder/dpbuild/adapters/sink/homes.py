@@ -1,15 +1,24 @@
-"""Which repositories of a registry were seen to have which blobs: from there the next project's image mounts them.
+"""Which blobs repositories of a registry have: by what a tag names now, and by what was seen of other repositories,
+from where the next project's image mounts them.
 
 What is remembered may be wrong by now; a registry that does not mount begins an upload instead, so nothing is lost.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Executor
+from typing import Final, Self
 
+from dpbuild.errors import NotFound
+from dpbuild.oci.codec import CodecError, decode
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
+from dpbuild.oci.manifest import Index, Manifest
+from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import RegistryReference
+from dpbuild.ports.registry import Registry
+from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import Store
 
 _KIND: Final = "homes"
@@ -18,6 +27,40 @@ _MOST_REPOSITORIES: Final = 24
 _MOST_BLOBS: Final = 160
 # Sending what is smaller takes no longer than asking for it, in bytes.
 SMALLEST: Final = 64 << 10
+
+
+class Named:
+    """A manifest or index under a tag; ``found`` is None where it was gone when it was asked for, or is no image."""
+
+    def __init__(self, source: ImageSource, found: Manifest | Index | None) -> None:
+        self._source = source
+        self._found = found
+        # An index tells of none itself.
+        self.blobs = _blobs(found)
+
+    @classmethod
+    def read(cls, registry: Registry, tag: RegistryReference) -> Self:
+        """One GET. Raises the registry errors."""
+        source = registry.source(tag)
+        try:
+            descriptor, data = source.resolve()
+            return cls(source, decode(data, descriptor.media_type))
+        except (NotFound, CodecError):
+            return cls(source, None)
+
+    def parts(self, platforms: AbstractSet[Platform], threads: Executor) -> frozenset[Digest]:
+        """Everything that the repository has with it, as far as it is for one of ``platforms``: one GET for each that
+        an index has. Raises the registry errors.
+        """
+        if not isinstance(self._found, Index):
+            return self.blobs
+        rows = [row for row in self._found.manifests if row.platform in platforms]
+        try:
+            texts = threads.map(self._source.manifest, rows)
+            below = [decode(text, row.media_type) for row, text in zip(rows, texts, strict=True)]
+        except (NotFound, CodecError):
+            return frozenset()
+        return frozenset(row.digest for row in rows).union(*map(_blobs, below))
 
 
 def recall(store: Store | None, place: RegistryReference) -> Mapping[Digest, RegistryReference]:
@@ -55,3 +98,9 @@ def _read(store: Store | None, registry: str) -> list[tuple[str, list[str]]]:
         ]
     except (ValueError, TypeError):
         return []
+
+
+def _blobs(found: Manifest | Index | None) -> frozenset[Digest]:
+    if not isinstance(found, Manifest):
+        return frozenset()
+    return frozenset(row.digest for row in (found.config, *found.layers))

@@ -1,7 +1,8 @@
-"""One repository while it is written: what was sent and what was there, shown as it goes."""
+"""One repository while it is written: what was sent and what was there, shown as it goes; and many things at a time."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -118,3 +119,21 @@ class _Metered:
 
     def close(self) -> None:
         self._file.close()
+
+
+def finish(jobs: Sequence[Future[None]], stop: threading.Event | None = None) -> None:
+    """Wait for all of them. The first error keeps others from beginning, and sets ``stop`` for those under way; it is
+    raised when they have ended.
+    """
+    try:
+        wait(jobs, return_when=FIRST_EXCEPTION)
+        for job in jobs:
+            if job.done():
+                job.result()
+    except BaseException:
+        if stop is not None:
+            stop.set()
+        for job in jobs:
+            job.cancel()
+        wait(jobs)
+        raise

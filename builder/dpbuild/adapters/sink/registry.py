@@ -1,26 +1,26 @@
-"""Repositories of registries: blobs in parallel, then manifests, then the index, the tags last.
+"""Repositories of registries: blobs in parallel, then the manifests of an index, then evidence, the tags last.
 
 What is there already is found out with as few requests as can be: a tag that names the image answers everything
-with one HEAD, and the manifest that a tag names now says, with one GET, which blobs the repository has.
+with one HEAD, and the manifest that a tag names now says, with one GET, which blobs the repository has. Then what is
+small and not among them is new.
 """
 
 import io
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO, cast
 
 from dpbuild.adapters.registry.errors import BlobUnknown
 from dpbuild.adapters.sink import evidence, homes
-from dpbuild.adapters.sink.place import Later, Meter, Place
-from dpbuild.errors import DpbuildError, NotFound, UsageError
+from dpbuild.adapters.sink.place import Later, Meter, Place, finish
+from dpbuild.errors import DpbuildError, UsageError
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.oci import mediatype
-from dpbuild.oci.codec import CodecError, decode
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
-from dpbuild.oci.manifest import Index
 from dpbuild.oci.reference import Reference, RegistryReference
 from dpbuild.ports.registry import Registry
 from dpbuild.ports.reporter import Reporter
@@ -52,16 +52,16 @@ class RegistrySink:
         self._registry = registry
         self._blob = blob
         self._reporter = reporter
-        self._threads = threads
+        # Threads begin when something is to be done, and end with this object or by ``close``.
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="push")
         self._store = store
         self._heads: dict[RegistryReference, Descriptor | None] = {}
         self._early: Place | None = None
         self._ways: Mapping[Digest, RegistryReference] = {}
-        self._pool: ThreadPoolExecutor | None = None
         self._jobs: list[Future[None]] = []
         self._begun: set[Digest] = set()
         # What the first tag names, if it was asked for ahead.
-        self._named: Future[tuple[Descriptor, bytes]] | None = None
+        self._named: Future[homes.Named] | None = None
         self._lock = threading.Lock()
 
     def check(self) -> None:
@@ -95,23 +95,21 @@ class RegistrySink:
                 self._early = Place(tags=self._tags[:1], siblings=(), step=Later())
                 self._ways = homes.recall(self._store, self._tags[0])
             home = home or self._ways.get(layer.digest)
-            self._jobs.append(self._workers().submit(self._try_one, self._early, layer, home))
+            self._jobs.append(self._pool.submit(self._try_one, self._early, layer, home))
 
     def _look(self, head: Descriptor) -> None:
         """Ask for the manifest that the first tag names, once."""
         with self._lock:
             if self._named is None and _is_image(head):
-                self._named = self._workers().submit(self._registry.source(self._tags[0]).resolve)
-
-    def _workers(self) -> ThreadPoolExecutor:
-        """What does things ahead; asked for under the lock."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push")
-        return self._pool
+                self._named = self._pool.submit(homes.Named.read, self._registry, self._tags[0])
 
     def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
         try:
-            self._send_one(place, row, None, home)
+            there = self._named.result().blobs if self._named is not None else frozenset()
+            if row.digest in there:
+                place.skip([row])
+            else:
+                self._send_one(place, row, None, home, fresh=bool(there) and _is_small(row))
         except (DpbuildError, KeyError, OSError):
             # Sent again by ``write``, which says what is wrong.
             place.stop.set()
@@ -120,8 +118,7 @@ class RegistrySink:
         """Give up what is under way."""
         if self._early is not None:
             self._early.stop.set()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _take_over(self, place: Place) -> None:
         """What was sent ahead to the first repository is there, or comes to its end."""
@@ -174,24 +171,36 @@ class RegistrySink:
                     raise
                 # The registry lost a blob of a manifest that it has; ask for every single one.
                 self._content(images, place.again(), frozenset())
+        stay = None
         if images.referrers:
-            new = len(pending) == len(heads)
-            if new:
-                self._put(images, place, place.reference.at(images.descriptor.digest))
-            evidence.attach(self._registry, place.reference, images, self._store, new=new)
-        for tag in pending:
+            stay = evidence.attach(
+                self._registry,
+                place.reference,
+                images,
+                self._store,
+                new=len(pending) == len(heads),
+                subject=lambda: self._put(images, place, place.reference.at(images.descriptor.digest)),
+            )
+        # All is there: the tags may name it. Whether somebody else has written the list of evidence is seen meanwhile.
+        jobs = [self._pool.submit(stay)] if stay is not None else []
+        for tag in pending[:1]:
             self._put(images, place, tag)
+        jobs += [self._pool.submit(self._put_again, images, tag) for tag in pending[1:]]
+        finish(jobs)
 
     def _put(self, images: Images, place: Place, name: RegistryReference) -> None:
-        """The last manifest, under a tag or its digest."""
-        data = images.index_bytes or images.images[0].manifest_bytes
+        """The last manifest, under a tag or its digest, the first time: what the registry lacks shows now."""
         try:
-            self._registry.push_manifest(name, images.descriptor.media_type, data)
+            self._put_again(images, name)
         except BlobUnknown:
             if not place.trusted:
                 raise
             self._content(images, place.again(), frozenset())
-            self._registry.push_manifest(name, images.descriptor.media_type, data)
+            self._put_again(images, name)
+
+    def _put_again(self, images: Images, name: RegistryReference) -> None:
+        data = images.index_bytes or images.images[0].manifest_bytes
+        self._registry.push_manifest(name, images.descriptor.media_type, data)
 
     def _content(self, images: Images, place: Place, known: frozenset[Digest]) -> None:
         """Everything but the last manifest, whose writing makes the image visible."""
@@ -200,10 +209,12 @@ class RegistrySink:
         place.skip(row for digest, row in blobs.items() if digest in known)
         self._send(images, place, [row for digest, row in blobs.items() if digest not in known])
         if images.index_bytes:
-            for image in images.images:
-                if image.descriptor.digest not in known:
-                    where = place.reference.at(image.descriptor.digest)
-                    self._registry.push_manifest(where, image.manifest.media_type, image.manifest_bytes)
+            new = [image for image in images.images if image.descriptor.digest not in known]
+            finish([self._pool.submit(self._child, image, place) for image in new])
+
+    def _child(self, image: Image, place: Place) -> None:
+        where = place.reference.at(image.descriptor.digest)
+        self._registry.push_manifest(where, image.manifest.media_type, image.manifest_bytes)
 
     def _known(self, images: Images, tag: RegistryReference | None, place: Place) -> frozenset[Digest]:
         """What the repository has, as far as one or two reads can tell."""
@@ -213,52 +224,35 @@ class RegistrySink:
                 known.update(row.digest for row in image.manifest.layers[: image.base_layers])
         if tag is None:
             return frozenset(known)
-        source = self._registry.source(tag)
-        try:
-            descriptor, data = self._named.result() if self._named and tag == self._tags[0] else source.resolve()
-            found = decode(data, descriptor.media_type)
-            manifests = [found]
-            if isinstance(found, Index):
-                wanted = {image.platform for image in images.images}
-                rows = [row for row in found.manifests if row.platform in wanted]
-                manifests = [decode(source.manifest(row), row.media_type) for row in rows]
-                known.update(row.digest for row in rows)
-        except (NotFound, CodecError):
-            # It was there a moment ago, or it is no image of ours: nothing is known then.
-            return frozenset(known)
-        for manifest in manifests:
-            if not isinstance(manifest, Index):
-                known.update(row.digest for row in (manifest.config, *manifest.layers))
-        return frozenset(known)
+        ahead = self._named if tag == self._tags[0] else None
+        found = ahead.result() if ahead is not None else homes.Named.read(self._registry, tag)
+        return found.parts({image.platform for image in images.images}, self._pool) | known
 
     def _send(self, images: Images, place: Place, rows: list[Descriptor]) -> None:
         configs = {image.manifest.config.digest: image.config_bytes for image in images.images}
         large = any(row.size >= homes.SMALLEST for row in rows)
         known = homes.recall(self._store, place.reference) if large else {}
         ways = {**known, **_homes(images, place)}
+
+        jobs: list[tuple[Descriptor, Callable[[], None]]] = []
+        for row in rows:
+            if row.digest not in place.done:
+                data = configs.get(row.digest)
+                fresh = _is_small(row) and (place.trusted or data is not None)
+                jobs.append((row, partial(self._send_one, place, row, data, ways.get(row.digest), fresh=fresh)))
+        # Nothing is visible by its blobs; what ``evidence`` finds there it need not send one by one.
+        for row, data in evidence.blobs(images, place.reference):
+            fresh = not evidence.is_shared(row) and (place.trusted or _is_small(row))
+            jobs.append((row, partial(evidence.push, self._registry, place.reference, row, data, fresh=fresh)))
         # The largest first: the line is full until the end.
-        rows = sorted((row for row in rows if row.digest not in place.done), key=lambda row: (-row.size, row.digest))
-        with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push") as pool:
-            try:
-                jobs = [
-                    pool.submit(self._send_one, place, row, configs.get(row.digest), ways.get(row.digest))
-                    for row in rows
-                ]
-                # Nothing is visible by its blobs; what ``evidence`` finds there it need not send one by one.
-                told = evidence.blobs(images, place.reference)
-                jobs += [pool.submit(evidence.push, self._registry, place.reference, *row) for row in told]
-                wait(jobs, return_when=FIRST_EXCEPTION)
-                failed = _first_error(jobs)
-                if failed is not None:
-                    raise failed
-            except BaseException:
-                place.stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        jobs.sort(key=lambda job: (-job[0].size, job[0].digest))
+        finish([self._pool.submit(job) for _, job in jobs], place.stop)
         if large:
             homes.remember(self._store, place.reference, _blobs(images).values())
 
-    def _send_one(self, place: Place, row: Descriptor, data: bytes | None, home: RegistryReference | None) -> None:
+    def _send_one(
+        self, place: Place, row: Descriptor, data: bytes | None, home: RegistryReference | None, *, fresh: bool
+    ) -> None:
         meter = Meter(place)
 
         def content() -> BinaryIO:
@@ -266,12 +260,17 @@ class RegistrySink:
 
         if place.stop.is_set():
             return
-        sent = self._registry.push_blob(place.reference, row, content, home)
+        sent = self._registry.push_blob(place.reference, row, content, home, fresh=fresh)
         place.count(row, sent=sent, shown=meter.shown)
 
 
 def _is_image(head: Descriptor | None) -> bool:
     return head is not None and head.media_type in mediatype.MANIFESTS | mediatype.INDEXES
+
+
+def _is_small(row: Descriptor) -> bool:
+    """Whether asking for it first takes longer than sending what is there."""
+    return row.size < homes.SMALLEST
 
 
 def _blobs(images: Images) -> dict[Digest, Descriptor]:
@@ -295,10 +294,6 @@ def _base_homes(image: Image, place: Place) -> list[tuple[Digest, RegistryRefere
     if not isinstance(base, RegistryReference) or base.registry != place.reference.registry:
         return []
     return [(row.digest, base) for row in image.manifest.layers[: image.base_layers]]
-
-
-def _first_error(jobs: list[Future[None]]) -> BaseException | None:
-    return next((job.exception() for job in jobs if job.done() and not job.cancelled() and job.exception()), None)
 
 
 def _size(count: int) -> str:
