@@ -89,17 +89,22 @@ def assemble(run: Run, platform: Platform, app: app_stage.App, epoch: int) -> tu
         run.ready(row, base.reference)
     installed = _install(run, base, chosen, contents, app.layers)
     home = find_home(config, base, contents, store) if app.layers else None
-    layers = (*installed.layers, *app_stage.make_layer(app, installed.site, store, contents, epoch, home))
+    own = app_stage.make_layer(app, installed.site, store, contents, epoch, home)
+    for layer in own:
+        if not layer.kept:
+            run.ready(layer.descriptor)
+    layers = (*installed.layers, *own)
     if config.compression == "zstd":
         layers = compression.recompress(layers, store, run.world.reporter)
-    own, mains, files = app_stage.starters(app, store)
-    scripts = installed.scripts | own
+    scripts, mains, files = app_stage.starters(app, store)
     image = make_image(
         config,
         base,
         layers,
         app=app.kind,
-        entrypoint=choose_entrypoint(config, base, app=app.kind, scripts=scripts, mains=mains, files=files),
+        entrypoint=choose_entrypoint(
+            config, base, app=app.kind, scripts=installed.scripts | scripts, mains=mains, files=files
+        ),
         epoch=run.options.epoch or 0,
         bundle=bool(app.certificates),
         variables=home.variables(base) if home else (),
