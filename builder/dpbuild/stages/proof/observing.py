@@ -23,13 +23,12 @@ class Observing:
         self._entries: list[Entry] = []
         self._files: dict[int, FileScan] = {}
         self._inventory = inventory.Inventory()
-        # For files that come in several pieces. Written over by each: a new one for each would be new memory each time.
+        # Written over by each file: a new one for each would be new memory each time.
         self._buffer = bytearray(HEAD)
         self._view = memoryview(self._buffer)
         self._filled = 0
-        # How many bytes have to be at hand to tell something, and whether that is done.
-        self._wanted = 0
-        self._told = False
+        self._open = False
+        self._whole = False
         self._listed = False
         self._digest = b""
         self._complete = True
@@ -44,9 +43,9 @@ class Observing:
         """A file; its hash is taken here unless the layer's maker verifies it."""
         self._entries.append(entry)
         self._filled = 0
-        self._told = False
         self._listed = inventory.wanted(entry)
-        self._wanted = entry.size if self._listed else min(HEAD, entry.size)
+        self._open, self._whole = True, self._listed
+        self._reserve(entry.size if self._whole else min(HEAD, entry.size))
         algorithm, self._digest = identity
         if algorithm == "sha256":
             return self._take
@@ -61,50 +60,48 @@ class Observing:
         return take
 
     def _take(self, data: bytes | memoryview) -> None:
-        if self._told:
+        if not self._open:
             return
         entry = self._entries[-1]
-        # Most files come in one piece, which is looked at where it is.
-        if self._filled or len(data) < self._wanted:
-            data = self._joined(data[: entry.size - self._filled])
-        if len(data) < self._wanted:
-            return
-        if self._wanted < entry.size and whole(entry, bytes(data[: self._wanted])):
+        if not self._whole:
+            head = data[: min(HEAD, entry.size) - self._filled]
+            self._append(head)
+            if self._filled < min(HEAD, entry.size):
+                return
+            if not whole(entry, bytes(self._view[: self._filled])):
+                self._open = False
+                return
             if entry.size > _LARGEST:
-                self._complete, self._told = False, True
+                self._complete = self._open = False
+                self._filled = 0
                 return
-            self._wanted = entry.size
-            if len(data) < entry.size:
-                if not self._filled:
-                    self._joined(data)
-                return
-        self._tell(entry, data[: self._wanted])
+            self._whole = True
+            self._reserve(entry.size)
+            data = data[len(head) :]
+        # More than was declared is found out by whoever writes the layer.
+        self._append(data[: entry.size - self._filled])
 
-    def _joined(self, data: bytes | memoryview) -> memoryview:
-        """All that came of the file so far; more than was declared is found out by whoever writes the layer."""
-        begin, self._filled = self._filled, self._filled + len(data)
-        if self._filled > len(self._buffer):
-            grown = bytearray(max(self._filled, self._wanted))
-            grown[:begin] = self._view[:begin]
+    def _reserve(self, size: int) -> None:
+        if size > len(self._buffer):
+            grown = bytearray(size)
+            grown[: self._filled] = self._view[: self._filled]
             self._buffer, self._view = grown, memoryview(grown)
-        self._view[begin : self._filled] = data
-        return self._view[: self._filled]
 
-    def _tell(self, entry: Entry, content: bytes | memoryview) -> None:
-        self._told = True
-        number = len(self._entries) - 1
+    def _append(self, data: bytes | memoryview) -> None:
+        self._view[self._filled : self._filled + len(data)] = data
+        self._filled += len(data)
+
+    def end(self) -> None:
+        """Tell what is known of the file."""
+        number, entry = len(self._entries) - 1, self._entries[-1]
+        self._inventory.hashes[number] = self._digest.hex()
+        content = self._view[: self._filled]
         if self._listed:
             self._inventory.contents[number] = bytes(content)
         if entry.size and self._complete:
             found = told(entry, content)
             if found != EMPTY:
                 self._files[number] = found
-
-    def end(self) -> None:
-        """What is known of the file is right."""
-        if not self._told:
-            self._tell(self._entries[-1], b"")
-        self._inventory.hashes[len(self._entries) - 1] = self._digest.hex()
 
     def keep(self, layer: Descriptor) -> None:
         """Remember both under the layer's digest."""
