@@ -1,8 +1,8 @@
 """Which modules of the standard library an image lacks: many bases leave some out."""
 
+import pkgutil
 import re
 from functools import cache
-from importlib.resources import files as resources
 from typing import Final
 
 from dpbuild.archive.overlay import FileTree
@@ -24,7 +24,9 @@ _INIT: Final = re.compile(rb"\0PyInit_([A-Za-z0-9_]+)(?=\0)")
 def expected(minor: int) -> frozenset[str] | None:
     """The top-level modules that the standard library of Python 3.``minor`` has on Linux; None if unknown."""
     found: set[str] = set()
-    for line in resources(__package__).joinpath("stdlib_modules.txt").read_text().splitlines():
+    # importlib.resources takes a third of the time that all rules of the proof take to import.
+    data = pkgutil.get_data("dpbuild.stages", "stdlib_modules.txt") or b""
+    for line in data.decode().splitlines():
         if line.startswith("#"):
             continue
         span, _, names = line.partition(":")

@@ -1,10 +1,8 @@
 """INT: what the config tells a container to start, and whether the image has it."""
 
-import difflib
 import functools
 import io
 import posixpath
-import zipfile
 from collections.abc import Iterator
 from typing import Final
 
@@ -126,6 +124,8 @@ def _is_archive(subject: Subject, path: str) -> bool:
     data = subject.contents.get(path) if entry is not None and entry.size <= _LARGEST_ARCHIVE else None
     if data is None or _END_OF_ZIP not in data[-_LONGEST_END:]:
         return False
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return not {"__main__.py", "__main__.pyc"}.intersection(archive.namelist())
@@ -178,6 +178,8 @@ def _meant(subject: Subject, name: str) -> str:
     if dotted != name and _found(subject, dotted):
         return f"say -m {dotted}: -m takes a module's name, and no path"
     names = {row.name.replace("-", "_") for row in subject.distributions}
+    import difflib
+
     (near,) = difflib.get_close_matches(name.partition(".")[0], sorted(names), 1) or [""]
     return f"did you mean -m {near}, which is installed?" if near else ""
 

@@ -1,7 +1,5 @@
 """Running the rules."""
 
-from difflib import get_close_matches
-
 from dpbuild.model.finding import Finding, Severity
 from dpbuild.stages.proof.rules import ALL, BY_ID, GROUPS
 from dpbuild.stages.proof.subject import Subject
@@ -14,6 +12,8 @@ def selector(word: str) -> str:
     upper = word.strip().upper()
     if upper == "ALL" or (upper and any(rule.startswith(upper) for rule in BY_ID)):
         return upper
+    from difflib import get_close_matches
+
     near = get_close_matches(upper, [*BY_ID, *GROUPS, "ALL"], n=1)
     raise ValueError(f"no rule is named {word!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
