@@ -203,6 +203,7 @@ def open_subject(
         facts=facts,
         trouble=trouble,
         providers=providers,
+        store=store,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from dpbuild.model.finding import Severity
 from dpbuild.stages.facts_interpreter import which
-from dpbuild.stages.proof import sources
+from dpbuild.stages.proof import once, sources
 from dpbuild.stages.proof.app import App, executed, find_app, modules_of
 from dpbuild.stages.proof.elsewhere import elsewhere, extends
 from dpbuild.stages.proof.reach import Modules
@@ -146,8 +146,7 @@ def _missing_in_packages(subject: Subject) -> Iterator[Found]:
     for owner, rows in broken.items():
         site, roots = modules_of(subject, owner)
         files = frozenset(path for path in subject.files_of(owner) if path.endswith(".py"))
-        subject.contents.prefetch(files)
-        reached = modules.executed(roots, {path for path, _ in rows}, site, files)
+        reached = once.executed(subject, modules, roots, frozenset(path for path, _ in rows), site, files)
         for path, use in rows:
             if path in reached:
                 evidence = f"line {use.line}: import {use.name}{_why(subject, use.name)}, whenever it is imported"

@@ -11,6 +11,7 @@ from dpbuild.model.facts import Facts
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.platform import Platform
+from dpbuild.ports.store import Store
 from dpbuild.stages.contents import Contents
 from dpbuild.stages.facts_interpreter import is_python, search_path, which
 from dpbuild.stages.proof.accounts import Account, account
@@ -30,7 +31,8 @@ class Subject:
     """``facts`` is None where the interpreter cannot be told, and ``trouble`` says why.
 
     Paths are given with a leading slash and with all links resolved, unless said otherwise. Nothing here is
-    computed before it is asked for. ``providers`` gives the distributor's package of each library that one has.
+    computed before it is asked for. ``providers`` gives the distributor's package of each library that one has;
+    ``store`` remembers what was found in a layer, if there is one.
     """
 
     platform: Platform
@@ -42,6 +44,7 @@ class Subject:
     facts: Facts | None
     trouble: str = ""
     providers: Callable[[frozenset[str]], dict[str, str]] = _nobody
+    store: Store | None = None
     _owners: Owners = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,15 @@
 """RUN: the rules on images in memory."""
 
-from factories.image import File
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories.image import File, Files
 from factories.subject import SITE, found, make_subject
+
+from dpbuild.adapters.store import DiskStore
+from dpbuild.stages.proof.reach import Modules
 
 
 def record(name: str, *files: str) -> dict[str, str]:
@@ -107,6 +115,42 @@ def test_a_package_that_cannot_be_imported() -> None:
         )
     ]
     assert rows(make_subject(files | {f"{SITE}/pkg_resources/__init__.py": ""})) == []
+
+
+def test_what_a_package_executes_is_remembered_by_its_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, asked = DiskStore(tmp_path / "store"), []
+    inner = Modules.executed
+
+    def executed(*arguments: Any) -> frozenset[str]:
+        asked.append(arguments[1])
+        return inner(*arguments)
+
+    monkeypatch.setattr(Modules, "executed", executed)
+    package = {
+        **record("old", "old/__init__.py", "old/inner.py"),
+        f"{SITE}/old/__init__.py": "from . import inner\n",
+        f"{SITE}/old/inner.py": "import pkg_resources\n",
+    }
+
+    def look(*layers: Files, **config: Any) -> tuple[int, int]:
+        """How much is found, and how often it was looked for."""
+        asked.clear()
+        return len(rows(replace(make_subject(*layers, **config), store=store))), len(asked)
+
+    assert look(package) == (1, 1)
+    assert look(package) == (1, 0)
+    assert look(package, {**record("other", "other.py"), f"{SITE}/other.py": ""}) == (1, 0)
+    # Another layer, though the sources asked about are the same.
+    assert look(package | {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 1)
+    assert look(package | {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 0)
+    # A layer above has one of the sources.
+    assert look(package, {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 1)
+    assert look(package, {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 1)
+    # Another folder has a module of the name, which comes first.
+    first = {"first/old/__init__.py": ""}
+    assert look(package, first, env=("PYTHONPATH=/first",)) == (0, 1)
+    assert look(package, first, env=("PYTHONPATH=/first",)) == (0, 1)
+    assert look(package, {"first/new.py": ""}, env=("PYTHONPATH=/first",)) == (1, 0)
 
 
 def test_git() -> None:

@@ -1,0 +1,79 @@
+"""What an installed distribution executes when it is imported: found out once for the layer that has its sources.
+
+With another version of one package all others are the same, and some have thousands of sources.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from dpbuild import __version__
+from dpbuild.ports.store import Store
+from dpbuild.stages.proof.reach import Modules
+from dpbuild.stages.proof.subject import Subject
+
+# Part of the key of what is kept: whoever changes how imports are followed changes this.
+FORMAT: Final = 1
+_KIND: Final = "facts"
+
+
+def executed(
+    subject: Subject,
+    modules: Modules,
+    roots: tuple[str, ...],
+    paths: frozenset[str],
+    site: str,
+    files: frozenset[str],
+) -> frozenset[str]:
+    """As ``Modules.executed``."""
+
+    def find() -> frozenset[str]:
+        subject.contents.prefetch(files)
+        return modules.executed(roots, paths, site, files)
+
+    asked = [sorted(roots), sorted(paths)]
+    return _once(subject.store, _key(subject, asked, site, files), find) if subject.store is not None else find()
+
+
+def _once(store: Store, key: str, find: Callable[[], frozenset[str]]) -> frozenset[str]:
+    if not key:
+        return find()
+    kept = store.get(_KIND, key)
+    if kept is not None:
+        return frozenset(json.loads(kept))
+    found = find()
+    store.put(_KIND, key, json.dumps(sorted(found)).encode())
+    return found
+
+
+def _key(subject: Subject, asked: object, site: str, files: frozenset[str]) -> str:
+    """That of all images for which the answer is the same; "" where it depends on more than one layer."""
+    if subject.facts is None or not all(map(subject.tree.is_file, files)):
+        return ""
+    origins = {path: subject.tree.origin(path) for path in files}
+    layers = {layer for layer, _ in origins.values()}
+    if len(layers) != 1 or not _alone(subject, site, files):
+        return ""
+    numbers = sorted((path, number) for path, (_, number) in origins.items())
+    parts = [
+        FORMAT,
+        __version__,
+        sys.version,
+        subject.facts.extension_suffixes,
+        str(subject.layers[layers.pop()].digest),
+        site,
+        asked,
+        numbers,
+    ]
+    return f"executed-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+
+
+def _alone(subject: Subject, site: str, files: frozenset[str]) -> bool:
+    """Whether no other folder of ``sys.path`` has a module, or a part of a package, of the same name."""
+    names = {path[len(site) + 1 :].partition("/")[0].partition(".")[0] for path in files}
+    others = {real for row in subject.sys_path if (real := subject.real(row)) != subject.real(site)}
+    return not any(
+        name.partition(".")[0] in names for row in others if row is not None for name in subject.tree.children(row)
+    )
