@@ -11,7 +11,7 @@ from dpbuild.ports.store import Store
 from dpbuild.stages.layers.order import Order, fulfil
 
 # Starting another process pays from this many bytes of wheels on, and to read a single layer's from that many.
-_WORTH_IT: Final = 24 << 20
+_WORTH_IT: Final = 4 << 20
 _WORTH_READING: Final = 64 << 20
 
 
