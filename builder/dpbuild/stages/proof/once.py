@@ -30,7 +30,6 @@ def executed(
     """As ``Modules.executed``."""
 
     def find() -> frozenset[str]:
-        subject.contents.prefetch(files)
         return modules.executed(roots, paths, site, files)
 
     asked = [sorted(roots), sorted(paths)]

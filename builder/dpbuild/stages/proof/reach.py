@@ -16,6 +16,8 @@ from dpbuild.stages.proof.subject import Subject
 # No honest program comes near; beyond it nothing is said.
 _MOST: Final = 5000
 _FEW: Final = 10
+# How many sources are searched in the time in which one is parsed.
+_SEARCHED: Final = 40
 
 
 class Modules:
@@ -65,14 +67,17 @@ class Modules:
         sites = facts.site_directories if facts else ()
         return any(self._subject.tree.is_file(f"{site}/distutils-precedence.pth") for site in sites)
 
-    def reached(self, roots: Iterable[str], within: Callable[[str], bool]) -> dict[str, str]:
+    def reached(self, roots: Iterable[str], within: Callable[[str], bool], most: int = _MOST) -> dict[str, str]:
         """The sources that importing these modules (dotted), or running these files (absolute), executes.
 
-        With each the source that imports it, "" for a root. Only files for which ``within`` holds are looked at.
+        With each the source that imports it, "" for a root. Only files for which ``within`` holds are looked at, and
+        no more when ``most`` are found.
         """
-        return {path: via for path, (via, _) in self.reached_as(roots, within).items()}
+        return {path: via for path, (via, _) in self.reached_as(roots, within, most).items()}
 
-    def reached_as(self, roots: Iterable[str], within: Callable[[str], bool]) -> dict[str, tuple[str, str]]:
+    def reached_as(
+        self, roots: Iterable[str], within: Callable[[str], bool], most: int = _MOST
+    ) -> dict[str, tuple[str, str]]:
         """As ``reached``, and what each source is called (dotted); a file that is run has no name."""
         found: dict[str, tuple[str, str]] = {}
         pending: list[tuple[str, str]] = []
@@ -90,7 +95,7 @@ class Modules:
                 pending.append((root, ""))
             else:
                 take(root, "")
-        while pending and len(found) < _MOST:
+        while pending and len(found) < most:
             path, module = pending.pop()
             for name in self._imports(path, module):
                 take(name, path)
@@ -99,10 +104,16 @@ class Modules:
     def executed(self, roots: Iterable[str], paths: Iterable[str], site: str, files: frozenset[str]) -> frozenset[str]:
         """Those of the sources ``paths`` that importing one of the modules ``roots`` (dotted) surely executes.
 
-        All are of one distribution, which has the sources ``files`` below ``site``. Looked for from the end, for all
-        of them at once: few sources mention a module, and only those are parsed.
+        All are of one distribution, which has the sources ``files`` below ``site``. Where importing them executes few
+        sources, these are followed. Else it is looked for from the end, for all of them at once: few sources mention
+        a module, and only those are parsed.
         """
-        wanted = frozenset(paths)
+        roots, wanted = tuple(roots), frozenset(paths)
+        most = len(files) // _SEARCHED
+        ahead = self.reached(roots, (files | wanted).__contains__, most)
+        if len(ahead) < most:
+            return wanted & ahead.keys()
+        self._subject.contents.prefetch(files)
         leads: dict[str, set[str]] = {}
         pending, seen = wanted, set(wanted)
         while pending:
