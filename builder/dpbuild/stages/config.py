@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dpbuild.errors import ConfigError, UsageError
 from dpbuild.model.config import Config, Project
-from dpbuild.stages import settings, toml
+from dpbuild.stages import settings
 from dpbuild.stages.discovered import discover
 from dpbuild.stages.problems import Problems, near
 
@@ -36,7 +36,7 @@ def load(
     with flags, and what ``requirements.discover`` raises.
     """
     text = read("pyproject.toml")
-    pyproject = _parse(text, "pyproject.toml", store)
+    pyproject = _parse(text, "pyproject.toml")
     own_text = read("dpbuild.toml")
     tool = pyproject.get("tool", {})
     table = tool.get("dpbuild") if isinstance(tool, dict) else None
@@ -47,7 +47,7 @@ def load(
             hint="keep one of them",
         )
     if own_text is not None:
-        values: object = _parse(own_text, "dpbuild.toml", store)
+        values: object = _parse(own_text, "dpbuild.toml")
         problems = Problems(file="dpbuild.toml", text=own_text)
         if isinstance(values, dict) and "tool" in values:
             problems.add("tool.dpbuild", "in dpbuild.toml the keys stand at the top, without [tool.dpbuild]")
@@ -134,11 +134,14 @@ def _flags(flags: Mapping[str, object], fields: dict[str, Any]) -> dict[str, Any
     return out
 
 
-def _parse(text: str | None, name: str, store: Store | None = None) -> dict[str, Any]:
+def _parse(text: str | None, name: str) -> dict[str, Any]:
     if text is None:
         return {}
+    # Read each time: a configuration may hold logins, which no store gets to know.
+    import tomllib
+
     try:
-        return toml.loads(text, store)
+        return tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(f"not valid TOML: {error}", where=name) from None
 

@@ -1,4 +1,7 @@
-"""TOML, of which each text is read once: a lock of a hundred packages takes as long as all else in a small build."""
+"""Locks in TOML, of which each text is read once: one of a hundred packages takes as long as all else in a small build.
+
+For locks alone, which hold no logins: what is read stays in the store.
+"""
 
 from __future__ import annotations
 

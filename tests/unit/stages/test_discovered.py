@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from secrecy import forms, leaks
 
 from dpbuild.adapters.store import DiskStore
-from dpbuild.errors import ConfigError
+from dpbuild.errors import ConfigError, UnsupportedRequirement
 from dpbuild.model.config import Requirements
 from dpbuild.stages import requirements
 from dpbuild.stages.discovered import discover
@@ -107,3 +108,19 @@ def test_without_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(None, monkeypatch)
     assert case.find(PROJECT, {}) == case.find(PROJECT, {})
     assert case.asked == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://ann:hunter2@index.example/simple",
+        "--extra-index-url=https://hunter2@index.example/simple",
+        "-f HTTP://ann:hunter2%40@files.example/a/",
+    ],
+)
+def test_logins_are_refused_and_not_kept(tmp_path: Path, case: Case, line: str) -> None:
+    rows = f"one==1 --hash=sha256:{'1' * 64}\n{line}\n"
+    for _ in range(2):
+        with pytest.raises(UnsupportedRequirement):
+            case.find("", {"requirements.txt": rows})
+    assert leaks(forms("ann", "hunter2"), tmp_path / "store") == []
