@@ -1,6 +1,7 @@
 """The scan and the inventory of a layer that is just being made: its bytes are at hand, so nobody reads it again."""
 
 import hashlib
+import mmap
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,8 @@ from dpbuild.stages.proof.scan import EMPTY, HEAD, FileScan, LayerScan, told, wh
 
 # What one file may take of memory; a layer with a larger one that has to be looked at is read when it is there.
 _LARGEST: Final = 64 << 20
+# Memory of observers that have ended, for the next: new memory costs as much as hashing what is put there.
+_FREE: Final[list[memoryview]] = []
 
 
 class Observing:
@@ -23,9 +26,8 @@ class Observing:
         self._entries: list[Entry] = []
         self._files: dict[int, FileScan] = {}
         self._inventory = inventory.Inventory()
-        # Written over by each file: a new one for each would be new memory each time.
-        self._buffer = bytearray(HEAD)
-        self._view = memoryview(self._buffer)
+        # Written over by each file. The system gives no more of it than is written to.
+        self._view = _FREE.pop() if _FREE else memoryview(mmap.mmap(-1, _LARGEST))
         self._filled = 0
         self._open = False
         self._whole = False
@@ -45,7 +47,6 @@ class Observing:
         self._filled = 0
         self._listed = inventory.wanted(entry)
         self._open, self._whole = True, self._listed
-        self._reserve(entry.size if self._whole else min(HEAD, entry.size))
         algorithm, self._digest = identity
         if algorithm == "sha256":
             return self._take
@@ -76,16 +77,9 @@ class Observing:
                 self._filled = 0
                 return
             self._whole = True
-            self._reserve(entry.size)
             data = data[len(head) :]
         # More than was declared is found out by whoever writes the layer.
         self._append(data[: entry.size - self._filled])
-
-    def _reserve(self, size: int) -> None:
-        if size > len(self._buffer):
-            grown = bytearray(size)
-            grown[: self._filled] = self._view[: self._filled]
-            self._buffer, self._view = grown, memoryview(grown)
 
     def _append(self, data: bytes | memoryview) -> None:
         self._view[self._filled : self._filled + len(data)] = data
@@ -104,7 +98,8 @@ class Observing:
                 self._files[number] = found
 
     def keep(self, layer: Descriptor) -> None:
-        """Remember both under the layer's digest."""
+        """Remember both under the layer's digest. Nothing can be observed any more."""
         inventory.keep(self._store, layer, self._inventory)
         if self._complete:
             scans.keep(self._store, layer, LayerScan(entries=tuple(self._entries), files=self._files))
+        _FREE.append(self._view)

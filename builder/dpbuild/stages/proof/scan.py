@@ -21,7 +21,10 @@ from dpbuild.stages.proof.sources import Use
 # Part of the key of what is kept: whoever changes what is seen in a file changes this.
 FORMAT: Final = 8
 
-_CHUNK: Final = 1 << 20
+# Bytes read at a time: larger pieces would be new memory each time.
+_CHUNK: Final = 64 << 10
+# What is kept for files that are looked at as a whole, one after the other; a larger one gets memory of its own.
+_ROOM: Final = 16 << 20
 # What is looked at of every file, in bytes.
 HEAD: Final = 4096
 ELF: Final = b"\x7fELF"
@@ -99,12 +102,14 @@ def scan(entries: Iterable[tuple[Entry, BinaryIO | None]]) -> LayerScan:
     """What is in a layer. Raises ReadError from the entries."""
     rows: list[Entry] = []
     files: dict[int, FileScan] = {}
-    for position, (entry, content) in enumerate(entries):
-        rows.append(entry)
-        if content is not None and entry.size:
-            found = _file(entry, content)
-            if found != EMPTY:
-                files[position] = found
+    # Anonymous memory goes back to the system at once.
+    with mmap.mmap(-1, _ROOM) as memory, memoryview(memory) as room:
+        for position, (entry, content) in enumerate(entries):
+            rows.append(entry)
+            if content is not None and entry.size:
+                found = _file(entry, content, room)
+                if found != EMPTY:
+                    files[position] = found
     return LayerScan(entries=tuple(rows), files=files)
 
 
@@ -141,16 +146,25 @@ def told(entry: Entry, data: bytes | memoryview | mmap.mmap) -> FileScan:
     return FileScan(shebang=_shebang(head), text=text, private_key=_is_key(head))
 
 
-def _file(entry: Entry, content: BinaryIO) -> FileScan:
+def _file(entry: Entry, content: BinaryIO, room: memoryview) -> FileScan:
     head = content.read(min(HEAD, entry.size))
     if not head.startswith(ELF):
         return told(entry, head + content.read() if whole(entry, head) else head)
-    # Anonymous memory goes back to the system at once, which a library of hundreds of megabytes makes worth it.
-    with mmap.mmap(-1, entry.size) as memory:
-        memory.write(head)
-        while chunk := content.read(_CHUNK):
-            memory.write(chunk)
-        return told(entry, memory)
+    if entry.size > len(room):
+        with mmap.mmap(-1, entry.size) as memory, memoryview(memory) as own:
+            return _file_in(entry, head, content, own)
+    with room[: entry.size] as part:
+        return _file_in(entry, head, content, part)
+
+
+def _file_in(entry: Entry, head: bytes, content: BinaryIO, memory: memoryview) -> FileScan:
+    """``memory`` takes just the whole of it."""
+    at = len(head)
+    memory[:at] = head
+    while chunk := content.read(_CHUNK):
+        memory[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    return told(entry, memory)
 
 
 def _is_source(path: str, head: bytes) -> bool:
