@@ -1,13 +1,14 @@
 """Helpers: processes of the same Python that are told by pickles what to do, and end with the process that asks.
 
 The two speak over the child's standard input and output: each message is a pickle, and large pieces of memory beside
-it, behind the lengths of all. Nobody else can write to these pipes. With what is asked and answered each tells the
-other which blobs of the store it has verified: none is hashed by both.
+it, behind the lengths of all. Nobody else can write to these pipes. What a stream sends lies in memory that both share
+instead, if there is room: a message then only says where, and is answered with a byte when its memory may be used
+again. With what is asked and answered each tells the other which blobs of the store it has verified: none is hashed
+by both.
 """
 
 import contextlib
 import ctypes
-import fcntl
 import gc
 import os
 import pickle
@@ -19,6 +20,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
+from dpbuild.adapters import shared
 from dpbuild.adapters.store import DiskStore
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.helper import HelperLost, Progress
@@ -36,8 +38,10 @@ _SECONDS: Final = 5.0
 # What is asked: one answer, or all that is sent on the way to it.
 _RUN: Final = "run"
 _STREAM: Final = "stream"
-# What a pipe holds, in bytes, where that can be chosen: whoever sends need not wait for each piece to be read.
-_PIPE: Final = 1 << 20
+# What says that a message of a stream was read.
+_READ: Final = b"r"
+# What precedes each message: how many pieces there are with the pickle, and 1 more than the slot that holds the others.
+_HEAD: Final = struct.Struct(">QQ")
 
 
 class ProcessHelper:
@@ -51,13 +55,16 @@ class ProcessHelper:
             f"import gc, sys; gc.set_threshold(*{gc.get_threshold()}); sys.path.insert(0, {place!r}); "
             "from dpbuild.adapters.helper import main; main()"
         )
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code, str(store.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        with shared.descriptor() as memory:
+            self._slots = shared.Slots(memory)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code, str(store.path), str(memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(memory,),
+            )
         self._asked = cast("BinaryIO", self._process.stdin)
         self._answers = cast("BinaryIO", self._process.stdout)
-        with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, _PIPE)
 
     @property
     def busy(self) -> bool:
@@ -69,7 +76,7 @@ class ProcessHelper:
         try:
             self._ask(_RUN, work, argument)
             while True:
-                kind, value = _receive(self._answers)
+                kind, value = _receive(self._answers, self._slots)
                 if kind == "progress":
                     progress(value)
                 elif kind == "failed":
@@ -87,9 +94,11 @@ class ProcessHelper:
         try:
             self._ask(_STREAM, work, argument)
             while True:
-                kind, value = _receive(self._answers)
+                kind, value = _receive(self._answers, self._slots)
                 if kind == "sent":
                     yield value
+                    self._asked.write(_READ)
+                    self._asked.flush()
                 elif kind == "failed":
                     raise value
                 else:
@@ -127,22 +136,52 @@ class ProcessHelper:
             self._process.wait()
 
 
-def _send(file: BinaryIO, message: object) -> None:
+class _Stream:
+    """What a stream sends, no more messages ahead of whoever reads them than there are slots: one for each, in turn."""
+
+    def __init__(self, asked: BinaryIO, answers: BinaryIO, slots: shared.Slots) -> None:
+        self._asked = asked
+        self._answers = answers
+        self._slots = slots
+        self._sent = 0
+        self._read = 0
+
+    def send(self, value: object) -> None:
+        """Raises EOFError when nobody reads any more."""
+        if self._sent - self._read == shared.SLOTS:
+            self._wait()
+        _send(self._answers, ("sent", value), self._slots, self._sent % shared.SLOTS)
+        self._sent += 1
+
+    def end(self) -> None:
+        """Wait until all is read."""
+        while self._read < self._sent:
+            self._wait()
+
+    def _wait(self) -> None:
+        _exactly(self._asked, len(_READ))
+        self._read += 1
+
+
+def _send(file: BinaryIO, message: object, slots: shared.Slots | None = None, slot: int = 0) -> None:
     beside: list[memoryview] = []
     data = pickle.dumps(message, _PROTOCOL, buffer_callback=lambda each: beside.append(each.raw()))
+    put = bool(beside) and slots is not None and slots.put(slot, beside)
     lengths = [len(data), *map(len, beside)]
-    file.write(struct.pack(f">{1 + len(lengths)}Q", len(lengths), *lengths))
+    file.write(_HEAD.pack(len(lengths), slot + 1 if put else 0))
+    file.write(struct.pack(f">{len(lengths)}Q", *lengths))
     file.write(data)
-    for part in beside:
+    for part in () if put else beside:
         file.write(part)
     file.flush()
 
 
-def _receive(file: BinaryIO) -> Any:
+def _receive(file: BinaryIO, slots: shared.Slots) -> Any:
     """The next message. Raises EOFError when the other side has ended."""
-    (count,) = struct.unpack(">Q", _exactly(file, 8))
-    lengths = struct.unpack(f">{count}Q", _exactly(file, 8 * count))
-    data, *beside = (_exactly(file, length) for length in lengths)
+    count, slot = _HEAD.unpack(_exactly(file, _HEAD.size))
+    length, *lengths = struct.unpack(f">{count}Q", _exactly(file, 8 * count))
+    data = _exactly(file, length)
+    beside = slots.get(slot - 1, lengths) if slot else [_exactly(file, each) for each in lengths]
     # Written by our own code at the other end of a pipe that nobody else has.
     return pickle.loads(data, buffers=beside)  # noqa: S301
 
@@ -166,14 +205,20 @@ def main() -> None:
     # Whatever prints must not get in between.
     os.dup2(2, 1)
     store = DiskStore(Path(sys.argv[1]))
+    slots = shared.Slots(int(sys.argv[2]))
+    os.close(int(sys.argv[2]))
     try:
         while True:
             try:
-                way, work, argument, verified = _receive(asked)
+                way, work, argument, verified = _receive(asked, slots)
+                store.trust(map(Digest, verified))
+                stream = _Stream(asked, answers, slots) if way == _STREAM else None
+                answer = _answer(work, store, argument, answers, stream)
+                if stream is not None:
+                    stream.end()
             except EOFError:
                 return
-            store.trust(map(Digest, verified))
-            _send(answers, _answer(way, work, store, argument, answers))
+            _send(answers, answer)
     except BrokenPipeError:
         return
     finally:
@@ -181,7 +226,11 @@ def main() -> None:
 
 
 def _answer(
-    way: str, work: Callable[[Store, Any, Any], Any], store: DiskStore, argument: Any, answers: BinaryIO
+    work: Callable[[Store, Any, Any], Any],
+    store: DiskStore,
+    argument: Any,
+    answers: BinaryIO,
+    stream: _Stream | None,
 ) -> tuple[str, Any]:
     waiting = 0
 
@@ -192,11 +241,8 @@ def _answer(
             _send(answers, ("progress", waiting))
             waiting = 0
 
-    def send(value: object) -> None:
-        _send(answers, ("sent", value))
-
     try:
-        result = work(store, argument, send if way == _STREAM else progress)
+        result = work(store, argument, progress if stream is None else stream.send)
     except Exception as problem:  # noqa: BLE001 - whatever it is, it is raised where it was asked
         return "failed", _portable(problem)
     if waiting:

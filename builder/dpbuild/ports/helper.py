@@ -31,7 +31,8 @@ class Helper(Protocol):
     ) -> Generator[T, None, None]:
         """What ``work(store, argument, send)`` sends from there, as it comes.
 
-        Of a ``pickle.PickleBuffer`` the memory goes as it is. Raises what ``work`` raises, and HelperLost. Closed
+        Of a ``pickle.PickleBuffer`` the memory goes as it is; what comes of it may be looked at until the next value
+        is asked for, and send has copied what it was given. Raises what ``work`` raises, and HelperLost. Closed
         before its end it stops the helper: what is on the way is of no use to anybody else.
         """
 

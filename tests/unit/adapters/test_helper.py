@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from dpbuild.adapters import shared
 from dpbuild.adapters.helper import ProcessHelper
+from dpbuild.adapters.shared import SLOTS
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import StoreError
 from dpbuild.oci.digest import Digest
@@ -104,7 +106,7 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
 def helper(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessHelper]:
     # The functions here are found by the other process, too.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    streams = (sends, sends_and_refuses, sends_and_dies, sends_without_end)
+    streams = (small, sends, sends_and_refuses, sends_and_dies, sends_without_end)
     for each in (adds, keeps, opens, refuses, damaged, odd, dies, writes, Odd, *streams):
         monkeypatch.setattr(each, "__module__", "test_helper")
     monkeypatch.setitem(sys.modules, "test_helper", sys.modules[__name__])
@@ -136,6 +138,35 @@ def test_it_answers_and_tells_its_progress(helper: ProcessHelper) -> None:
     assert helper.run(adds, (3, 4), told.append) == 7
     assert sum(told) == 2 * 1_400_001
     assert len(told) == 4
+
+
+def small(store: Store, argument: int, send: Callable[[object], object]) -> None:
+    memory = bytearray(1000)
+    for number in range(argument):
+        memory[:] = bytes([number]) * 1000
+        send((number, pickle.PickleBuffer(memory), pickle.PickleBuffer(memory[:10])))
+
+
+def test_what_is_sent_in_shared_memory_stays_until_the_next_is_asked_for(helper: ProcessHelper) -> None:
+    """More messages than there is memory for; the helper goes on as soon as it may."""
+    for _ in range(2):
+        seen = 0
+        for number, large, little in helper.stream(small, 3 * SLOTS + 1):
+            assert bytes(large) == bytes([number]) * 1000
+            assert bytes(little) == bytes([number]) * 10
+            assert number == seen
+            seen += 1
+        assert seen == 3 * SLOTS + 1
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+
+
+def test_memory_for_where_the_system_has_no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    with shared.descriptor() as number:
+        one, other = shared.Slots(number), shared.Slots(number)
+    assert one.put(SLOTS - 1, [memoryview(b"abc"), memoryview(b"de")])
+    assert [bytes(part) for part in other.get(SLOTS - 1, [3, 2])] == [b"abc", b"de"]
+    assert not one.put(0, [memoryview(bytes(1 << 20))])
 
 
 def test_it_has_the_same_store(helper: ProcessHelper, store: DiskStore) -> None:
