@@ -12,6 +12,7 @@ import ctypes
 import gc
 import os
 import pickle
+import select
 import signal
 import struct
 import subprocess
@@ -88,7 +89,7 @@ class ProcessHelper:
             raise HelperLost(str(problem)) from None
 
     def stream(
-        self, work: Callable[[Store, Any, Callable[[T], object]], object], argument: Any
+        self, work: Callable[[Store, Any, Callable[[T], int]], object], argument: Any
     ) -> Generator[T, None, None]:
         """Ask, and hand on what is sent."""
         try:
@@ -146,12 +147,15 @@ class _Stream:
         self._sent = 0
         self._read = 0
 
-    def send(self, value: object) -> None:
-        """Raises EOFError when nobody reads any more."""
+    def send(self, value: object) -> int:
+        """How many are not read by now. Raises EOFError when nobody reads any more."""
         if self._sent - self._read == shared.SLOTS:
             self._wait()
         _send(self._answers, ("sent", value), self._slots, self._sent % shared.SLOTS)
         self._sent += 1
+        while self._read < self._sent and select.select([self._asked], (), (), 0)[0]:
+            self._wait()
+        return self._sent - self._read
 
     def end(self) -> None:
         """Wait until all is read."""
@@ -159,8 +163,11 @@ class _Stream:
             self._wait()
 
     def _wait(self) -> None:
-        _exactly(self._asked, len(_READ))
-        self._read += 1
+        # Of what comes nothing may stay behind in the file's buffer, where select does not see it.
+        read = self._asked.read1(shared.SLOTS)  # type: ignore[attr-defined]
+        if not read:
+            raise EOFError("nobody reads any more")
+        self._read += len(read)
 
 
 def _send(file: BinaryIO, message: object, slots: shared.Slots | None = None, slot: int = 0) -> None:

@@ -27,9 +27,9 @@ class Helper(Protocol):
         """
 
     def stream(
-        self, work: Callable[[Store, Any, Callable[[T], object]], object], argument: Any
+        self, work: Callable[[Store, Any, Callable[[T], int]], object], argument: Any
     ) -> Generator[T, None, None]:
-        """What ``work(store, argument, send)`` sends from there, as it comes.
+        """What ``work(store, argument, send)`` sends from there, as it comes; ``send`` says how many nobody has taken.
 
         Of a ``pickle.PickleBuffer`` the memory goes as it is; what comes of it may be looked at until the next value
         is asked for, and send has copied what it was given. Raises what ``work`` raises, and HelperLost. Closed

@@ -104,7 +104,7 @@ class _Shared:
             return self._helper.run(work, argument, progress)
 
     def stream(
-        self, work: Callable[[Store, Any, Callable[[T], object]], object], argument: Any
+        self, work: Callable[[Store, Any, Callable[[T], int]], object], argument: Any
     ) -> Generator[T, None, None]:
         with self._turn:
             yield from self._helper.stream(work, argument)

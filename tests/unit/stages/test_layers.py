@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import pickle
 import shutil
 import subprocess
 import tarfile
@@ -11,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from factories.base import make_base
@@ -38,6 +39,7 @@ from dpbuild.stages.layers.make import WheelLayers, make_layers
 from dpbuild.stages.layers.order import Order
 from dpbuild.stages.layers.replaced import replaced
 from dpbuild.stages.layers.site import Site
+from dpbuild.stages.proof.looking import Looking, Seen
 from dpbuild.stages.proof.observing import Observing
 
 PLATFORM = Platform("linux", "amd64")
@@ -566,6 +568,74 @@ def test_a_helper_that_has_something_else_to_do_reads_the_rest(tmp_path: Path, r
         own = {"RECORD", "INSTALLER", "demo", "tool"}
         members = [row for row in tar.getmembers() if row.isfile() and row.name.rpartition("/")[2] not in own]
     assert asked == [len(members) - 2]
+
+
+class Inline:
+    """Implements ``ports.helper.Helper`` in this process; ``ahead`` is how many batches nobody has taken, each time."""
+
+    busy = False
+    works = False
+
+    def __init__(self, store: DiskStore, ahead: int) -> None:
+        self._store = store
+        self._ahead = ahead
+
+    def run(self, work: Any, argument: Any, progress: Any) -> Any:
+        return work(self._store, pickle.loads(pickle.dumps(argument)), progress)
+
+    def stream(self, work: Any, argument: Any) -> Generator[Any, None, None]:
+        sent: list[bytes] = []
+
+        def send(value: object) -> int:
+            sent.append(pickle.dumps(value, 5))
+            return self._ahead
+
+        Inline.works = True
+        work(self._store, pickle.loads(pickle.dumps(argument)), send)
+        Inline.works = False
+        yield from map(pickle.loads, sent)
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Counting(Looking):
+    """For each file that was looked at, whether the helper did it."""
+
+    ended: ClassVar[list[bool]] = []
+
+    def end(self) -> Seen | None:
+        self.ended.append(Inline.works)
+        return super().end()
+
+
+class Counted(Observing):
+    look = Counting
+
+
+@pytest.mark.parametrize("ahead", [0, 8])
+def test_whoever_has_time_looks_at_the_files(
+    tmp_path: Path, reading: list[bool], ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is seen is the same, and nothing is looked at twice."""
+    files = {f"demo/{n}.py": f"import imp\n# {n}\n" + "x = 1\n" * 50_000 for n in range(10)}
+    wheel = make_wheel("demo", "1.0", files=files)
+    stores = [DiskStore(tmp_path / name) for name in ("alone", "helped")]
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    monkeypatch.setattr(Counting, "ended", [])
+    alone = make_layers([put(stores[0], wheel)], replace(Site(base()), observer=Observing), stores[0], quiet, taken=50)
+    site = replace(Site(base()), observer=Counted)
+    helped = make_layers(
+        [put(stores[1], wheel)], site, stores[1], quiet, taken=50, helper=lambda: Inline(stores[1], ahead)
+    )
+    assert reading == [False, True]
+    assert helped == alone
+    assert kept(stores[1]) == kept(stores[0])
+    with unpack(stores[0], alone.layers[0]) as tar:
+        assert len(Counting.ended) == len([row for row in tar.getmembers() if row.isfile()])
+    assert any(Counting.ended) == (ahead > 0)
+    assert not all(Counting.ended)
 
 
 def test_what_is_wrong_with_a_wheel_that_is_read_by_another_process(store: DiskStore, reading: list[bool]) -> None:

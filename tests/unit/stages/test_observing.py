@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -18,7 +19,8 @@ from dpbuild.oci.digest import Digest
 from dpbuild.stages import inventory
 from dpbuild.stages.layers.own import make_own, planned_data
 from dpbuild.stages.layers.site import Site
-from dpbuild.stages.proof import observing, scans
+from dpbuild.stages.proof import looking, scans
+from dpbuild.stages.proof.looking import Looking
 from dpbuild.stages.proof.observing import Observing
 from dpbuild.stages.proof.scan import LayerScan
 
@@ -134,11 +136,13 @@ def test_wherever_a_content_is_cut_the_same_is_told(store: DiskStore, cut: int) 
 
     def seen(pieces: Callable[[bytes], list[bytes]]) -> tuple[LayerScan, inventory.Inventory]:
         observer = Observing(store)
-        for path, data in contents.items():
-            take = observer.begin(file(path, len(data)), ("sha256", hashlib.sha256(data).digest()))
-            for piece in pieces(data):
-                take(memoryview(piece))
-            observer.end()
+        with closing(observer.look()) as look:
+            for path, data in contents.items():
+                identity = ("sha256", hashlib.sha256(data).digest())
+                take = look.begin(path, len(data), identity)
+                for piece in pieces(data):
+                    take(memoryview(piece))
+                observer.file(file(path, len(data)), identity, look.end())
         layer = Layer(
             descriptor=Descriptor(media_type="x", digest=Digest("0" * 64), size=1),
             diff_id=Digest("0" * 64),
@@ -156,7 +160,8 @@ def test_wherever_a_content_is_cut_the_same_is_told(store: DiskStore, cut: int) 
 def test_a_file_too_large_for_memory_is_read_when_it_is_there(
     store: DiskStore, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observing, "_LARGEST", 100_000)
+    monkeypatch.setattr(looking, "_LARGEST", 100_000)
+    monkeypatch.setattr(looking, "_FREE", [])
     layer = make(store, [put(store, make_wheel("demo", "1.0", files=FILES))], site).layers[0]
     listed = inventory.inventories((layer.descriptor,), store, fail)
     with pytest.raises(AssertionError):
@@ -168,12 +173,11 @@ def fail(*_: object) -> None:
     raise AssertionError("the layer was read")
 
 
-def test_a_large_file_that_nobody_asks_for_is_not_kept_in_memory(store: DiskStore) -> None:
+def test_a_large_file_that_nobody_asks_for_is_not_kept_in_memory() -> None:
     """Most of a large wheel is that: tables, models, pictures."""
-    seen = Observing(store)
-    take: Callable[[bytes], object] = seen.begin(file("model.bin", 10 << 20), ("sha256", bytes(32)))
-    for _ in range(10):
-        take(bytes(1 << 20))
-        assert seen._filled <= 4096
-    seen.end()
-    assert seen._filled <= 4096
+    with closing(Looking()) as seen:
+        take: Callable[[bytes], object] = seen.begin("model.bin", 10 << 20, ("sha256", bytes(32)))
+        for _ in range(10):
+            take(bytes(1 << 20))
+            assert seen._filled <= 4096
+        assert seen.end() is None

@@ -14,6 +14,8 @@ from dpbuild.model.files import ProjectFile
 
 _CHUNK = 1 << 20
 
+Tap = Callable[[bytes | memoryview], object]
+
 
 class Compressing(Protocol):
     """A gzip member being written, as contents see ``archive.gzip.Member``."""
@@ -30,6 +32,9 @@ class Compressing(Protocol):
 
 class Output(Protocol):
     """A layer being written, as contents see it."""
+
+    # Sees the plain bytes of the file that is being written, however they are written.
+    tap: Tap | None
 
     @property
     def member(self) -> Compressing:

@@ -18,13 +18,15 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import BlobWriter, Store
 from dpbuild.stages import places
-from dpbuild.stages.layers.ahead import Feed, here
-from dpbuild.stages.layers.content import Content
-from dpbuild.stages.layers.observer import Observer
+from dpbuild.stages.layers.ahead import Feed, File, here
+from dpbuild.stages.layers.content import Tap
+from dpbuild.stages.layers.observer import Look, Observer
 from dpbuild.stages.layers.wheels import Planned
 
 # 1980-01-01T00:00:00Z, the earliest time that a zip can hold; what reads times from a wheel may be sure of it.
 MTIME: Final = 315532800
+
+Reading = Callable[[Sequence[File], Callable[[], Look] | None], AbstractContextManager[Feed]]
 
 
 class _Output:
@@ -38,8 +40,7 @@ class _Output:
         self.written = 0
         self.place: int | None = None
         self.member = Member(self._write, self.plain)
-        # Sees the content of the file that is being written.
-        self.tap: Callable[[bytes | memoryview], object] | None = None
+        self.tap: Tap | None = None
 
     def begin(self) -> None:
         """A file comes next."""
@@ -182,12 +183,12 @@ def write(
     removed: Iterable[str] = (),
     progress: Callable[[int], object] = lambda size: None,
     observer: Observer | None = None,
-    reading: Callable[[Iterable[Content]], AbstractContextManager[Feed]] = here,
+    reading: Reading = here,
 ) -> Layer:
     """Write a layer. Entries are sorted by path, so every folder comes before what it holds.
 
     ``removed`` are paths of the base that get a whiteout (OCI image spec, layer.md, "Whiteouts"). ``reading``
-    gets all contents in their order, and gives what writes each to the output.
+    gets all files in their order, and gives what writes each to the output.
     Raises UnsafeWheel, LayerError, StoreError; nothing is left then.
     """
     entries: dict[str, tuple[Entry, Planned | None]] = {entry.path: (entry, None) for entry in folders}
@@ -205,8 +206,8 @@ def write(
         entries[path] = (Entry(path=path, kind=Kind.FILE, mode=planned.mode, mtime=mtime, size=size), planned)
     found: dict[int, int] = {}
     rows = [(path, *entries[path]) for path in sorted(entries)]
-    contents = [content.content for _, _, content in rows if content is not None]
-    with store.writer() as blob, reading(contents) as feed:
+    filled = [File(path, content) for path, _, content in rows if content is not None]
+    with store.writer() as blob, reading(filled, observer.look if observer is not None else None) as feed:
         output = _Output(blob, splicer)
         for number, (path, entry, content) in enumerate(rows):
             output.member.add(tar.header(entry))
@@ -216,16 +217,14 @@ def write(
             else:
                 before = output.member.size
                 output.begin()
-                output.tap = observer.begin(entry, content.identity) if observer is not None else None
                 try:
-                    feed(content.content, output)
+                    seen = feed(File(path, content), output)
                 except (OSError, ValueError) as problem:
                     raise LayerError(f"cannot read {content.owner}: {problem}", where=f"/{path}") from None
-                output.tap = None
                 if output.place is not None:
                     found[number] = output.place
                 if observer is not None:
-                    observer.end()
+                    observer.file(entry, content.identity, seen)
                 if output.member.size - before != entry.size:
                     raise LayerError(f"{content.owner} changed its size while it was read", where=f"/{path}")
                 output.member.add(tar.padding(entry.size))

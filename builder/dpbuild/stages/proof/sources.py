@@ -51,19 +51,18 @@ MODULES: Final = frozenset(
     | {"pip", "pkg_resources", "setuptools"}
 )
 _WORDS: Final = (b"find_library", b"CDLL", b"LoadLibrary", b"dlopen", b"pkg_resources")
+_NAMES: Final = rb"(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
 # One pattern for both words would have no literal beginning, which makes the search ten times slower.
-_IMPORTS: Final = tuple(
-    re.compile(word + rb" (?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b")
-    for word in (b"import", b"from")
-)
+_IMPORTS: Final = (re.compile(rb"import  *(?:[\w. ]+, *)*" + _NAMES), re.compile(rb"from  *" + _NAMES))
 # Every way to write one of the uses that matter wherever they are.
 _HINTS: Final = re.compile(
     rb"find_library|(?:CDLL|PyDLL|LoadLibrary|dlopen)\b|"
-    rb"\b(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
+    rb"\b" + _NAMES
 )
 _SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
 _STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
 _LOADERS: Final = frozenset({"CDLL", "PyDLL", "LoadLibrary", "dlopen"})
+_NONE: Final[frozenset[ast.AST | None]] = frozenset()
 _MODULES_OF_SHELLS: Final = frozenset({"os", "subprocess", "asyncio"})
 
 
@@ -127,8 +126,24 @@ def walk(tree: ast.AST, within: Callable[[ast.AST], bool] = lambda node: True) -
         if not within(node):
             continue
         yield node, top, guarded
-        inner = top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        pending += [(child, inner, guarded or unsure) for child, unsure in flow.children(node)]
+        later = _later(node) if top else _NONE
+        pending += [(child, top and child not in later, guarded or unsure) for child, unsure in flow.children(node)]
+
+
+def _later(node: ast.AST) -> frozenset[ast.AST | None]:
+    """The children that the definition of a function leaves for its calls, which are not its decorators and defaults.
+
+    Annotations are among them: what is executed of these is up to the version of Python and to ``__future__``.
+    """
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return frozenset((*node.body, node.returns, *getattr(node, "type_params", ())))
+        case ast.Lambda():
+            return frozenset((node.body,))
+        case ast.arg():
+            return frozenset((node.annotation,))
+        case _:
+            return _NONE
 
 
 def _walk(tree: ast.Module, within: Callable[[ast.AST], bool]) -> Iterator[Use]:

@@ -49,6 +49,16 @@ def test_calls(text: str, expected: list[tuple[str, str, int]]) -> None:
         ("__import__('imp').x()", True, False),
         ("importlib.import_module('imp')", True, False),
         ("def f():\n    import imp", False, False),
+        ("async def f():\n    import imp", False, False),
+        ("lambda: __import__('imp')", False, False),
+        # What a function is defined with is executed before anybody calls it, save annotations.
+        ("@__import__('imp').x\ndef f():\n    pass", True, False),
+        ("def f(a=__import__('imp'), /):\n    pass", True, False),
+        ("async def f(*, a=__import__('imp')):\n    pass", True, False),
+        ("lambda a=__import__('imp'): a", True, False),
+        ("def f(a: __import__('imp')):\n    pass", False, False),
+        ("def f() -> __import__('imp'):\n    pass", False, False),
+        ("def f():\n    @__import__('imp')\n    def g():\n        pass", False, False),
         ("try:\n    import imp\nexcept ImportError:\n    imp = None", True, True),
         ("try:\n    import new\nexcept ImportError:\n    import imp", True, True),
         ("try:\n    import imp\nfinally:\n    pass", True, False),
@@ -103,7 +113,10 @@ def test_every_name_is_searched_for() -> None:
     for name in MODULES:
         assert interesting(f"import {name}\n".encode())
         assert interesting(f"from {name} import x\n".encode())
-    assert not interesting(b"import impala, cgitbx\nfrom improve import y\nimport os\n")
+        assert interesting(f"import os.path as path, {name}\n".encode())
+        assert interesting(f"import os,{name} as x\n".encode())
+        assert interesting(f"from  {name} import(x)\n".encode())
+    assert not interesting(b"import impala, cgitbx, os\nfrom improve import y\nimport os\n")
 
 
 def test_long_chains_are_survived() -> None:
