@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -18,6 +17,8 @@ def descriptor() -> Iterator[int]:
     if hasattr(os, "memfd_create"):
         number = os.memfd_create("dpbuild")
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             number = os.dup(file.fileno())
     try:

@@ -125,16 +125,22 @@ class DiskStore:
         with self._lock:
             self._verified.update(digests)
 
+    def _new(self) -> tuple[int, Path]:
+        """A file of its own to write to, open, and its name. Raises OSError.
+
+        tempfile would import ten modules for it, which an edit takes longer for than for its layer.
+        """
+        name = self.path / "tmp" / f"new-{os.urandom(16).hex()}"
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), name
+
     @contextlib.contextmanager
     def writer(self) -> Iterator["DiskWriter"]:
         """Write a blob; leaving without ``commit`` leaves nothing behind."""
-        import tempfile
-
         try:
-            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
+            handle, name = self._new()
         except OSError as problem:
             self.fail(problem, self.path)
-        writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), Path(name))
+        writer = DiskWriter(self, os.fdopen(handle, "wb", buffering=1 << 18), name)
         try:
             yield writer
         finally:
@@ -165,19 +171,17 @@ class DiskStore:
 
     def put(self, kind: str, key: str, value: bytes) -> None:
         """Keep a mapping."""
-        import tempfile
-
         path = self._map(kind, key)
         try:
             path.parent.mkdir(exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(dir=self.path / "tmp")
+            handle, name = self._new()
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(hashlib.sha256(value).digest())
                     file.write(value)
-                Path(name).replace(path)
+                name.replace(path)
             except BaseException:
-                Path(name).unlink(missing_ok=True)
+                name.unlink(missing_ok=True)
                 raise
         except OSError as problem:
             self.fail(problem, path)

@@ -5,6 +5,7 @@ comes before parsing.
 """
 
 import ast
+import functools
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -54,11 +55,6 @@ _WORDS: Final = (b"find_library", b"CDLL", b"LoadLibrary", b"dlopen", b"pkg_reso
 _NAMES: Final = rb"(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
 # One pattern for both words would have no literal beginning, which makes the search ten times slower.
 _IMPORTS: Final = (re.compile(rb"import  *(?:[\w. ]+, *)*" + _NAMES), re.compile(rb"from  *" + _NAMES))
-# Every way to write one of the uses that matter wherever they are.
-_HINTS: Final = re.compile(
-    rb"find_library|(?:CDLL|PyDLL|LoadLibrary|dlopen)\b|"
-    rb"\b" + _NAMES
-)
 _SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
 _STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
 _LOADERS: Final = frozenset({"CDLL", "PyDLL", "LoadLibrary", "dlopen"})
@@ -69,6 +65,12 @@ _MODULES_OF_SHELLS: Final = frozenset({"os", "subprocess", "asyncio"})
 def interesting(data: bytes) -> bool:
     """Whether a source may do something that matters, wherever it is installed."""
     return any(word in data for word in _WORDS) or any(pattern.search(data) for pattern in _IMPORTS)
+
+
+@functools.cache
+def _hints() -> re.Pattern[bytes]:
+    """Every way to write one of the uses that matter wherever they are; for the few sources that have one."""
+    return re.compile(rb"find_library|(?:CDLL|PyDLL|LoadLibrary|dlopen)\b|\b" + _NAMES)
 
 
 def uses(data: bytes) -> tuple[Use, ...]:
@@ -85,7 +87,8 @@ def everywhere(data: bytes) -> tuple[Use, ...]:
         return ()
     # As Python's tokenizer counts lines.
     lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    marked = [number for number, line in enumerate(lines, 1) if _HINTS.search(line)]
+    hints = _hints()
+    marked = [number for number, line in enumerate(lines, 1) if hints.search(line)]
 
     def within(node: ast.AST) -> bool:
         first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
