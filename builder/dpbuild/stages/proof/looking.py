@@ -36,7 +36,7 @@ class Looking:
 
     def __init__(self) -> None:
         # Written over by each file. The system gives no more of it than is written to.
-        self._view = _FREE.pop() if _FREE else memoryview(mmap.mmap(-1, _LARGEST))
+        self._view = _memory()
         self._filled = 0
         self._entry = Entry(path="", kind=Kind.FILE, mode=0)
         self._open = False
@@ -98,3 +98,11 @@ class Looking:
     def close(self) -> None:
         """Leave the memory to the next."""
         _FREE.append(self._view)
+
+
+def _memory() -> memoryview:
+    # Several threads may want some: looking first whether there is any would not be sure.
+    try:
+        return _FREE.pop()
+    except IndexError:
+        return memoryview(mmap.mmap(-1, _LARGEST))
