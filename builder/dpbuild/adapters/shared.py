@@ -14,18 +14,23 @@ _SIZE: Final = 512 * 1024
 @contextmanager
 def descriptor() -> Iterator[int]:
     """The descriptor of new memory, for ``Slots`` here and in a process that inherits it. Raises OSError."""
-    if hasattr(os, "memfd_create"):
-        number = os.memfd_create("dpbuild")
-    else:
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
-            number = os.dup(file.fileno())
+    number = _nameless()
     try:
         os.ftruncate(number, SLOTS * _SIZE)
         yield number
     finally:
         os.close(number)
+
+
+def _nameless() -> int:
+    # Not every system has it, and some do not let everybody have it (Linux: vm.memfd_noexec, filters of containers).
+    try:
+        return os.memfd_create("dpbuild")
+    except (AttributeError, OSError):
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
 
 
 class Slots:

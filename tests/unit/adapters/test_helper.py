@@ -1,5 +1,6 @@
 """Helpers: real processes that are asked, fail, are lost, and never stay behind."""
 
+import errno
 import os
 import pickle
 import signal
@@ -160,8 +161,17 @@ def test_what_is_sent_in_shared_memory_stays_until_the_next_is_asked_for(helper:
     assert helper.run(adds, (1, 2), lambda size: None) == 3
 
 
-def test_memory_for_where_the_system_has_no_nameless_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def refused(name: str) -> int:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.parametrize("create", [None, refused], ids=["unknown", "refused"])
+def test_memory_for_where_the_system_has_no_nameless_files(
+    monkeypatch: pytest.MonkeyPatch, create: Callable[[str], int] | None
+) -> None:
     monkeypatch.delattr(os, "memfd_create")
+    if create is not None:
+        monkeypatch.setattr(os, "memfd_create", create, raising=False)
     with shared.descriptor() as number:
         one, other = shared.Slots(number), shared.Slots(number)
     assert one.put(SLOTS - 1, [memoryview(b"abc"), memoryview(b"de")])
