@@ -22,6 +22,8 @@ RESOLVERS: Final = ("uv", "pip-tools")
 # Name, version and sha256 of a .deb.
 Pins = tuple[tuple[str, str, str], ...]
 _USER: Final = r"(?i)[a-z][a-z0-9+.-]*://[^/?#]*@"
+# The same anywhere in a lock, which is a long text: what begins it is looked for fastest.
+_LOGIN: Final = r"://[^/?#\s]*@"
 
 
 def inputs_hash(values: Inputs) -> str:
@@ -74,7 +76,9 @@ def _pin_rows(pins: Pins) -> list[dict[str, str]]:
 
 def loads(text: str, where: str = NAME, store: Store | None = None) -> Lock:
     """Read a lock that dpbuild wrote; ``store`` may know its text. Raises LockError that names the key."""
-    document = pylock.loads(text, where, lambda text: toml.loads(text, store))
+    # One that holds a login is refused below, and the store must not get to know it before.
+    known = None if re.search(_LOGIN, text) else store
+    document = pylock.loads(text, where, lambda text: toml.loads(text, known))
     read = Reader(where)
     if "dpbuild" not in document.tool:
         raise LockError(

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from secrecy import forms, leaks
 
 from dpbuild.adapters.store import DiskStore
+from dpbuild.errors import LockError
 from dpbuild.pypa.pylock import Document, LockedFile, LockedPackage, dumps
 from dpbuild.stages import lockfile, toml
 
@@ -80,3 +82,13 @@ def test_a_lock_that_is_found_again(store: DiskStore, asked: list[str]) -> None:
     text = dumps(Document(packages=(LockedPackage(name="a", version="1", wheels=(file,)),), tool={"dpbuild": own}))
     assert lockfile.loads(text, store=store) == lockfile.loads(text, store=store) == lockfile.loads(text)
     assert len(asked) == 2
+
+
+def test_a_login_in_a_lock_is_refused_and_not_kept(store: DiskStore) -> None:
+    url = "https://ann:hunter2@index.example/a-1-py3-none-any.whl"
+    file = LockedFile(name="a-1-py3-none-any.whl", sha256="0" * 64, url=url)
+    own = {"lock-version": 1, "inputs-hash": "x", "platforms": ["linux/amd64"]}
+    text = dumps(Document(packages=(LockedPackage(name="a", version="1", wheels=(file,)),), tool={"dpbuild": own}))
+    with pytest.raises(LockError, match="holds a user or password"):
+        lockfile.loads(text, store=store)
+    assert leaks(forms("ann", "hunter2"), store.path) == []
