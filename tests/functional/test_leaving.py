@@ -56,9 +56,9 @@ def test_python_m_and_the_script_are_the_command(root: Path) -> None:
 
 def test_what_is_to_be_done_at_the_end_is_done() -> None:
     code = WITNESS + (
-        "import atexit, concurrent.futures, sys, tempfile, threading, time, weakref\n"
         "from dpbuild.cli.leaving import Leaving\n"
         "leaving = Leaving()\n"
+        "import atexit, concurrent.futures, sys, tempfile, threading, time, weakref\n"
         "folder = tempfile.TemporaryDirectory()\n"
         "print(folder.name, flush=True)\n"
         "atexit.register(print, 'called')\n"
@@ -75,6 +75,11 @@ def test_what_is_to_be_done_at_the_end_is_done() -> None:
     assert sorted(lines) == ["called", "finalized", "joined", "waited for"]
     assert not Path(folder).exists()
     assert (done.returncode, done.stderr.count(b"Traceback")) == (7, 0)
+
+
+def test_what_was_registered_before_it_is_done() -> None:
+    """By a sitecustomize, say: what measures or logs each program of a machine."""
+    assert run("import atexit\natexit.register(print, 'called')\n" + COMMAND, "--version").stdout.count(b"called") == 1
 
 
 def test_all_of_what_was_said_arrives() -> None:

@@ -16,8 +16,9 @@ class Leaving:
 
     def __init__(self) -> None:
         self._code: int | None = None
-        # Who watches the run has something left to do when it ends, in places that are not known here.
-        if not _watched():
+        # Who watches the run has something left to do when it ends, in places that are not known here; and who has
+        # registered before (a sitecustomize, say) would be called after this, which is never.
+        if not _watched() and not atexit._ncallbacks():
             # What is registered first is called last: threads have been waited for, and all else was called.
             atexit.register(self._end)
 
