@@ -53,8 +53,10 @@ MODULES: Final = frozenset(
 )
 _WORDS: Final = (b"find_library", b"CDLL", b"LoadLibrary", b"dlopen", b"pkg_resources")
 _NAMES: Final = rb"(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
-# One pattern for both words would have no literal beginning, which makes the search ten times slower.
-_IMPORTS: Final = (re.compile(rb"import  *(?:[\w. ]+, *)*" + _NAMES), re.compile(rb"from  *" + _NAMES))
+# One pattern for both words would have no literal beginning, which makes the search ten times slower. Of modules before
+# the one that matters there is one way to read each, and an end to them: a long line must not take for ever.
+_BEFORE: Final = rb"(?:[\w.][\w. ]{0,199}, *){0,50}?"
+_IMPORTS: Final = (re.compile(rb"import  *" + _BEFORE + _NAMES), re.compile(rb"from  *" + _NAMES))
 _SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
 _STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
 _LOADERS: Final = frozenset({"CDLL", "PyDLL", "LoadLibrary", "dlopen"})

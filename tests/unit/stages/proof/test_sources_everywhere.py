@@ -39,3 +39,19 @@ def test_what_is_of_no_interest_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(sources, "parse", never)
     assert sources.everywhere(b"import os\nsubprocess.run(['git'])\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import " + ", ".join(f"a{number}" for number in range(200)), False),
+        ("from b import " + ", ".join(f"a{number} as b" for number in range(200)), False),
+        ("import " + "a,  " * 20_000, False),
+        ("import " + "a.b as c , " * 40 + "imp", True),
+        ("import " + "a,b,  c.d,imp", True),
+    ],
+    ids=["modules", "names", "spaces", "late", "close"],
+)
+def test_a_line_with_many_names_is_read_to_its_end(line: str, found: bool) -> None:
+    """Where each name could be read in two ways, forty of them took for ever."""
+    assert sources.interesting(line.encode()) == found
