@@ -32,6 +32,9 @@ _ORIGIN: Final = 8
 _ORDINAL: Final = 9
 _FORMAT: Final = 1
 _KINDS: Final = {str(kind): kind for kind in Kind}
+_KIND_OF_FILES: Final = Kind.FILE
+_FILE: Final = str(Kind.FILE)
+_NO_DEVICE: Final = (0, 0)
 _LARGEST: Final = 1 << 30
 
 
@@ -199,35 +202,33 @@ class FileTree:
 
 
 def _row(node: Node) -> Row:
-    entry = node.entry
+    _, kind, mode, uid, gid, mtime, size, target, user, group, device, xattrs = node.entry
+    rare = None
+    if user or group or xattrs or device != _NO_DEVICE:
+        rare = _rare(node.entry)
+    # Nearly all are files, and each word made of a kind would be a string of its own.
+    word = _FILE if kind is _KIND_OF_FILES else str(kind)
+    return (word, mode, uid, gid, mtime, size, target, node.layer, *node.origin, rare)
+
+
+def _rare(entry: Entry) -> dict[str, Any]:
     rare: dict[str, Any] = {}
     if entry.user:
         rare["user"] = entry.user
     if entry.group:
         rare["group"] = entry.group
-    if entry.device != (0, 0):
+    if entry.device != _NO_DEVICE:
         rare["device"] = list(entry.device)
     if entry.xattrs:
         rare["xattrs"] = [[name, value.decode("latin-1")] for name, value in entry.xattrs]
-    return (
-        str(entry.kind),
-        entry.mode,
-        entry.uid,
-        entry.gid,
-        entry.mtime,
-        entry.size,
-        entry.target,
-        node.layer,
-        *node.origin,
-        rare or None,
-    )
+    return rare
 
 
 def _entry(path: str, row: Row) -> Entry:
     kind, rare = _KINDS[row[_KIND]], row[10]
     if rare is None:
         return Entry(path, kind, *row[1:_LAYER])
-    device = rare.get("device", (0, 0))
+    device = rare.get("device", _NO_DEVICE)
     return Entry(
         path=path,
         kind=kind,
