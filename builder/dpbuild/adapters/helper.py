@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar, cast
+from typing import Any, BinaryIO, Final, NoReturn, TypeVar, cast
 
 from dpbuild.adapters import shared
 from dpbuild.adapters.store import DiskStore
@@ -130,11 +130,25 @@ class ProcessHelper:
         for pipe in (self._asked, self._answers):
             with contextlib.suppress(OSError, ValueError):
                 pipe.close()
-        try:
-            self._process.wait(_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not _ends(self._process):
             self._process.kill()
-            self._process.wait()
+        self._process.wait()
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it ends in time. Popen looks for that now and then, with pauses as long as what is waited for."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        try:
+            process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    try:
+        return bool(select.select([handle], (), (), _SECONDS)[0])
+    finally:
+        os.close(handle)
 
 
 class _Stream:
@@ -200,8 +214,16 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return data
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The other process."""
+    _serve()
+    sys.stderr.flush()
+    # Somebody waits, and all that is left is taking apart what the system frees anyway.
+    os._exit(0)
+
+
+def _serve() -> None:
+    """Do what is asked until nobody asks any more."""
     # Ctrl-C reaches it as well as its parent, which decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))

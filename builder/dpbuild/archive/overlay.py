@@ -68,6 +68,10 @@ class FileTree:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def holds(self, real: str) -> bool:
+        """Whether something is at a real path, without a leading slash: no link is looked for among its parents."""
+        return real in self._rows
+
     def get(self, path: str) -> Entry | None:
         """What is at ``path``; links among its parents are followed, the last part is not."""
         real = self._real(path, last=False)

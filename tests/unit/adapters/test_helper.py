@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dpbuild.adapters import helper as adapter
 from dpbuild.adapters import shared
 from dpbuild.adapters.helper import ProcessHelper
 from dpbuild.adapters.shared import SLOTS
@@ -159,6 +160,38 @@ def test_what_is_sent_in_shared_memory_stays_until_the_next_is_asked_for(helper:
             seen += 1
         assert seen == 3 * SLOTS + 1
     assert helper.run(adds, (1, 2), lambda size: None) == 3
+
+
+def test_its_end_is_waited_for_without_pauses(helper: ProcessHelper, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(seconds: float) -> None:
+        raise AssertionError("slept")
+
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+    monkeypatch.setattr(time, "sleep", never)
+    helper.close()
+    assert helper._process.poll() == 0
+
+
+def test_its_end_is_waited_for_where_processes_have_no_descriptors(
+    helper: ProcessHelper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+    helper.close()
+    assert helper._process.poll() == 0
+
+
+@pytest.mark.parametrize("descriptors", [True, False])
+def test_one_that_does_not_end_is_killed(
+    helper: ProcessHelper, monkeypatch: pytest.MonkeyPatch, descriptors: bool
+) -> None:
+    if not descriptors:
+        monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.setattr(adapter, "_SECONDS", 0.1)
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+    os.kill(helper._process.pid, signal.SIGSTOP)
+    helper.close()
+    assert helper._process.poll() == -signal.SIGKILL
 
 
 def refused(name: str) -> int:

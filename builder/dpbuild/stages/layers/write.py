@@ -108,7 +108,7 @@ class Placement:
         folder, _, name = wanted.rpartition("/")
         above = self.folder(folder)
         path = f"{above}/{name}" if above else name
-        if self._tree.get(path) is not None and path not in gone:
+        if self._tree.holds(path) and path not in gone:
             if package := self._owners.get(path):
                 raise PathConflict(
                     f"{owner} has the file /{path}, which the Debian package {package} has too",
