@@ -154,6 +154,7 @@ def _build(
         rows = [row for row, _ in made]
         evidence = documents(images, rows, [sbom() for sbom in listed], told)
         images = attach(images, evidence, options.epoch or 0) if config.evidence else images
+    aside.dismiss()
     if signer is not None:
         from dpbuild.stages.evidence.sign import sign
 

@@ -125,6 +125,11 @@ class ProcessHelper:
             self._process.terminate()
         self.close()
 
+    def dismiss(self) -> None:
+        """It ends when it finds that nobody can ask any more."""
+        with contextlib.suppress(OSError, ValueError):
+            self._asked.close()
+
     def close(self) -> None:
         """Let it end."""
         for pipe in (self._asked, self._answers):

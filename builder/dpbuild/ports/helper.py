@@ -39,5 +39,8 @@ class Helper(Protocol):
     def stop(self) -> None:
         """End it now; what it was asked is lost. Doing so twice is fine."""
 
+    def dismiss(self) -> None:
+        """Nothing is asked any more: it ends while this process goes on, which still has to close it."""
+
     def close(self) -> None:
-        """Let it end, when nothing is asked any more."""
+        """Let it end, and wait for that. Doing so twice is fine."""

@@ -75,6 +75,11 @@ class Aside:
         thread.start()
         return thread.join
 
+    def dismiss(self) -> None:
+        """Nothing is asked of them any more: those that have nothing to do end meanwhile."""
+        for each in self._helpers:
+            each.dismiss()
+
     def close(self) -> None:
         """End all of them; what they have not done by now nobody waits for."""
         for each in self._helpers:
@@ -115,6 +120,11 @@ class _Shared:
     def close(self) -> None:
         """Give it back."""
         self.lent = False
+
+    def dismiss(self) -> None:
+        if self._turn.acquire(blocking=False):
+            self._helper.dismiss()
+            self._turn.release()
 
     def end(self) -> None:
         if self._turn.acquire(blocking=False):

@@ -172,6 +172,15 @@ def test_its_end_is_waited_for_without_pauses(helper: ProcessHelper, monkeypatch
     assert helper._process.poll() == 0
 
 
+def test_one_that_is_dismissed_ends_by_itself(helper: ProcessHelper) -> None:
+    assert helper.run(adds, (1, 2), lambda size: None) == 3
+    helper.dismiss()
+    assert helper._process.wait(10) == 0
+    with pytest.raises(HelperLost):
+        helper.run(adds, (1, 2), lambda size: None)
+    helper.close()
+
+
 def test_its_end_is_waited_for_where_processes_have_no_descriptors(
     helper: ProcessHelper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ class Fake:
         self.begun = threading.Event()
         self.lost = False
         self.ended = ""
+        self.dismissed = False
         self.at_work = 0
         self.most = 0
 
@@ -52,6 +53,9 @@ class Fake:
         self.ended = self.ended or "stopped"
         self.lost = True
         self.gate.set()
+
+    def dismiss(self) -> None:
+        self.dismissed = True
 
     def close(self) -> None:
         self.ended = self.ended or "closed"
@@ -98,6 +102,26 @@ def test_one_that_is_lent_is_busy_while_it_does_something_aside_or_sends() -> No
     assert (next(stream), lent.busy) == (0, True)
     stream.close()
     assert not lent.busy
+
+
+def test_who_is_still_at_work_is_not_dismissed() -> None:
+    start = Starting()
+    aside = Aside(start, 2)
+    aside.dismiss()
+    aside.begin(lambda store, argument, progress: None, None)()
+    start.made[0].begun.clear()
+    start.made[0].gate.clear()
+    wait = aside.begin(lambda store, argument, progress: None, None)
+    assert start.made[0].begun.wait(10)
+    aside.dismiss()
+    assert not start.made[0].dismissed
+    start.made[0].gate.set()
+    wait()
+    aside.dismiss()
+    assert start.made[0].dismissed
+    assert start.made[0].ended == ""
+    aside.close()
+    assert start.made[0].ended == "closed"
 
 
 def test_who_is_expected_is_there_for_whoever_comes_first() -> None:

@@ -48,6 +48,8 @@ class Asked:
     def stop(self) -> None:
         self.ended = "stopped"
 
+    def dismiss(self) -> None: ...
+
     def close(self) -> None:
         self.ended = "closed"
 
