@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from dpbuild.stages.proof.subject import Subject
 
 _KERNEL: Final = ("platform_release", "platform_version")
-# What surely counts only where an extra is asked for: most requirements, and parsing one takes long.
-_OPTIONAL: Final = re.compile(r""";(?!.*\bor\b).*\bextra\s*==\s*["'][^"']""", re.DOTALL)
+# What surely counts only where an extra is asked for: most requirements, and parsing one takes long. It is tried at the
+# first semicolon alone: a text of nothing else would take the square of its length.
+_OPTIONAL: Final = re.compile(r"""[^;]*;(?!.*\bor\b).*\bextra\s*==\s*["'][^"']""", re.DOTALL)
 
 
 def _target(subject: Subject) -> Target | None:
@@ -60,7 +61,7 @@ def _requirements(known: Metadata, *, extras: bool) -> Iterator[Requirement]:
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in known.requires:
-        if not extras and _OPTIONAL.search(text):
+        if not extras and _OPTIONAL.match(text):
             continue
         try:
             row = Requirement(text)

@@ -87,6 +87,12 @@ def test_what_is_only_for_an_extra_nobody_asks_for(marker: str, counts: bool) ->
     assert bool(rows(asks)) is counts
 
 
+@pytest.mark.parametrize("part", [";", "; extra", "extra == ;"])
+def test_nonsense_takes_no_longer_than_its_length(part: str) -> None:
+    """And not its square, which would be minutes."""
+    assert rows(package("asks", fields=f"Requires-Dist: other {part * 100_000}\n")) == []
+
+
 def test_what_only_a_kernel_knows_is_not_judged() -> None:
     assert rows(package("asks", fields="Requires-Dist: other; platform_release >= '5'\n")) == []
 
