@@ -217,12 +217,12 @@ def import_statements(text: bytes) -> bytes:
         while begin >= 2 and text[max(begin - 3, 0) : begin].endswith((b"\\\n", b"\\\r\n")):
             begin = text.rfind(b"\n", 0, begin - 1) + 1
         end = _line_end(text, at)
-        if b"(" in text[at:end]:
-            while b")" not in text[at:end].partition(b"#")[0] and end < len(text):
+        line = text[at:end]
+        if b"(" in line:
+            # Each line is looked at once: one that never closes is as long as the source.
+            while b")" not in line.partition(b"#")[0] and end < len(text):
                 line = text[end + 1 : _line_end(text, end + 1)]
                 end += 1 + len(line)
-                if b")" in line.partition(b"#")[0]:
-                    break
         found.append(text[begin:end])
         at = text.find(b"import", end)
     return b"\n".join(found)
