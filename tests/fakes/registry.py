@@ -88,6 +88,8 @@ class FakeRegistry:
         self.page = 1
         # the status that refuses a manifest whose subject is not there, 0 for none
         self.subject_first = 0
+        # the status for a manifest whose blobs are not all there
+        self.incomplete = 400
         # digest -> bytes that are sent in its place
         self.corrupt: dict[str, bytes] = {}
         # where GETs of blobs are redirected to, "" for not at all
@@ -338,7 +340,7 @@ class Handler(BaseHTTPRequestHandler):
         registry = self.registry
         if self.command == "PUT":
             if missing := self._missing(repo, body):
-                self._error(400, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {missing}")
+                self._error(registry.incomplete, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {missing}")
                 return
             subject = json.loads(body).get("subject")
             if registry.subject_first and subject and subject["digest"] not in registry.manifests.get(repo, {}):

@@ -34,7 +34,9 @@ def test_each_status_has_its_error(status: int, kind: type[RegistryError], code:
 
 
 def test_an_unknown_blob_can_be_told_apart() -> None:
-    assert type(failure("cannot", 400, URL, body("MANIFEST_BLOB_UNKNOWN", ""))) is BlobUnknown
+    for status in (400, 404):
+        assert type(failure("cannot", status, URL, body("MANIFEST_BLOB_UNKNOWN", ""))) is BlobUnknown
+    assert type(failure("cannot", 404, URL, body("BLOB_UNKNOWN", ""))) is NotFound
     assert type(failure("cannot", 400, URL, body("MANIFEST_INVALID", ""))) is RegistryError
 
 

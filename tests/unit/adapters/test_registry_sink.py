@@ -474,8 +474,10 @@ def test_an_image_that_is_never_written_is_given_up_at_once(world: World) -> Non
     assert not world.fake.blobs.get("team/app")
 
 
-def test_a_registry_that_lost_a_blob(world: World) -> None:
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_registry_that_lost_a_blob(world: World, status: int) -> None:
     """It has the manifest that a tag names, but not all of its blobs: found out when the new one is refused."""
+    world.fake.incomplete = status
     world.sink("team/app:1").write(world.single())
     del world.fake.blobs["team/app"][str(Digest.of(BASE[0]))]
     world.asked()

@@ -68,11 +68,13 @@ def failure(
     where = bare(url)
     if status in (401, 403):
         return unauthorized(what, where, registry or host, login)
-    if status == 404:
+    # Distribution spec, "Endpoints": a manifest that is refused may be answered with 404.
+    unknown = {code for code, _ in rows}
+    if status == 404 and "MANIFEST_BLOB_UNKNOWN" not in unknown:
         return NotFound(what, where=where, hint="check the name and the tag; a private image may look absent")
     if status == 429:
         return RateLimited(what, where=where, hint="try again later, or log in: named users often may ask more often")
-    if any(code in ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN") for code, _ in rows):
+    if unknown & {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"}:
         return BlobUnknown(what, where=where)
     hint = None
     if status == 413:
