@@ -15,7 +15,7 @@ from dpbuild.stages.proof.reach import Modules
 from dpbuild.stages.proof.subject import Subject
 
 # Part of the key of what is kept: whoever changes how imports are followed changes this.
-FORMAT: Final = 1
+FORMAT: Final = 2
 _KIND: Final = "facts"
 
 
@@ -70,9 +70,17 @@ def _key(subject: Subject, asked: object, site: str, files: frozenset[str]) -> s
 
 
 def _alone(subject: Subject, site: str, files: frozenset[str]) -> bool:
-    """Whether no other folder of ``sys.path`` has a module, or a part of a package, of the same name."""
+    """Whether each module of these is what is found by its name, whatever else the image has.
+
+    No other folder of ``sys.path`` has a module, or a part of a package, of the same name; the site directory is not
+    found under another name before; and no package, from whichever layer, comes before a module.
+    """
+    here = subject.real(site)
+    found = {row: real for row in subject.sys_path if (real := subject.real(row)) is not None}
+    if next((row for row, real in found.items() if real == here), "") != site:
+        return False
+    if any(subject.tree.is_directory(path.removesuffix(".py")) for path in files):
+        return False
     names = {path[len(site) + 1 :].partition("/")[0].partition(".")[0] for path in files}
-    others = {real for row in subject.sys_path if (real := subject.real(row)) != subject.real(site)}
-    return not any(
-        name.partition(".")[0] in names for row in others if row is not None for name in subject.tree.children(row)
-    )
+    others = {real for real in found.values() if real != here}
+    return not any(name.partition(".")[0] in names for row in others for name in subject.tree.children(row))

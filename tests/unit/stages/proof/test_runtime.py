@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories.image import File, Files
+from factories.image import File, Files, Link
 from factories.subject import SITE, found, make_subject
 
 from dpbuild.adapters.store import DiskStore
@@ -151,6 +151,13 @@ def test_what_a_package_executes_is_remembered_by_its_layer(tmp_path: Path, monk
     assert look(package, first, env=("PYTHONPATH=/first",)) == (0, 1)
     assert look(package, first, env=("PYTHONPATH=/first",)) == (0, 1)
     assert look(package, {"first/new.py": ""}, env=("PYTHONPATH=/first",)) == (1, 0)
+    # A package comes before a module of the name, and is in a layer of its own.
+    above = {f"{SITE}/old/inner/__init__.py": ""}
+    assert look(package, above) == (0, 1)
+    assert look(package, above) == (0, 1)
+    # The same folder under another name, by which none of its sources is known.
+    assert look(package, {"first": Link(f"/{SITE}")}, env=("PYTHONPATH=/first",)) == (0, 1)
+    assert look(package) == (1, 0)
 
 
 def test_git() -> None:
