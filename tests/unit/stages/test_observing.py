@@ -157,6 +157,16 @@ def test_wherever_a_content_is_cut_the_same_is_told(store: DiskStore, cut: int) 
     assert seen(lambda data: [data[at : at + cut] for at in range(0, len(data), cut)]) == whole
 
 
+def test_a_file_larger_than_what_is_kept_for_files_has_memory_of_its_own(
+    store: DiskStore, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_ROOM", 100_000)
+    monkeypatch.setattr(looking, "_FREE", [])
+    layer = make(store, [put(store, make_wheel("demo", "1.0", files=FILES))], site).layers[0]
+    assert kept(store, layer) == read(store, layer)
+    assert {len(room) for room in looking._FREE} == {100_000}
+
+
 def test_a_file_too_large_for_memory_is_read_when_it_is_there(
     store: DiskStore, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

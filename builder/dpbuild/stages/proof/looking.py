@@ -10,8 +10,10 @@ from dpbuild.stages import inventory
 from dpbuild.stages.layers.observer import Identity
 from dpbuild.stages.proof.scan import EMPTY, HEAD, FileScan, told, whole
 
+# Memory that files have, one after the other; a larger one that has to be looked at gets its own, and gives it back.
+_ROOM: Final = 64 << 20
 # What one file may take of memory; a layer with a larger one that has to be looked at is read when it is there.
-_LARGEST: Final = 64 << 20
+_LARGEST: Final = 1 << 30
 # Memory of those that have ended, for the next: new memory costs as much as hashing what is put there.
 _FREE: Final[list[memoryview]] = []
 
@@ -36,7 +38,7 @@ class Looking:
 
     def __init__(self) -> None:
         # Written over by each file. The system gives no more of it than is written to.
-        self._view = _memory()
+        self._room = self._view = _memory()
         self._filled = 0
         self._entry = Entry(path="", kind=Kind.FILE, mode=0)
         self._open = False
@@ -51,6 +53,9 @@ class Looking:
         self._filled = 0
         self._listed = inventory.wanted(self._entry)
         self._open, self._whole, self._too_large = True, self._listed, False
+        self._view = self._room
+        if self._whole:
+            self._reserve(size)
         if identity[0] == "sha256":
             self._hash = None
             return self._take
@@ -79,9 +84,16 @@ class Looking:
                 self._filled = 0
                 return
             self._whole = True
+            self._reserve(entry.size)
             data = data[len(head) :]
         # More than was declared is found out by whoever writes the layer.
         self._append(data[: entry.size - self._filled])
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._view):
+            own = memoryview(mmap.mmap(-1, size))
+            own[: self._filled] = self._view[: self._filled]
+            self._view = own
 
     def _append(self, data: bytes | memoryview) -> None:
         self._view[self._filled : self._filled + len(data)] = data
@@ -92,12 +104,15 @@ class Looking:
         content = self._view[: self._filled]
         scan = None if self._too_large else told(self._entry, content) if self._entry.size else EMPTY
         digest = b"" if self._hash is None else self._hash.digest()
-        seen = Seen(digest=digest, content=bytes(content) if self._listed else None, scan=scan)
+        listed = bytes(content) if self._listed else None
+        # What a larger file had is given back with the last view of it.
+        self._view = self._room
+        seen = Seen(digest=digest, content=listed, scan=scan)
         return None if seen == _NOTHING else seen
 
     def close(self) -> None:
         """Leave the memory to the next."""
-        _FREE.append(self._view)
+        _FREE.append(self._room)
 
 
 def _memory() -> memoryview:
@@ -105,4 +120,4 @@ def _memory() -> memoryview:
     try:
         return _FREE.pop()
     except IndexError:
-        return memoryview(mmap.mmap(-1, _LARGEST))
+        return memoryview(mmap.mmap(-1, _ROOM))
