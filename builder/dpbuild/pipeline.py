@@ -38,7 +38,7 @@ from dpbuild.stages import config as config_stage
 from dpbuild.stages.aside import WORTH_IT, Aside
 from dpbuild.stages.bases import Bases
 from dpbuild.stages.evidence.attach import attach, documents, inputs
-from dpbuild.stages.image import combine
+from dpbuild.stages.image import check_starter, combine
 from dpbuild.stages.layers import compression
 from dpbuild.stages.open_image import OpenImage
 from dpbuild.stages.pending import PendingBuilds
@@ -82,6 +82,7 @@ def _build(
     if options.push and not config.tags:
         raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
     compression.check(config, load=options.load, outputs=options.outputs)
+    check_starter(config)
     kind = app_stage.decide(project, config)
     platforms = config.platforms or (Platform("linux", world.host.architecture, world.host.variant).normalized(),)
     outputs = options.outputs or (() if options.push or options.load else (f"{project.directory}/{DEFAULT_OUTPUT}",))

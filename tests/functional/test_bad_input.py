@@ -572,6 +572,14 @@ def test_nothing_is_fetched_for_a_project_that_cannot_start(bench: Bench) -> Non
     assert bench.index.requests == []
 
 
+def test_nothing_is_built_for_a_project_with_several_scripts(bench: Bench) -> None:
+    system = '[build-system]\nrequires = ["demo"]\nbuild-backend = "backend"\n'
+    bench.configure(system + '[project.scripts]\napi = "app:api"\nworker = "app:worker"')
+    said = bench.fails(10, r"there are several \[project\.scripts\] entries to start: api, worker")
+    assert "entrypoint" in said
+    assert bench.index.requests == []
+
+
 def test_disk_full_while_the_app_becomes_a_wheel(bench: Bench, small: Callable[[str], Path]) -> None:
     """Its backend lies in the project, so that nothing but the project's own files has to be copied."""
     (bench.project / "backend.py").write_text("def build_wheel(*_):\n    raise SystemExit(3)\n")

@@ -220,6 +220,12 @@ def find_starter(config: Config, *, app: str, mains: Sequence[str], files: Seque
     )
 
 
+def check_starter(config: Config) -> None:
+    """Refuse several scripts before anything is locked or built. Raises ConfigError (10)."""
+    if not config.entrypoint and not config.script and len(config.project.scripts) > 1:
+        find_starter(config, app="auto", mains=(), files=())
+
+
 def _call(python: str, reference: str) -> tuple[str, ...]:
     module, _, attribute = reference.partition("[")[0].strip().partition(":")
     module, attribute = module.strip(), attribute.strip()
