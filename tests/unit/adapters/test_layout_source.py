@@ -1,6 +1,7 @@
 """Reading OCI layouts: which image is meant, and that nothing unverified comes out."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,17 @@ def test_a_folder_that_is_not_there_is_92(tmp_path: Path) -> None:
         source(tmp_path / "nothing").resolve()
 
     assert problem.value.exit_code == 92
+
+
+def test_a_project_and_an_archive_are_no_layouts_and_said_so(tmp_path: Path) -> None:
+    make_image(tmp_path / ".dpbuild" / "image", {"a": "x"})
+    with tarfile.open(tmp_path / "image.tar", "w") as tar:
+        tar.add(tmp_path / ".dpbuild" / "image", ".")
+    for name, said in ((".", f"oci:{tmp_path}/.dpbuild/image"), ("image.tar", f"oci-archive:{tmp_path}/image.tar")):
+        with pytest.raises(NotFound, match="oci-layout is missing") as problem:
+            source(tmp_path / name).resolve()
+
+        assert problem.value.hint == f"say {said}"
 
 
 def test_a_config_that_is_too_large_is_not_read(tmp_path: Path) -> None:

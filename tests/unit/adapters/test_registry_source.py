@@ -46,6 +46,11 @@ def test_a_name_on_docker_hub_may_be_an_engines(name: str, said: str) -> None:
     assert refused(name, NotFound("no")).hint == f"for an image in the engine: docker-daemon:{said}"
 
 
+@pytest.mark.parametrize("name", ["debian13", "debian12:debug"])
+def test_a_suite_is_composed(name: str) -> None:
+    assert refused(name, NotFound("no")).hint == f"for a base that is made here: compose:{name}"
+
+
 def test_other_names_and_other_troubles_have_their_own_hints() -> None:
     assert refused("registry.example/acme/api:1", NotFound("no", hint="check the name")).hint == "check the name"
     assert refused(f"api@sha256:{'0' * 64}", NotFound("no")).hint is None

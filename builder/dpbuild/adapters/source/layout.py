@@ -126,12 +126,20 @@ class LayoutSource:
             with self._files.open(name) as file:
                 data = file.read(_LARGEST_DOCUMENT + 1)
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"there is no OCI layout: {name} is missing", where=self._where) from None
+            hint = self._meant() if name == "oci-layout" else None
+            raise NotFound(f"there is no OCI layout: {name} is missing", where=self._where, hint=hint) from None
         except OSError as problem:
             raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=self._where) from None
         if len(data) > _LARGEST_DOCUMENT:
             raise BaseImageError(f"{name} is too large", where=self._where)
         return data
+
+    def _meant(self) -> str | None:
+        """What to say where the folder is a project that was built, or the path an archive."""
+        from dpbuild.adapters.source.nearby import reference_of
+
+        found = reference_of(self._reference.path) if isinstance(self._reference, LayoutReference) else ""
+        return f"say {found}" if found else None
 
     def _index(self) -> tuple[bytes, Index]:
         try:

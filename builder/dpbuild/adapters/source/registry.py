@@ -53,10 +53,17 @@ class RegistrySource:
             raise
         except RegistryError as problem:
             if self._reference.registry == DOCKER_HUB and self._reference.digest is None:
-                # Most names without a host are those of images that were just made.
-                hints = (problem.hint, f"for an image in the engine: docker-daemon:{self._reference.short}")
-                problem.hint = "; ".join(filter(None, hints))
+                problem.hint = "; ".join(filter(None, (problem.hint, self._meant())))
             raise
+
+    def _meant(self) -> str:
+        """Most names without a host are those of images that were just made, or of a suite."""
+        from dpbuild.debian.suites import SUITES
+
+        name = self._reference.short
+        if name.partition(":")[0] in SUITES:
+            return f"for a base that is made here: compose:{name}"
+        return f"for an image in the engine: docker-daemon:{name}"
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """The bytes of a child manifest (from ``/manifests/``) or of a config (from ``/blobs/``)."""
