@@ -85,3 +85,11 @@ def test_none_that_answers_is_one_error_with_every_reason(tmp_path: Path) -> Non
     assert place in caught.value.what
     assert "none.sock" in caught.value.what
     assert caught.value.hint is not None
+
+
+@pytest.mark.parametrize(("kind", "variable"), [("docker", "DOCKER_HOST"), ("podman", "CONTAINER_HOST")])
+def test_the_hint_names_the_variable_of_the_engine(tmp_path: Path, kind: module.Kind, variable: str) -> None:
+    settings = EngineSettings.configured({variable: f"unix://{tmp_path}/nothing"}, str(tmp_path))
+    with pytest.raises(SandboxError) as caught:
+        connect(settings, kind)
+    assert f"set {variable}," in str(caught.value.hint)

@@ -123,9 +123,10 @@ def connect(settings: EngineSettings, kind: Literal["auto", "docker", "podman"] 
             else:
                 return client
     engine = {"docker": "Docker", "podman": "Podman", "auto": "Docker or Podman"}[kind]
+    variable = "CONTAINER_HOST" if kind == "podman" else "DOCKER_HOST"
     raise SandboxError(
         f"no {engine} engine answers" + "".join(f"\n  | {reason}" for reason in reasons),
-        hint="start one, set DOCKER_HOST, or do without: -o writes a folder, --builder bubblewrap needs no engine",
+        hint=f"start one, set {variable}, or do without: -o writes a folder, --builder bubblewrap needs no engine",
     )
 
 
