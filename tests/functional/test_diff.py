@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from factories.elf import make_elf
-from factories.image import File, Files, Folder, Link, make_image
+from factories.image import File, Files, Folder, Layout, Link, make_image, on
 
 SITE = "usr/lib/python3.13/site-packages"
 BASE: Files = {
@@ -52,6 +52,17 @@ def test_the_same(compared: Callable[..., dict[str, Any]]) -> None:
     assert found["same"]
     assert found["shown"] == "the images are the same\n"
     assert [found[name] for name in ("packages", "files", "config", "annotations", "layers")] == [[], [], [], [], []]
+
+
+def test_of_an_index_the_platform_is_said(dpbuild: Callable, tmp_path: Path) -> None:
+    """Its digest is another one than the image's, and what it has for other platforms was not compared."""
+    make_image(tmp_path / "one", BASE)
+    layout = Layout(tmp_path / "index")
+    amd, _ = layout.image(BASE)
+    arm, _ = layout.image({"etc/other": "x"}, platform="linux/arm64")
+    layout.finish((layout.index((amd, on("linux/amd64")), (arm, on("linux/arm64"))), {}))
+    done = dpbuild("diff", f"oci:{tmp_path}/one", f"oci:{tmp_path}/index", "--platform", "linux/amd64")
+    assert done.out == "the images are the same for linux/amd64\n"
 
 
 @pytest.mark.parametrize(

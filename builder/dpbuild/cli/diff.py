@@ -43,17 +43,19 @@ def command(a: str, b: str, *, json_: bool, exit_code: bool, **given: Any) -> No
         digests = {"a": str(left.descriptor.digest), "b": str(right.descriptor.digest)}
         click.echo(json.dumps({**digests, "platform": str(platform), **asdict(found)}, indent=2))
     else:
-        click.echo(render(found))
+        # Of what has other platforms as well, this one alone was compared.
+        more = any(row.root.digest != row.descriptor.digest for row in (left, right))
+        click.echo(render(found, str(platform) if more else ""))
     if exit_code and not found.same:
         raise OutputError(
             f"the images differ: {left.descriptor.digest} and {right.descriptor.digest}", where=str(platform)
         )
 
 
-def render(found: Comparison) -> str:
-    """What differs, as a person reads it."""
+def render(found: Comparison, platform: str = "") -> str:
+    """What differs, as a person reads it; ``platform`` is said where the images have others, too."""
     if found.same:
-        return "the images are the same"
+        return "the images are the same" + (f" for {platform}" if platform else "")
     lines: list[str] = []
     for title, rows in (
         ("packages", [_package(row) for row in found.packages]),
