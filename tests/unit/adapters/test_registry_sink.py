@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -436,6 +437,22 @@ def test_layers_that_go_ahead_where_the_tag_is_known(world: World) -> None:
     assert written.sent == len(WHEELS) + len(b"small and new") + config.size
     assert written.present == sum(map(len, (*BASE, APP[0])))
     assert world.reporter.amounts[-1] == world.reporter.totals[-1] == written.sent + written.present
+
+
+def test_a_registry_that_was_away_while_layers_were_made(world: World) -> None:
+    """What could not be asked for ahead is asked for when it is needed."""
+    world.sink("team/app:1").write(world.single())
+    images = world.single(*BASE, APP[0], b"new")
+    sink = world.sink("team/app:1")
+    sink.check()
+    trouble = world.fake.trouble("GET", "/manifests/", status=400, times=1)
+    sink.ahead(blob(BASE[0]), world.base)
+    sink.ahead(blob(b"new"))
+    wait([sink._named, *sink._jobs])  # type: ignore[list-item]
+    assert trouble.times == 0
+    sink.write(images)
+    sink.close()
+    assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
 
 
 def test_layers_that_go_ahead_to_a_tag_of_another_kind(world: World) -> None:

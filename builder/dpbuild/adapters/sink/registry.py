@@ -225,7 +225,11 @@ class RegistrySink:
         if tag is None:
             return frozenset(known)
         ahead = self._named if tag == self._tags[0] else None
-        found = ahead.result() if ahead is not None else homes.Named.read(self._registry, tag)
+        # A registry that could not answer while layers were made is asked again.
+        if ahead is not None and ahead.exception() is None:
+            found = ahead.result()
+        else:
+            found = homes.Named.read(self._registry, tag)
         return found.parts({image.platform for image in images.images}, self._pool) | known
 
     def _send(self, images: Images, place: Place, rows: list[Descriptor]) -> None:
