@@ -455,6 +455,29 @@ def test_a_registry_that_was_away_while_layers_were_made(world: World) -> None:
     assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
 
 
+def test_layers_that_go_ahead_wait_for_nothing_behind_them(world: World) -> None:
+    world.sink("team/app:1").write(world.single())
+    images, opened, goes_on = world.single(*BASE, b"one", b"two"), threading.Event(), threading.Event()
+
+    def slow(descriptor: Descriptor) -> BinaryIO:
+        opened.set()
+        goes_on.wait(10)
+        return io.BytesIO(world.layers[descriptor.digest])
+
+    world.open = slow  # type: ignore[method-assign]
+    sink = world.sink("team/app:1", threads=1)
+    sink.check()
+    sink.ahead(blob(b"one"))
+    assert opened.wait(10)
+    sink.ahead(blob(b"two"))
+    sink.ahead(blob(BASE[0]), world.base)
+    goes_on.set()
+    assert not wait(sink._jobs, 10).not_done
+    sink.write(images)
+    sink.close()
+    assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
+
+
 def test_layers_that_go_ahead_to_a_tag_of_another_kind(world: World) -> None:
     """An index, or no image at all, tells of no layers; these are asked for as ever."""
     for name, media_type in (("index", mediatype.OCI_INDEX), ("odd", mediatype.OCI_MANIFEST)):

@@ -100,7 +100,8 @@ class RegistrySink:
     def _look(self, head: Descriptor) -> None:
         """Ask for the manifest that the first tag names, once."""
         with self._lock:
-            if self._named is None and _is_image(head):
+            # Layers wait for the answer: asked behind them, it would wait for the threads that they wait in.
+            if self._named is None and not self._jobs and _is_image(head):
                 self._named = self._pool.submit(homes.Named.read, self._registry, self._tags[0])
 
     def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
