@@ -1,8 +1,7 @@
 """Which files of a project belong to the app.
 
-Left out are what ``.gitignore`` and ``.dockerignore`` exclude, what tools leave behind, and what holds
-secrets; ``include`` brings back what it names (secrets only by a pattern with their own name in it), ``exclude`` has
-the last word.
+Left out are what ``.gitignore`` and ``.dockerignore`` exclude, what tools leave behind, and what holds secrets;
+``include`` brings back what it names (secrets only by a pattern with their name), ``exclude`` has the last word.
 """
 
 import fnmatch
@@ -86,6 +85,7 @@ def collect(
     found = sorted(_walk(view, "", (), rules), key=lambda file: file.path)
     for text in (
         project_notes.secrets(view.secrets, chosen=True),
+        project_notes.images(directory, [file.path for file in found]),
         *project_notes.without_effect("include", include, view.names),
         *project_notes.without_effect("exclude", exclude, view.names),
     ):

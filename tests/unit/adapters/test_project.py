@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from factories.image import docker_archive, make_image
 from repositories import ENV
 
 from dpbuild.adapters.project import DiskProject
@@ -249,6 +250,21 @@ def test_an_environment_with_the_name_of_a_secret(said: tuple[DiskProject, list[
     fill(project, "app.py", ".env/pyvenv.cfg", ".env/lib/site.py")
     assert taken(project) == ["app.py"]
     assert rows == []
+
+
+def test_images_that_are_copied_into_the_image_are_named(said: tuple[DiskProject, list[str]]) -> None:
+    """What this run writes is passed over; what an earlier one wrote elsewhere in the project is a file like others."""
+    project, rows = said
+    folder = Path(project.directory)
+    make_image(folder / "out" / "image", {"a": "x"})
+    docker_archive(folder / "saved.tar", {"a": "x"})
+    fill(project, "app.py", "data.tar", "deploy/saved.tar")
+    project.app_files((), ())
+    assert rows == [
+        'an image goes into the image: out/image/, saved.tar (exclude = ["out/image/"] or .gitignore leaves it out)'
+    ]
+    project.app_files((), ("out/image/", "*.tar"))
+    assert len(rows) == 1
 
 
 def test_patterns_that_match_nothing_are_named(said: tuple[DiskProject, list[str]]) -> None:
