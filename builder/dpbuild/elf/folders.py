@@ -4,8 +4,8 @@ import mmap
 import re
 from typing import Final
 
-# Each folder has a slash and a NUL at its end.
-_SYSTEM_DIRS: Final = re.compile(rb"(?:/[A-Za-z0-9_./+-]*lib[A-Za-z0-9_./+-]*/\0){2,}")
+# Each folder has a slash and a NUL at its end. None is longer than that: a file of slashes must not take for ever.
+_SYSTEM_DIRS: Final = re.compile(rb"(?:/(?=[A-Za-z0-9_./+-]{0,200}lib)[A-Za-z0-9_./+-]{1,200}/\0){2,}")
 _LARGEST: Final = 16 << 20
 
 

@@ -26,3 +26,10 @@ def test_what_is_too_large_for_a_loader_is_none() -> None:
     data = b"\0/lib/\0/usr/lib/\0"
     assert folders.built_in(data + bytes((16 << 20) - len(data))) == ("/lib", "/usr/lib")
     assert folders.built_in(data + bytes(16 << 20)) == ()
+
+
+@pytest.mark.parametrize("part", [b"/lib", b"/lib/", b"/"])
+def test_nonsense_takes_no_longer_than_its_length(part: bytes) -> None:
+    """And not the cube of it, which would be hours."""
+    assert folders.built_in(part * 100_000 + b"\0") == ()
+    assert folders.built_in(part * 100_000 + b"\0/lib/\0/usr/lib/\0")[-2:] == ("/lib", "/usr/lib")

@@ -11,8 +11,9 @@ from dpbuild.stages.proof.subject import Subject
 _KNOWN: Final = frozenset({"distutils-precedence.pth", "_virtualenv.pth"})
 # The module site imports these, if they are there.
 _CUSTOM: Final = ("sitecustomize", "usercustomize")
+# No name of a module is longer than that: a file of open brackets must not take the square of its length.
 _EXTENDS: Final = re.compile(
-    rb"sys\.path|addsitedir|meta_path|path_hooks|sys\.modules(?:\[[^\]]*\]\s*=(?!=)|\.setdefault|\.update)"
+    rb"sys\.path|addsitedir|meta_path|path_hooks|sys\.modules(?:\[[^\]]{0,300}\]\s*=(?!=)|\.setdefault|\.update)"
 )
 # pkgutil's and pkg_resources' ways to make a package out of several folders.
 _SPANS: Final = re.compile(rb"\bextend_path\b|\bdeclare_namespace\b")

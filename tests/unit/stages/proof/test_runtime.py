@@ -9,6 +9,7 @@ from factories.image import File, Files, Link
 from factories.subject import SITE, found, make_subject
 
 from dpbuild.adapters.store import DiskStore
+from dpbuild.stages.proof.elsewhere import extends
 from dpbuild.stages.proof.reach import Modules
 
 
@@ -158,6 +159,21 @@ def test_what_a_package_executes_is_remembered_by_its_layer(tmp_path: Path, monk
     # The same folder under another name, by which none of its sources is known.
     assert look(package, {"first": Link(f"/{SITE}")}, env=("PYTHONPATH=/first",)) == (0, 1)
     assert look(package) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (b"sys.modules['old'] = new\n", True),
+        (b"sys.modules['old'] == new\n", False),
+        (b"sys.modules[" * 300_000, False),
+        (b"sys.modules[" * 300_000 + b"name] = new", True),
+    ],
+    ids=["put", "compared", "never", "late"],
+)
+def test_a_source_that_puts_modules_in_place(source: bytes, found: bool) -> None:
+    """And how long it takes to see that is as long as the source is, not its square."""
+    assert extends(source) is found
 
 
 def test_git() -> None:
