@@ -9,11 +9,12 @@ import hashlib
 import importlib.resources
 import lzma
 import threading
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
+
+from zlib_ng import zlib_ng
 
 from dpbuild.adapters.debian_download import Download, HttpDownload, host_mirrors, without_user
 from dpbuild.debian.indices import BadIndex, IndexFile, Package, Release, newest, packages, parse_release, timestamp
@@ -30,6 +31,9 @@ __all__ = ["DebianArchive", "Download", "HttpDownload", "SignedRelease", "archiv
 _LARGEST_RELEASE: Final = 16 << 20
 _ATTEMPTS: Final = 3
 _CHUNK: Final = 1 << 20
+# Bytes of an index that are inflated at a time.
+_PIECE: Final = 64 << 10
+_GZIP_ERROR: Final = cast("type[Exception]", zlib_ng.error)
 _HINT: Final = (
     "set mirror and security-mirror under [tool.dpbuild.debian], or DPBUILD_DEBIAN_MIRROR and"
     " DPBUILD_DEBIAN_SECURITY_MIRROR"
@@ -324,15 +328,20 @@ def _index(signed: SignedRelease, architecture: str) -> IndexFile:
 
 
 def _gunzip(data: bytes, where: str) -> Iterator[bytes]:
-    inflate = zlib.decompressobj(wbits=31)
+    inflate = zlib_ng.decompressobj(31)
     try:
-        yield inflate.decompress(data, _CHUNK)
+        # What is not consumed is copied each time: of a small piece that is little.
+        for at in range(0, len(data), _PIECE):
+            rest = data[at : at + _PIECE]
+            while rest and not inflate.eof:
+                yield inflate.decompress(rest, _CHUNK)
+                rest = inflate.unconsumed_tail
         while not inflate.eof:
-            chunk = inflate.decompress(inflate.unconsumed_tail, _CHUNK)
-            if not chunk and not inflate.unconsumed_tail:
+            chunk = inflate.decompress(b"", _CHUNK)
+            if not chunk:
                 raise BaseImageError("an index ends too early", where=where)
             yield chunk
-    except zlib.error as problem:
+    except _GZIP_ERROR as problem:
         raise BaseImageError(f"an index cannot be read: {problem}", where=where) from None
 
 

@@ -20,6 +20,10 @@ _LIBRARY: Final = re.compile(
 )
 
 
+# What each of these names has in it.
+_VERSIONED: Final = b".so."
+
+
 def libraries(chunks: Iterable[bytes]) -> dict[str, str]:
     """The package of each library, by the library's name; ``chunks`` are the index's text.
 
@@ -27,7 +31,12 @@ def libraries(chunks: Iterable[bytes]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for block in _blocks(chunks):
-        for match in _LIBRARY.finditer(block):
+        # The index is sorted, and libraries stand in few parts of it.
+        begin, end = block.find(_VERSIONED), block.rfind(_VERSIONED)
+        if begin < 0:
+            continue
+        begin, end = block.rfind(b"\n", 0, begin) + 1, block.find(b"\n", end)
+        for match in _LIBRARY.finditer(block, begin, len(block) if end < 0 else end):
             rows = [row.split("/") for row in match["packages"].decode("utf-8", "replace").split(",")]
             best = min(
                 rows, key=lambda row: (row[-1].endswith(("-dev", "-dbg")), row[-2:-1] != ["libs"], len(row[-1]), row)
