@@ -9,6 +9,8 @@ from typing import Final, Protocol, cast
 from zlib_ng import zlib_ng
 
 CHUNK: Final = 256 * 1024
+# Compressed bytes that are taken at a time: what is not consumed of them is copied each time.
+_PIECE: Final = 64 * 1024
 # RFC 1952, 2.3.1; RFC 8878, 3.1.1.
 _GZIP: Final = b"\x1f\x8b\x08"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -169,7 +171,7 @@ class Decompressed(io.RawIOBase):
                     return b""
                 assert self._make is not None  # noqa: S101
                 self._inner = self._make()
-            data = self._take(CHUNK) if self._inner.needs_input else b""
+            data = self._take(_PIECE) if self._inner.needs_input else b""
             before = self._inner.needs_input
             made = self._inner.decompress(data, room)
             if made:
