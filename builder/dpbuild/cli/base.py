@@ -14,7 +14,7 @@ def command() -> None:
     """Bases of our own making."""
 
 
-@command.command()
+@command.command(short_help="Write a base made from Debian's packages.")
 @click.argument("suite", metavar="SUITE[@TIMESTAMP][:VARIANT]")
 @click.option(
     "-t", "--tag", "tags", multiple=True, envvar="DPBUILD_TAG", metavar="REF", help="A name for the base; repeat."

@@ -70,7 +70,7 @@ def size(*, json_: bool, only: tuple[str, ...], **given: Any) -> None:
         click.echo(f"{kind:<10} {count:>7} entries {total / 1e6:>10.1f} MB")
 
 
-@command.command()
+@command.command(short_help="Remove what has not been used for a while.")
 @click.option(
     "--older-than",
     default="30d",

@@ -46,7 +46,7 @@ def command() -> None:
     """Show what dpbuild knows of projects that need Debian packages to be built or to run."""
 
 
-@command.command("list")
+@command.command("list", short_help="List the recipes that dpbuild ships.")
 @click.option("--json", "json_", is_flag=True, envvar="DPBUILD_JSON", help="Print JSON with everything.")
 def list_(*, json_: bool) -> None:
     """List the recipes that dpbuild ships: the project, what for, and what it is."""
@@ -61,7 +61,7 @@ def list_(*, json_: bool) -> None:
         click.echo(f"{recipe.name:<{width}}  {_row(recipe):<13}  {recipe.summary}")
 
 
-@command.command("show")
+@command.command("show", short_help="Print the recipe of a project.")
 @click.argument("name")
 @click.option("--json", "json_", is_flag=True, envvar="DPBUILD_JSON", help="Print JSON, suite by suite.")
 def show(name: str, *, json_: bool) -> None:

@@ -100,7 +100,14 @@ def _published(text: str) -> Published:
     if not all(row.isascii() and row.isdigit() and 0 < int(row) < 1 << 16 for row in numbers):
         raise UsageError(f"-p takes PORT, HOST:PORT or ADDRESS:HOST:PORT, not {text!r}")
     found = Published(port=int(port), host=int(host or port))
-    return replace(found, address=address.strip("[]")) if address else found
+    if not address:
+        return found
+    from ipaddress import ip_address
+
+    try:
+        return replace(found, address=str(ip_address(address.removeprefix("[").removesuffix("]"))))
+    except ValueError:
+        raise UsageError(f"-p takes an IP address before the ports, not {address!r}") from None
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -27,6 +27,12 @@ def test_what_is_no_port(text: str) -> None:
         _published(text)
 
 
+@pytest.mark.parametrize("text", ["localhost:80:8000", "80:80:80:80", "127.0.0.1:1:80:8000"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(UsageError, match="-p takes an IP address before the ports, not"):
+        _published(text)
+
+
 def test_variables() -> None:
     assert _variable("A=") == ("A", "")
     assert _variable("A=b=c d") == ("A", "b=c d")
