@@ -93,6 +93,11 @@ WRONG = {
         "raise SystemExit('LookupError: setuptools-scm was unable to detect version for /build/source.')",
         r"asks git for the version[\s\S]+ hint: .*SETUPTOOLS_SCM_PRETEND_VERSION = ",
     ),
+    "gone": (
+        54,
+        "raise SystemExit(\"ModuleNotFoundError: No module named 'distutils'\")",
+        r"asks for distutils, which Python 3\.12 and later do not have[\s\S]+ hint: a newer version may",
+    ),
     "full": (110, "raise SystemExit('No space left on device')", "the disk is full"),
 }
 

@@ -44,6 +44,8 @@ _VERSION: Final = re.compile(
     r"(?:setuptools[-_]scm|vcs[-_]versioning|hatch[-_]vcs)[^\n]*unable to detect|SETUPTOOLS_SCM_PRETEND_VERSION",
     re.IGNORECASE,
 )
+# What Python 3.12 took away, as old sdists and old setuptools ask for it.
+_GONE: Final = re.compile(r"No module named '(distutils|imp)\b|module '(pkgutil)' has no attribute 'ImpImporter'")
 _ENGINES: Final = ("docker", "podman")
 _READ_ONLY: Final = re.compile(r"Read-only file system: '?([^'\n]+)|Permission denied: '?(/[^'\n]+)")
 
@@ -243,6 +245,9 @@ class SandboxBackend:
             hint = hint or (
                 'say the version: env = { SETUPTOOLS_SCM_PRETEND_VERSION = "1.2.3" } under [tool.dpbuild.builder]'
             )
+        elif gone := _GONE.search(text):
+            said += f": it asks for {gone[1] or 'pkgutil.ImpImporter'}, which Python 3.12 and later do not have"
+            hint = hint or "a newer version may know that, or have a wheel; else take a base with an older Python"
         elif outside := _READ_ONLY.search(text):
             said += f": it writes outside of its folder, to {(outside[1] or outside[2]).strip()}"
         more = (
