@@ -7,17 +7,25 @@ else must have the size and hash that it, or what it vouches for, names. Nothing
 import contextlib
 import hashlib
 import importlib.resources
-import lzma
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final
 from urllib.parse import urlsplit
 
-from zlib_ng import zlib_ng
-
 from dpbuild.adapters.debian_download import Download, HttpDownload, host_mirrors, without_user
-from dpbuild.debian.indices import BadIndex, IndexFile, Package, Release, newest, packages, parse_release, timestamp
+from dpbuild.debian.indices import (
+    BadIndex,
+    IndexFile,
+    Package,
+    Release,
+    gunzip,
+    newest,
+    packages,
+    parse_release,
+    timestamp,
+    unxz,
+)
 from dpbuild.debian.package_index import PackageIndex
 from dpbuild.debian.sources import Mirrors
 from dpbuild.debian.version import without_epoch
@@ -30,10 +38,6 @@ __all__ = ["DebianArchive", "Download", "HttpDownload", "SignedRelease", "archiv
 # An InRelease of a few hundred kilobytes is usual.
 _LARGEST_RELEASE: Final = 16 << 20
 _ATTEMPTS: Final = 3
-_CHUNK: Final = 1 << 20
-# Bytes of an index that are inflated at a time.
-_PIECE: Final = 64 << 10
-_GZIP_ERROR: Final = cast("type[Exception]", zlib_ng.error)
 _HINT: Final = (
     "set mirror and security-mirror under [tool.dpbuild.debian], or DPBUILD_DEBIAN_MIRROR and"
     " DPBUILD_DEBIAN_SECURITY_MIRROR"
@@ -201,14 +205,14 @@ class DebianArchive:
         row = signed.release.file(path)
         if row is None:
             raise BaseImageError(f"the suite {codename} has no {path}", where=without_user(signed.base + "InRelease"))
-        yield from _gunzip(self._indexed(signed, row), without_user(signed.base + path))
+        yield from _text(gunzip(self._indexed(signed, row)), without_user(signed.base + path))
 
     def _files(self, codename: str, architecture: str) -> Iterator[tuple[str, str, Iterator[bytes]]]:
         """The ``Packages`` files: the archive's codename, where the file is, and its text."""
         for signed in self.releases(codename):
             row = _index(signed, architecture)
             where = without_user(signed.base + row.path)
-            yield signed.release.codename, where, _unxz(self._indexed(signed, row), where)
+            yield signed.release.codename, where, _text(unxz(self._indexed(signed, row)), where)
 
     def _indexed(self, signed: SignedRelease, index: IndexFile) -> bytes:
         folder = signed.base + index.path.rpartition("/")[0]
@@ -327,33 +331,9 @@ def _index(signed: SignedRelease, architecture: str) -> IndexFile:
     return found
 
 
-def _gunzip(data: bytes, where: str) -> Iterator[bytes]:
-    inflate = zlib_ng.decompressobj(31)
+def _text(chunks: Iterator[bytes], where: str) -> Iterator[bytes]:
+    """An index's text as it comes; what is wrong with it is the mirror's."""
     try:
-        # What is not consumed is copied each time: of a small piece that is little.
-        for at in range(0, len(data), _PIECE):
-            rest = data[at : at + _PIECE]
-            while rest and not inflate.eof:
-                yield inflate.decompress(rest, _CHUNK)
-                rest = inflate.unconsumed_tail
-        while not inflate.eof:
-            chunk = inflate.decompress(b"", _CHUNK)
-            if not chunk:
-                raise BaseImageError("an index ends too early", where=where)
-            yield chunk
-    except _GZIP_ERROR as problem:
-        raise BaseImageError(f"an index cannot be read: {problem}", where=where) from None
-
-
-def _unxz(data: bytes, where: str) -> Iterator[bytes]:
-    inflate = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
-    try:
-        chunk = inflate.decompress(data, _CHUNK)
-        yield chunk
-        while not inflate.eof:
-            chunk = inflate.decompress(b"", _CHUNK)
-            if not chunk and inflate.needs_input:
-                raise BaseImageError("an index ends too early", where=where)
-            yield chunk
-    except lzma.LZMAError as problem:
+        yield from chunks
+    except BadIndex as problem:
         raise BaseImageError(f"an index cannot be read: {problem}", where=where) from None

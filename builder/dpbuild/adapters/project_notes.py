@@ -20,15 +20,17 @@ def secrets(paths: Iterable[str], *, chosen: bool) -> str:
 
 def images(directory: Path, paths: Iterable[str]) -> str:
     """The note for images that are copied into the image: what an earlier run wrote with ``-o``; "" for none."""
-    from dpbuild.adapters.source.nearby import reference_of
-
     rows = []
     for path in paths:
         folder, name = posixpath.split(path)
         if name == "oci-layout" and folder:
             rows.append(f"{folder}/")
-        elif name.endswith(".tar") and reference_of(str(directory / path)):
-            rows.append(path)
+        elif name.endswith(".tar"):
+            # Imports three modules, for what most projects have none of.
+            from dpbuild.adapters.source.nearby import reference_of
+
+            if reference_of(str(directory / path)):
+                rows.append(path)
     if not rows:
         return ""
     return f'an image goes into the image: {_names(rows)} (exclude = ["{rows[0]}"] or .gitignore leaves it out)'

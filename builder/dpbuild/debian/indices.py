@@ -3,11 +3,14 @@
 Whether a ``Release`` is signed is not decided here; what it says of time and of other files is.
 """
 
+import lzma
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, cast
+
+from zlib_ng import zlib_ng
 
 from dpbuild.debian import version as versions
 from dpbuild.debian.control import ControlError, fields, name_of, stanzas
@@ -18,6 +21,11 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _FILENAME: Final = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9+.~_%-]+(?:/[A-Za-z0-9+.~_%:-]+)*")
 # apt's Acquire::Max-FutureTime, in seconds: how far a clock may be behind the archive's.
 MAX_FUTURE: Final = timedelta(seconds=10)
+
+# Bytes of text that are given at a time, and of what is inflated.
+_CHUNK: Final = 1 << 20
+_PIECE: Final = 64 << 10
+_GZIP_ERROR: Final = cast("type[Exception]", zlib_ng.error)
 
 
 class BadIndex(ValueError):
@@ -172,3 +180,37 @@ def newest(rows: Iterable[Package], architecture: str) -> dict[str, Package]:
         if known is None or versions.compare(row.version, known.version) > 0:
             best[row.name] = row
     return best
+
+
+def gunzip(data: bytes) -> Iterator[bytes]:
+    """The text of an index that is compressed with gzip. Raises BadIndex."""
+    inflate = zlib_ng.decompressobj(31)
+    try:
+        # What is not consumed is copied each time: of a small piece that is little.
+        for at in range(0, len(data), _PIECE):
+            rest = data[at : at + _PIECE]
+            while rest and not inflate.eof:
+                yield inflate.decompress(rest, _CHUNK)
+                rest = inflate.unconsumed_tail
+        while not inflate.eof:
+            chunk = inflate.decompress(b"", _CHUNK)
+            if not chunk:
+                raise BadIndex("it ends too early")
+            yield chunk
+    except _GZIP_ERROR as problem:
+        raise BadIndex(str(problem)) from None
+
+
+def unxz(data: bytes) -> Iterator[bytes]:
+    """The text of an index that is compressed with xz. Raises BadIndex."""
+    inflate = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    try:
+        chunk = inflate.decompress(data, _CHUNK)
+        yield chunk
+        while not inflate.eof:
+            chunk = inflate.decompress(b"", _CHUNK)
+            if not chunk and inflate.needs_input:
+                raise BadIndex("it ends too early")
+            yield chunk
+    except lzma.LZMAError as problem:
+        raise BadIndex(str(problem)) from None

@@ -88,4 +88,5 @@ class Writers:
             if helper is not None:
                 self._helpers.append(helper)
             self._here += here
-            self._changed.notify()
+            # What is given back may be both, and each is enough for one who waits.
+            self._changed.notify_all()
