@@ -72,7 +72,8 @@ def _lacking(subject: Subject) -> Iterator[Found]:
     doubt = bool(elsewhere(subject)) or any(extends(subject.contents.get(path) or b"") for path in app.files)
     for path, (_, module) in executed_as(subject).items():
         data = subject.contents.get(path) or b""
-        tree = sources.parse(data) if path in files else None
+        # A script that an installer makes for an entry point is a source like others, whatever it is called.
+        tree = sources.parse(data) if path in files or path == app.entry else None
         for node in statements(tree) if tree is not None else ():
             told = _why(node, own, package_of(path, module), own_package=b"__package__" in data)
             if told:
@@ -104,10 +105,10 @@ RULES: Final = (
         title="the app imports what its own module does not have",
         symptom="ImportError: cannot import name 'main' from 'api' (/app/api.py); ModuleNotFoundError: No module named"
         " 'api.sub'; 'api' is not a package; ImportError: attempted relative import with no known parent package",
-        why="A name was changed, a file did not come along, or a module hides a package of the same name; and what is"
-        " run as a script belongs to no package, so its relative imports fail. Told of the app's own sources only,"
-        " where nothing in them makes up names (import *, globals(), __getattr__, setattr); a warning where the app"
-        " extends sys.path.",
+        why="A name was changed, [project.scripts] names what is not there, a file did not come along, or a module"
+        " hides a package of the same name; and what is run as a script belongs to no package, so its relative"
+        " imports fail. Told of the app's own sources only, where nothing in them makes up names (import *, globals(),"
+        " __getattr__, setattr); a warning where the app extends sys.path.",
         fix="import what is there; start a module of a package with -m",
         look=_lacking,
     ),

@@ -33,6 +33,27 @@ def test_what_fails_for_sure(main: str, evidence: str) -> None:
     assert text.startswith(evidence)
 
 
+@pytest.mark.parametrize(("name", "fails"), [("main", False), ("nope", True)])
+def test_the_script_of_an_entry_point(name: str, fails: bool) -> None:
+    """As installers make it, in a folder of programs and without an ending."""
+    script = (
+        f"#!{PYTHON}\nimport sys\nfrom own.main import {name}\nif __name__ == '__main__':\n    sys.exit({name}())\n"
+    )
+    record = "own/__init__.py,,\nown/main.py,,\nown-1.dist-info/METADATA,,\n../../../bin/own,,\n"
+    site = SITE.lstrip("/")
+    files: Files = {
+        f"{site}/own/__init__.py": File(b""),
+        f"{site}/own/main.py": File(b"def main():\n    pass\n"),
+        f"{site}/own-1.dist-info/METADATA": File(b"Metadata-Version: 2.1\nName: own\nVersion: 1\n"),
+        f"{site}/own-1.dist-info/RECORD": File(record.encode()),
+        "usr/local/bin/own": File(script.encode(), mode=0o755),
+    }
+    subject = make_subject(files, entrypoint=(PYTHON, "/usr/local/bin/own"))
+    told = [(row.path, row.severity, row.evidence) for row in found(subject, "RUN011")]
+    where = f"line 3: from own.main import nope: /{site}/own/main.py has no nope"
+    assert told == ([("/usr/local/bin/own", Severity.ERROR, where)] if fails else [])
+
+
 def test_a_package() -> None:
     files: Files = {
         "app/pkg/__init__.py": File(b"x = 1\n"),
