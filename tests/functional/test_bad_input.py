@@ -194,6 +194,11 @@ def test_a_lock_that_is_none(bare: Bench, text: bytes) -> None:
     assert lock.read_bytes() == text
 
 
+def test_a_lock_that_must_be_fresh_and_need_not(bare: Bench) -> None:
+    before = files(bare.project)
+    bare.left(bare.build("--locked", "--frozen"), 2, "--frozen", before)
+
+
 def changed(wheel: tuple[str, bytes], change: Callable[[zipfile.ZipFile, zipfile.ZipFile], None]) -> tuple[str, bytes]:
     out = BytesIO()
     with zipfile.ZipFile(BytesIO(wheel[1])) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 def perform(path: Path, given: Mapping[str, Any], world_of: Callable[[], World]) -> None:
     """Build, and say on stdout what was written; ``given`` are the options by their names."""
     outputs = paths(given["outputs"])
+    if given["locked"] and given["frozen"]:
+        raise UsageError(
+            "--locked and --frozen cannot be said together",
+            hint="--locked fails where the lock is stale, --frozen does not look",
+        )
     _check(given["expect_digest"])
     for name in ("metadata_file", "sbom"):
         _check_file(f"--{name.replace('_', '-')}", given[name])

@@ -1,9 +1,9 @@
 """The bases of one run: every reference is resolved once, every platform read once."""
 
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from dpbuild.errors import BaseImageError, ConfigError, UsageError
+from dpbuild.errors import BaseImageError, ConfigError, NotFound, RateLimited, RegistryError, Unauthorized, UsageError
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock
@@ -15,6 +15,7 @@ from dpbuild.oci.reference import (
     ComposeReference,
     DaemonReference,
     LayoutReference,
+    Reference,
     RegistryReference,
 )
 from dpbuild.ports.source import ImageSource
@@ -22,6 +23,10 @@ from dpbuild.ports.store import DamagedEntry
 from dpbuild.ports.world import World
 from dpbuild.stages.base import Fetched, read_base
 from dpbuild.stages.compiler import SandboxCompiler
+
+# Google's images of which the same can be made of Debian's packages: the suite by the image's name, and the tags.
+_SUITES: Final = {f"gcr.io/distroless/python3-{suite}": suite for suite in ("debian12", "debian13")}
+_VARIANTS: Final = ("latest", "nonroot")
 
 
 @dataclass(slots=True)
@@ -42,7 +47,10 @@ class Bases:
         if platform not in self.read:
             self._trusted(platform)
             world, source = self.world, self.source(platform)
-            base = read_base(self.config.base, source, platform, world.store, world.reporter, self.fetched)
+            try:
+                base = read_base(self.config.base, source, platform, world.store, world.reporter, self.fetched)
+            except RegistryError as problem:
+                raise _with_a_way_out(problem, self.config.base) from None
             self._as_locked(base)
             self.read[platform] = base
         return self.read[platform]
@@ -131,3 +139,15 @@ class Bases:
                 writer.write(chunk)
             writer.commit(descriptor.digest)
         return store.open(descriptor.digest)
+
+
+def _with_a_way_out(problem: RegistryError, base: Reference) -> RegistryError:
+    """Where Google's registry cannot be reached: what makes the same base of Debian's packages."""
+    # Whoever was refused, or asked for what is not there, has reached it.
+    if not isinstance(base, RegistryReference) or isinstance(problem, Unauthorized | NotFound | RateLimited):
+        return problem
+    suite, variant = _SUITES.get(base.name), base.tag or "latest"
+    if suite is None or variant not in _VARIANTS:
+        return problem
+    hint = f"the base compose:{suite}:{variant} is made here of Debian's packages, and needs no registry"
+    return type(problem)(problem.what, where=problem.where, hint=f"{problem.hint}; {hint}" if problem.hint else hint)

@@ -137,7 +137,7 @@ def test_what_is_no_layout(files: dict[str, str], said: str, tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_not_there_is_92(tmp_path: Path) -> None:
-    with pytest.raises(NotFound) as problem:
+    with pytest.raises(NotFound, match="there is nothing of this name") as problem:
         source(tmp_path / "nothing").resolve()
 
     assert problem.value.exit_code == 92

@@ -127,12 +127,16 @@ class LayoutSource:
                 data = file.read(_LARGEST_DOCUMENT + 1)
         except (FileNotFoundError, NotADirectoryError):
             hint = self._meant() if name == "oci-layout" else None
-            raise NotFound(f"there is no OCI layout: {name} is missing", where=self._where, hint=hint) from None
+            lacks = f"{name} is missing" if self._is_there() else "there is nothing of this name"
+            raise NotFound(f"there is no OCI layout: {lacks}", where=self._where, hint=hint) from None
         except OSError as problem:
             raise BaseImageError(f"the layout cannot be read: {problem.strerror}", where=self._where) from None
         if len(data) > _LARGEST_DOCUMENT:
             raise BaseImageError(f"{name} is too large", where=self._where)
         return data
+
+    def _is_there(self) -> bool:
+        return not isinstance(self._reference, LayoutReference) or Path(self._reference.path).exists()
 
     def _meant(self) -> str | None:
         """What to say where the folder is a project that was built, or the path an archive."""
