@@ -18,15 +18,15 @@ from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import BlobWriter, Store
 from dpbuild.stages import places
-from dpbuild.stages.layers.ahead import Feed, File, here
+from dpbuild.stages.layers.ahead import Feed, File, Looks, here
 from dpbuild.stages.layers.content import Tap
-from dpbuild.stages.layers.observer import Look, Observer
+from dpbuild.stages.layers.observer import Observer
 from dpbuild.stages.layers.wheels import Planned
 
 # 1980-01-01T00:00:00Z, the earliest time that a zip can hold; what reads times from a wheel may be sure of it.
 MTIME: Final = 315532800
 
-Reading = Callable[[Sequence[File], Callable[[], Look] | None], AbstractContextManager[Feed]]
+Reading = Callable[[Sequence[File], Looks], AbstractContextManager[Feed]]
 
 
 class _Output:

@@ -124,7 +124,7 @@ def whole(entry: Entry, head: bytes) -> bool:
     return (entry.size <= _LARGEST_TEXT and path.endswith(_TEXTS)) or (entry.size <= _LARGEST_LIST and listing)
 
 
-def told(entry: Entry, data: bytes | memoryview | mmap.mmap) -> FileScan:
+def told(entry: Entry, data: bytes | memoryview) -> FileScan:
     """What is known of a file by its content, of which there is as much as ``whole`` says."""
     path, head = f"/{entry.path}", bytes(data[:HEAD])
     if head.startswith(ELF):
