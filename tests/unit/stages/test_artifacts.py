@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,9 +66,11 @@ def build(
     index: Index,
     ready: Callable[[Descriptor], object] = lambda layer: None,
     reporter: StreamReporter | None = None,
+    begun: Callable[[], object] = lambda: None,
 ) -> WheelLayers:
     reporter = reporter or quiet()
     with fetching(rows, "/project", index.store, lambda: index, reporter) as arriving:
+        begun()
         return make_layers(
             arriving.artifacts, Site(make_base()), index.store, reporter, taken=50, ready=ready, wait=arriving.wait
         )
@@ -127,11 +130,22 @@ def test_a_wheel_of_unknown_size_is_waited_for(store: DiskStore, size: int | Non
         assert (artifact.digest not in arriving.under_way) is (size is None)
 
 
-def test_a_size_that_the_lock_has_wrong(store: DiskStore) -> None:
-    index = Index(store)
+@pytest.mark.parametrize("there", [False, True])
+def test_a_size_that_the_lock_has_wrong(store: DiskStore, there: bool) -> None:
+    """Also where it comes so soon that it is in the store when layers begin to be made."""
+    index, begun = Index(store), threading.Event()
     rows = [index.add(large("one"), 7)]
+    digest = Digest(rows[0][1].sha256)
+
+    def arrived() -> None:
+        while there and not store.has(digest):
+            time.sleep(0.001)
+        begun.set()
+
+    if not there:
+        index.before = lambda name: begun.wait(10)
     with pytest.raises(HashMismatch, match=r"one-1\.0-py3-none-any\.whl .* has \d+ bytes, the lock says 7"):
-        build(rows, index)
+        build(rows, index, begun=arrived)
 
 
 def test_one_that_fails_ends_the_others(store: DiskStore) -> None:

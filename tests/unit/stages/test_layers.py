@@ -621,7 +621,7 @@ def test_whoever_has_time_looks_at_the_files(
     tmp_path: Path, reading: list[bool], ahead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is seen is the same, and nothing is looked at twice."""
-    files = {f"demo/{n}.py": f"import imp\n# {n}\n" + "x = 1\n" * 50_000 for n in range(10)}
+    files = {f"demo/{n}.py": f"import imp\n# {n}\n" + "# = 1\n" * 50_000 for n in range(10)}
     wheel = make_wheel("demo", "1.0", files=files)
     stores = [DiskStore(tmp_path / name) for name in ("alone", "helped")]
     quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")

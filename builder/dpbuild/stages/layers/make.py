@@ -153,7 +153,7 @@ class _Maker:
     def make(
         self, artifacts: tuple[Artifact, ...], groups: tuple[tuple[Artifact, ...], ...], reporter: Reporter
     ) -> WheelLayers:
-        here = {artifact for artifact in artifacts if self._store.has(artifact.digest)}
+        here = {artifact for artifact in artifacts if self._arrived_whole(artifact)}
         complete = [members for members in groups if here.issuperset(members)]
         absent = len(groups) - len(complete)
         with ThreadPoolExecutor(max(2, self._cores) + min(absent, _MOST_WAITING)) as pool:
@@ -183,6 +183,10 @@ class _Maker:
             tuple(layer for members in groups if (layer := found[members]) is not None),
             frozenset(self._conflicts.scripts),
         )
+
+    def _arrived_whole(self, artifact: Artifact) -> bool:
+        # One that has just come with another size than the lock says is refused by who waits for it.
+        return self._store.has(artifact.digest) and self._store.size(artifact.digest) == artifact.size
 
     def _arrived(
         self, members: tuple[Artifact, ...], key: str | None, writing: Writers, step: Step
@@ -266,7 +270,7 @@ class _Maker:
             files.extend((self._placement.place(each.path, each.owner, self._gone), each) for each in planned)
             readers.append((member.digest, found.reader))
         merged = write.merge(files)
-        removed = self._removed(members) - merged.keys()
+        removed = self._removed(members).difference(merged)
         order = Order(
             files=merged,
             folders=[self._placement.entry(folder) for folder in write.parents([*merged, *removed])],

@@ -112,7 +112,7 @@ class Modules:
         most = len(files) // _SEARCHED
         ahead = self.reached(roots, (files | wanted).__contains__, most)
         if len(ahead) < most:
-            return wanted & ahead.keys()
+            return wanted.intersection(ahead)
         self._subject.contents.prefetch(files)
         leads: dict[str, set[str]] = {}
         pending, seen = wanted, set(wanted)
