@@ -17,6 +17,8 @@ from machinery import free_port
 pytestmark = [pytest.mark.network, pytest.mark.docker, pytest.mark.registry]
 
 SUITES = {"debian12": "3.11.2", "debian13": "3.13.5"}
+# Of what takes long, the older suite is for `make test-all`.
+HEAVY = pytest.mark.parametrize("suite", [pytest.param("debian12", marks=pytest.mark.slow), "debian13"])
 
 
 @pytest.fixture(params=SUITES)
@@ -47,6 +49,7 @@ def test_hello(pushed: Callable[[str], str], suite: str) -> None:
     assert said == f"Hello, distroless world! This is Python {SUITES[suite]} on x86_64, user 65532."
 
 
+@HEAVY
 def test_data_reads_and_writes_parquet(pushed: Callable[[str], str], suite: str) -> None:
     reference = pushed("data")
     docker("pull", "-q", reference)
@@ -105,6 +108,7 @@ def database() -> Iterator[str]:
             run("pg_ctl", "-D", data, "-m", "immediate", "stop")
 
 
+@HEAVY
 @pytest.mark.postgres
 def test_postgres_is_asked_by_what_was_built_from_an_sdist(
     pushed: Callable[[str], str], suite: str, database: str
@@ -122,6 +126,7 @@ def test_postgres_is_asked_by_what_was_built_from_an_sdist(
     assert docker("run", "--rm", "--entrypoint", "/usr/bin/python3", reference, "-c", look) == "True"
 
 
+@HEAVY
 def test_document_is_a_pdf_with_its_fonts(pushed: Callable[[str], str], suite: str) -> None:
     reference = pushed("document")
     docker("pull", "-q", reference)

@@ -69,6 +69,7 @@ def test_an_extension_module_by_other_backends(
     said(dpbuild("build", folder, "--load").out, "debian13")
 
 
+@pytest.mark.slow
 def test_docker_and_bubblewrap_give_the_same_image(
     dpbuild: Callable[..., Ran], example: Callable[[str], Path], need: Callable[..., None], tmp_path: Path
 ) -> None:

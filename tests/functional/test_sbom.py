@@ -58,10 +58,10 @@ def unpacked(layout: Path, digest: str) -> Path:
     return Path(world.unpacked(manifest.layers, lambda row: (layout / "blobs/sha256" / row.digest.hex).open("rb")))
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("document", "native", "postgres")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("data", "document", "native", "postgres")]
 
 
-@pytest.mark.parametrize("name", ["hello", "web", "data", *SLOW])
+@pytest.mark.parametrize("name", ["hello", "web", *SLOW])
 def test_it_lists_what_is_in_the_image_and_nothing_else(
     name: str, dpbuild: Callable, example: Callable[[str], Path], tmp_path: Path
 ) -> None:
