@@ -11,12 +11,16 @@ from dpbuild.stages.layers.write import Placement
 
 
 class Listed(NamedTuple):
-    """One file of a wheel as far as conflicts and folders are concerned; a tuple, since wheels have thousands."""
+    """One file of a wheel as far as conflicts, folders and parts are concerned; a tuple, since wheels have thousands.
+
+    ``weight`` are its bytes as the wheel has them, compressed.
+    """
 
     path: str
     mode: int
     identity: str
     script: bool
+    weight: int = 0
 
 
 class Conflicts:

@@ -3,11 +3,10 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from dpbuild import __version__
 from dpbuild.archive.deflate import Splicer
 from dpbuild.frozen import frozen
 from dpbuild.model.artifact import Artifact
@@ -19,15 +18,20 @@ from dpbuild.ports.helper import Helper
 from dpbuild.ports.reporter import Reporter, Step
 from dpbuild.ports.store import Store
 from dpbuild.stages.layers import write
+from dpbuild.stages.layers.ahead import Readers
 from dpbuild.stages.layers.bytecode import compile_planned
-from dpbuild.stages.layers.conflicts import Conflicts, Listed, label_of
+from dpbuild.stages.layers.conflicts import Conflicts, Listed
+from dpbuild.stages.layers.content import Archived
 from dpbuild.stages.layers.group import group
-from dpbuild.stages.layers.kept import find, keep
+from dpbuild.stages.layers.kept import comments_of, find, find_all, keep, named, recall, together
 from dpbuild.stages.layers.order import Order
+from dpbuild.stages.layers.parts import borders, divided, spread
 from dpbuild.stages.layers.site import Site
-from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, plan
+from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, plan, read_by
 from dpbuild.stages.layers.writers import Writers, writers
 
+# Raise this whenever something else is kept of a wheel that was listed.
+_LISTING: Final = 2
 # Each may hold a large library in memory.
 _MOST_THREADS: Final = 6
 # Threads for layers whose wheels are still downloaded; they wait and do nothing else.
@@ -64,7 +68,7 @@ def make_layers(
     wait: Callable[[Artifact], object] = lambda artifact: None,
     making: Callable[[], object] = lambda: None,
 ) -> WheelLayers:
-    """One layer for each group of wheels.
+    """One layer for each group of wheels, and several for a large wheel.
 
     ``wait`` returns when a wheel is in the store, and raises what keeps it from that; it is asked for each one first.
     ``taken`` counts the image's other layers; ``cores`` are there to be used, by processes that ``helper`` starts where
@@ -74,44 +78,16 @@ def make_layers(
     """
     wheels = tuple(artifacts)
     groups = group(wheels, taken)
-    key = _together(groups, site)
-    known = _recall(store, key, groups) if key else None
+    numbers = spread(groups, taken)
+    key = together(numbers, site)
+    known = recall(store, key, groups) if key else None
     if known is not None:
-        return known
+        return WheelLayers(*known)
     maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper, wait, making)
-    made = maker.make(wheels, groups, reporter)
+    made = maker.make(wheels, numbers, reporter)
     if key:
         store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
     return made
-
-
-def _together(groups: tuple[tuple[Artifact, ...], ...], site: Site) -> str:
-    """The key of what was found out of these wheels on this base; "" where it cannot be told in a few words."""
-    if site.owners:
-        return ""
-    wheels = [_named(members) for members in groups]
-    gone = [[name, sorted(paths)] for name, paths in site.replaced]
-    value = [__version__, *site.key(), str(site.base.descriptor.digest), wheels, gone]
-    return f"together-{hashlib.sha256(canonical(value)).hexdigest()}"
-
-
-def _named(members: Iterable[Artifact]) -> list[list[object]]:
-    return [[each.name, each.version, each.filename, each.digest.hex, each.locked] for each in members]
-
-
-def _recall(store: Store, key: str, groups: Iterable[tuple[Artifact, ...]]) -> WheelLayers | None:
-    """The layers of all groups, whose wheels were seen not to conflict; None unless all are there."""
-    kept = store.get("layers", key)
-    if kept is None:
-        return None
-    value = json.loads(kept)
-    layers = []
-    for members, each in zip(groups, value["keys"], strict=True):
-        layer = find(store, each, _comment(members))
-        if layer is None:
-            return None
-        layers.append(layer)
-    return WheelLayers(tuple(layers), frozenset(value["scripts"]))
 
 
 class _Maker:
@@ -138,8 +114,11 @@ class _Maker:
         self._placement = write.Placement(site.base.tree, site.owners)
         self._gone = site.gone
         self._conflicts = Conflicts(site, self._placement)
-        # Those of the layers, in their order in the image.
-        self.keys: list[str] = []
+        # Those of each group's layers, in their order in the image.
+        self.keys: list[tuple[str, ...]] = []
+        # How many layers each group may become, and with which path each of them begins.
+        self._numbers: Mapping[tuple[Artifact, ...], int] = {}
+        self._begins: dict[tuple[Artifact, ...], tuple[str, ...]] = {}
         # What was read of wheels to list them, until they are written.
         self._listed: dict[Artifact, _Plan] = {}
         self._listings: dict[Artifact, tuple[Listed, ...]] = {}
@@ -151,27 +130,26 @@ class _Maker:
         return splicer
 
     def make(
-        self, artifacts: tuple[Artifact, ...], groups: tuple[tuple[Artifact, ...], ...], reporter: Reporter
+        self, artifacts: tuple[Artifact, ...], numbers: Mapping[tuple[Artifact, ...], int], reporter: Reporter
     ) -> WheelLayers:
+        self._numbers, groups = numbers, tuple(numbers)
         here = {artifact for artifact in artifacts if self._arrived_whole(artifact)}
         complete = [members for members in groups if here.issuperset(members)]
         absent = len(groups) - len(complete)
         with ThreadPoolExecutor(max(2, self._cores) + min(absent, _MOST_WAITING)) as pool:
             # Threads are for wheels that have to be read: of what is known of the others they only wait for each other.
             read = [members for members in complete if not all(map(self._known, members))]
-            keys = {members: self._listed_key(members) for members in complete if members not in read}
-            keys |= zip(read, pool.map(self._listed_key, read), strict=True)
-            found: dict[tuple[Artifact, ...], Layer | None] = {
-                members: find(self._store, key, _comment(members)) for members, key in keys.items()
-            }
+            keys = {members: self._listed_keys(members) for members in complete if members not in read}
+            keys |= zip(read, pool.map(self._listed_keys, read), strict=True)
+            found = {members: find_all(self._store, members, each) for members, each in keys.items()}
             missing = [members for members in groups if found.get(members) is None]
             if missing:
                 self._making()
                 # The largest first: the last one to finish should be a small one.
                 missing.sort(key=_size, reverse=True)
-                sizes = [_size(members) for members in missing]
+                sizes = [_size(members) // numbers[members] for members in missing for _ in range(numbers[members])]
                 with (
-                    reporter.step(f"making {counted(len(missing), 'layer')}") as step,
+                    reporter.step(f"making {counted(len(sizes), 'layer')}") as step,
                     writers(self._store, sizes, self._cores, self._helper) as writing,
                 ):
                     made = pool.map(lambda members: self._arrived(members, keys.get(members), writing, step), missing)
@@ -180,8 +158,7 @@ class _Maker:
                     step.done(counted(sum(len(members) for members in missing), "wheel"))
         self.keys = [keys[members] for members in groups]
         return WheelLayers(
-            tuple(layer for members in groups if (layer := found[members]) is not None),
-            frozenset(self._conflicts.scripts),
+            tuple(layer for members in groups for layer in found[members] or ()), frozenset(self._conflicts.scripts)
         )
 
     def _arrived_whole(self, artifact: Artifact) -> bool:
@@ -189,28 +166,32 @@ class _Maker:
         return self._store.has(artifact.digest) and self._store.size(artifact.digest) == artifact.size
 
     def _arrived(
-        self, members: tuple[Artifact, ...], key: str | None, writing: Writers, step: Step
-    ) -> tuple[str, Layer]:
-        """The layer of wheels that may still be on their way, and its key, if that is not known yet."""
+        self, members: tuple[Artifact, ...], keys: tuple[str, ...] | None, writing: Writers, step: Step
+    ) -> tuple[tuple[str, ...], tuple[Layer, ...]]:
+        """The layers of wheels that may still be on their way, and their keys, if these are not known yet."""
         for member in members:
             self._wait(member)
         with self._busy:
-            key = key or self._listed_key(members)
-            layer = find(self._store, key, _comment(members)) or self._made(members, key, writing, step)
+            keys = keys or self._listed_keys(members)
+            layers = find_all(self._store, members, keys) or self._made(members, keys, writing, step)
         writing.settled(_size(members))
-        return key, layer
+        return keys, layers
 
-    def _listed_key(self, members: tuple[Artifact, ...]) -> str:
-        """The key of a layer, whose wheels do not conflict with those before. Raises PathConflict, UnsafeWheel."""
+    def _listed_keys(self, members: tuple[Artifact, ...]) -> tuple[str, ...]:
+        """The keys of the layers of wheels that do not conflict with those before. Raises PathConflict, UnsafeWheel."""
         listings = {member: self._listing(member) for member in members}
         for member, rows in listings.items():
             self._conflicts.add(member, rows)
-        return self._key(members, listings)
+        number = self._numbers[members]
+        begins = borders({row.path: row.weight for row in listings[members[0]]}, number) if number > 1 else ("",)
+        self._begins[members] = begins
+        return self._keys(members, listings, begins)
 
     # what is in a wheel
 
     def _wheel_key(self, artifact: Artifact) -> str:
-        return json.dumps([*self._site.key()[:-1], artifact.digest.hex, artifact.filename, artifact.locked])
+        wheel = [artifact.digest.hex, artifact.filename, artifact.locked]
+        return json.dumps([_LISTING, *self._site.key()[:-1], *wheel])
 
     def _known(self, artifact: Artifact) -> bool:
         """Whether it was listed before, which is then at hand."""
@@ -225,13 +206,13 @@ class _Maker:
         with self._store.open(artifact.digest) as file:
             found = self._listed[artifact] = self._plan(artifact, Reader(file))
         rows = tuple(
-            Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script)
+            Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script, _weight(each))
             for each in found.files
         )
         self._store.put(
             "wheels",
             self._wheel_key(artifact),
-            canonical([[row.path, row.mode, row.identity, row.script] for row in rows]),
+            canonical(rows),
         )
         return rows
 
@@ -245,19 +226,28 @@ class _Maker:
         names = {member.name for member in members}
         return frozenset().union(*(paths for name, paths in self._site.replaced if name in names))
 
-    def _key(self, members: tuple[Artifact, ...], listings: dict[Artifact, tuple[Listed, ...]]) -> str:
+    def _keys(
+        self, members: tuple[Artifact, ...], listings: dict[Artifact, tuple[Listed, ...]], begins: tuple[str, ...]
+    ) -> tuple[str, ...]:
         surroundings = self._placement.surroundings(row.path for member in members for row in listings[member])
-        value = [*self._site.key(), _named(members), surroundings, sorted(self._removed(members))]
-        return hashlib.sha256(canonical(value)).hexdigest()
+        value = [*self._site.key(), named(members), surroundings, sorted(self._removed(members))]
+        if len(begins) == 1:
+            return (hashlib.sha256(canonical(value)).hexdigest(),)
+        parts = ([*value, begins, number] for number in range(len(begins)))
+        return tuple(hashlib.sha256(canonical(part)).hexdigest() for part in parts)
 
     # making
 
-    def _made(self, members: tuple[Artifact, ...], key: str, writing: Writers, step: Step) -> Layer:
-        """The layer; another run may make it at this very moment."""
-        with self._store.alone("layer", key):
-            return find(self._store, key, _comment(members)) or self._write(members, key, writing, step)
+    def _made(
+        self, members: tuple[Artifact, ...], keys: tuple[str, ...], writing: Writers, step: Step
+    ) -> tuple[Layer, ...]:
+        """The layers; another run may make them at this very moment."""
+        with self._store.alone("layer", keys[0]):
+            return find_all(self._store, members, keys) or self._write(members, keys, writing, step)
 
-    def _write(self, members: tuple[Artifact, ...], key: str, writing: Writers, step: Step) -> Layer:
+    def _write(
+        self, members: tuple[Artifact, ...], keys: tuple[str, ...], writing: Writers, step: Step
+    ) -> tuple[Layer, ...]:
         splicer = self._splicer()
         files: list[tuple[str, Planned]] = []
         readers = []
@@ -271,23 +261,41 @@ class _Maker:
             readers.append((member.digest, found.reader))
         merged = write.merge(files)
         removed = self._removed(members).difference(merged)
-        order = Order(
-            files=merged,
-            folders=[self._placement.entry(folder) for folder in write.parents([*merged, *removed])],
-            comment=_comment(members),
-            removed=removed,
-            readers=tuple(readers),
-            observer=self._site.observer,
-        )
-        layer = writing.fulfil(order, _size(members), step.advance)
-        keep(self._store, key, layer)
-        self._ready(layer.descriptor)
-        return layer
+        comments = comments_of(members, len(keys))
+
+        def one(number: int, files: dict[str, Planned], readers: Readers, removed: frozenset[str]) -> Layer:
+            order = Order(
+                files=files,
+                folders=[self._placement.entry(folder) for folder in write.parents([*files, *removed])],
+                comment=comments[number],
+                removed=removed,
+                readers=readers,
+                observer=self._site.observer,
+            )
+            layer = writing.fulfil(order, _size(members) // len(keys), step.advance)
+            keep(self._store, keys[number], layer)
+            self._ready(layer.descriptor)
+            return layer
+
+        if len(keys) == 1:
+            return (one(0, merged, tuple(readers), removed),)
+        names = divided(((path, each.path) for path, each in merged.items()), self._begins[members])
+
+        def part(number: int) -> Layer:
+            # Two may be written here at once, and a reader is for one.
+            digest, reader = readers[0][0], Reader(readers[0][1].file)
+            files = {path: read_by(reader, merged[path]) for path in names[number]}
+            kept = find(self._store, keys[number], comments[number])
+            return kept or one(number, files, ((digest, reader),), removed if number == 0 else frozenset())
+
+        with ThreadPoolExecutor(min(max(2, self._cores), len(keys))) as pool:
+            return tuple(pool.map(part, range(len(keys))))
 
 
 def _size(members: Iterable[Artifact]) -> int:
     return sum(each.size for each in members)
 
 
-def _comment(members: tuple[Artifact, ...]) -> str:
-    return ", ".join(label_of(each) for each in members)
+def _weight(planned: Planned) -> int:
+    content = planned.content
+    return content.entry.compressed if isinstance(content, Archived) else content.size

@@ -72,6 +72,12 @@ class Reader:
         return self.file.read(size)
 
 
+def read_by(reader: Reader, planned: Planned) -> Planned:
+    """The same file, read by another reader of its wheel."""
+    content = planned.content
+    return planned._replace(content=content._replace(read=reader)) if isinstance(content, Archived) else planned
+
+
 def open_wheel(artifact: Artifact, file: BinaryIO | Reader, splicer: Splicer) -> OpenWheel:
     """Read a wheel's directory and metadata. ``file`` stays open as long as the result is used.
 

@@ -1,4 +1,4 @@
-"""What an installed distribution executes when it is imported: found out once for the layer that has its sources.
+"""What an installed distribution executes when it is imported: found out once for the layers that have its sources.
 
 With another version of one package all others are the same, and some have thousands of sources.
 """
@@ -15,7 +15,7 @@ from dpbuild.stages.proof.reach import Modules
 from dpbuild.stages.proof.subject import Subject
 
 # Part of the key of what is kept: whoever changes how imports are followed changes this.
-FORMAT: Final = 2
+FORMAT: Final = 3
 _KIND: Final = "facts"
 
 
@@ -48,20 +48,21 @@ def _once(store: Store, key: str, find: Callable[[], frozenset[str]]) -> frozens
 
 
 def _key(subject: Subject, asked: object, site: str, files: frozenset[str]) -> str:
-    """That of all images for which the answer is the same; "" where it depends on more than one layer."""
+    """That of all images for which the answer is the same; "" where it depends on what else the image has."""
     if subject.facts is None or not all(map(subject.tree.is_file, files)):
         return ""
     origins = {path: subject.tree.origin(path) for path in files}
-    layers = {layer for layer, _ in origins.values()}
-    if len(layers) != 1 or not _alone(subject, site, files):
+    # Those of a large wheel are in several.
+    layers = sorted({layer for layer, _ in origins.values()})
+    if not _alone(subject, site, files):
         return ""
-    numbers = sorted((path, number) for path, (_, number) in origins.items())
+    numbers = sorted((path, layers.index(layer), number) for path, (layer, number) in origins.items())
     parts = [
         FORMAT,
         __version__,
         sys.version,
         subject.facts.extension_suffixes,
-        str(subject.layers[layers.pop()].digest),
+        [str(subject.layers[layer].digest) for layer in layers],
         site,
         asked,
         numbers,

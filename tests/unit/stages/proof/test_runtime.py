@@ -144,9 +144,14 @@ def test_what_a_package_executes_is_remembered_by_its_layer(tmp_path: Path, monk
     # Another layer, though the sources asked about are the same.
     assert look(package | {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 1)
     assert look(package | {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 0)
-    # A layer above has one of the sources.
+    # A layer above has one of the sources: both of them tell.
     assert look(package, {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 1)
-    assert look(package, {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 1)
+    assert look(package, {f"{SITE}/old/__init__.py": "import os\n"}) == (0, 0)
+    assert look(package, {f"{SITE}/old/__init__.py": "from . import inner\n#\n"}) == (1, 1)
+    parts = [{path: package[path]} for path in sorted(package)]
+    assert look(*parts) == (1, 1)
+    assert look(*parts) == (1, 0)
+    assert look(*(each | {path: "import os\n" for path in each if "__init__" in path} for each in parts)) == (0, 1)
     # Another folder has a module of the name, which comes first.
     first = {"first/old/__init__.py": ""}
     assert look(package, first, env=("PYTHONPATH=/first",)) == (0, 1)
