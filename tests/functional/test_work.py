@@ -5,6 +5,7 @@ make themselves; only what these hold may move them.
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from factories.wheel import make_wheel
 from fakes.registry import FakeRegistry, fake_registry
 
 from dpbuild import assembling, describing, pipeline
+from dpbuild.adapters import store
 from dpbuild.adapters.store import DiskStore, DiskWriter
 from dpbuild.archive import decompress, deflate, gzip
 from dpbuild.stages import places
@@ -61,8 +63,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     counted(places, "read", "inflated", lambda data, *_: len(data or b""))
     counted(gzip, "deflate", "compressed", lambda _, data, *__: len(data))
     counted(DiskWriter, "write", "written", lambda _, __, data: len(data))
-    counted(DiskStore, "open", "opened", lambda *_: 1)
-    counted(hashlib, "file_digest", "verified", lambda _, file, *__: file.tell())
+    counted(DiskStore, "_file", "opened", lambda *_: 1)
+    counted(store, "_hashed", "verified", lambda _, file: os.fstat(file.fileno()).st_size)
     return found
 
 

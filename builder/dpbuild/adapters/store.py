@@ -14,7 +14,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 from dpbuild.adapters import store_lock
 from dpbuild.errors import HashMismatch, StoreError
@@ -22,6 +22,9 @@ from dpbuild.oci.digest import Digest
 from dpbuild.ports.store import DamagedEntry
 
 MARKER = "dpbuild-store-1"
+# Bytes read at a time, and those from which on it pays to verify a blob while it is read.
+_CHUNK: Final = 256 << 10
+_LARGE: Final = 16 << 20
 # Parents first: only then has each of them the mode that it is given.
 _FOLDERS = ("blobs", "blobs/sha256", "maps", "trees", "tmp")
 
@@ -93,6 +96,33 @@ class DiskStore:
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob that has its digest. Raises KeyError, or DamagedEntry for one that is discarded."""
+        file = self._file(digest)
+        try:
+            self._verify(digest, file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    @contextlib.contextmanager
+    def opened(self, digest: Digest) -> Iterator[BinaryIO]:
+        """As ``open``, for a block, at whose end it has its digest."""
+        with self._file(digest) as file:
+            if self.size(digest) < _LARGE:
+                self._verify(digest, file)
+                yield file
+                return
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(1) as pool:
+                verified = pool.submit(self._verify, digest, file)
+                try:
+                    yield file
+                finally:
+                    # What is wrong with its bytes comes before what became of them.
+                    verified.result()
+
+    def _file(self, digest: Digest) -> BinaryIO:
         path = self._blob(digest)
         try:
             file = path.open("rb")
@@ -100,20 +130,19 @@ class DiskStore:
             raise KeyError(str(digest)) from None
         except OSError as problem:
             self.fail(problem, path)
-        with self._lock:
-            known = digest in self._verified
-        if not known:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-            if actual != digest.hex:
-                file.close()
-                path.unlink(missing_ok=True)
-                self._note(f"a damaged entry of the store was discarded: {digest}")
-                raise DamagedEntry(str(digest))
-            with self._lock:
-                self._verified.add(digest)
-            file.seek(0)
         self._use(path)
         return file
+
+    def _verify(self, digest: Digest, file: BinaryIO) -> None:
+        with self._lock:
+            if digest in self._verified:
+                return
+        if _hashed(file) != digest:
+            self._blob(digest).unlink(missing_ok=True)
+            self._note(f"a damaged entry of the store was discarded: {digest}")
+            raise DamagedEntry(str(digest))
+        with self._lock:
+            self._verified.add(digest)
 
     def verified(self) -> frozenset[Digest]:
         """The blobs that have their digest: this run has seen to that, or has written them."""
@@ -287,6 +316,16 @@ class DiskWriter:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
             self._path = None
+
+
+def _hashed(file: BinaryIO) -> Digest:
+    """Of the whole file; whoever reads it meanwhile stays where he is."""
+    found = hashlib.sha256()
+    room, at = memoryview(bytearray(_CHUNK)), 0
+    while size := os.preadv(file.fileno(), [room], at):
+        found.update(room[:size])
+        at += size
+    return Digest(found.hexdigest())
 
 
 def ours(path: Path) -> None:

@@ -38,6 +38,11 @@ class Store(Protocol):
         Raises KeyError if it is not here, DamagedEntry if it was, but damaged: it is discarded and reported.
         """
 
+    def opened(self, digest: Digest) -> AbstractContextManager[BinaryIO]:
+        """As ``open``, for a block that reads it while the bytes of a large one are still verified: what came of it
+        counts when the block has ended without an error, and DamagedEntry is raised in place of any other.
+        """
+
     def writer(self) -> AbstractContextManager[BlobWriter]:
         """Write a blob. Leaving the block without ``commit`` leaves nothing behind."""
 

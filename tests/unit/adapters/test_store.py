@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dpbuild.adapters import store as module
 from dpbuild.adapters.store import DiskStore, remove_tree
 from dpbuild.errors import HashMismatch, StoreError
 from dpbuild.oci.digest import Digest
@@ -83,6 +84,43 @@ def test_a_damaged_blob_is_discarded_and_can_be_put_again(store: DiskStore, note
     put(again)
     with again.open(DIGEST) as file:
         assert file.read() == DATA
+
+
+@pytest.fixture(params=[0, 1 << 40])
+def large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every blob is, or none."""
+    monkeypatch.setattr(module, "_LARGE", request.param)
+
+
+@pytest.mark.usefixtures("large")
+def test_a_blob_that_is_verified_while_it_is_read(store: DiskStore, notes: list[str]) -> None:
+    put(store)
+    again = DiskStore(store.path, notes.append)
+    with again.opened(DIGEST) as file:
+        assert file.read(3) + file.read() == DATA
+    assert again.verified() == {DIGEST}
+    assert file.closed
+    with pytest.raises(ZeroDivisionError), again.opened(DIGEST):
+        1 / 0  # noqa: B018
+    with pytest.raises(KeyError), again.opened(Digest("0" * 64)):
+        pass
+    assert notes == []
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("problem", [None, ValueError("it makes no sense")])
+def test_what_came_of_a_damaged_blob_does_not_count(
+    store: DiskStore, notes: list[str], problem: Exception | None
+) -> None:
+    put(store)
+    (store.path / "blobs/sha256" / DIGEST.hex).write_bytes(DATA[:-1] + b"!")
+    again = DiskStore(store.path, notes.append)
+    with pytest.raises(DamagedEntry), again.opened(DIGEST):
+        if problem is not None:
+            raise problem
+    assert notes == [f"a damaged entry of the store was discarded: {DIGEST}"]
+    assert not again.has(DIGEST)
+    assert again.verified() == frozenset()
 
 
 def test_mappings(store: DiskStore, notes: list[str]) -> None:

@@ -21,11 +21,10 @@ from dpbuild.model.layer import Layer
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.stages.contents import read_layer
-from dpbuild.stages.layers import parts as module
+from dpbuild.stages.layers import group as module
 from dpbuild.stages.layers import writers
-from dpbuild.stages.layers.group import BUDGET, group
+from dpbuild.stages.layers.group import BUDGET, borders, divided, group, spread
 from dpbuild.stages.layers.make import make_layers
-from dpbuild.stages.layers.parts import borders, divided, spread
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.proof.observing import Observing
 

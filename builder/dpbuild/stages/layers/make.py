@@ -22,10 +22,9 @@ from dpbuild.stages.layers.ahead import Readers
 from dpbuild.stages.layers.bytecode import compile_planned
 from dpbuild.stages.layers.conflicts import Conflicts, Listed
 from dpbuild.stages.layers.content import Archived
-from dpbuild.stages.layers.group import group
+from dpbuild.stages.layers.group import borders, divided, group, spread
 from dpbuild.stages.layers.kept import comments_of, find, find_all, keep, named, recall, together
 from dpbuild.stages.layers.order import Order
-from dpbuild.stages.layers.parts import borders, divided, spread
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.layers.wheels import Planned, Reader, complete, open_wheel, plan, read_by
 from dpbuild.stages.layers.writers import Writers, writers
@@ -203,8 +202,9 @@ class _Maker:
     def _listing(self, artifact: Artifact) -> tuple[Listed, ...]:
         if artifact in self._listings or self._known(artifact):
             return self._listings.pop(artifact)
-        with self._store.open(artifact.digest) as file:
-            found = self._listed[artifact] = self._plan(artifact, Reader(file))
+        with self._store.opened(artifact.digest) as file:
+            found = self._plan(artifact, Reader(file))
+        self._listed[artifact] = found
         rows = tuple(
             Listed(each.path, each.mode, f"{each.identity[0]}:{each.identity[1].hex()}", each.script, _weight(each))
             for each in found.files
