@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
+import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -105,6 +107,27 @@ def test_a_blob_that_is_verified_while_it_is_read(store: DiskStore, notes: list[
     with pytest.raises(KeyError), again.opened(Digest("0" * 64)):
         pass
     assert notes == []
+
+
+def test_what_is_read_meanwhile_is_where_the_reader_is(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LARGE", 0)
+    monkeypatch.setattr(module, "_CHUNK", 7)
+    data = bytes(range(256)) * 1000
+    digest, read, hashed = put(store, data), threading.Event(), threading.Event()
+    inner = module._hashed
+
+    def late(file: BinaryIO) -> Digest:
+        assert read.wait(10)
+        found = inner(file)
+        hashed.set()
+        return found
+
+    monkeypatch.setattr(module, "_hashed", late)
+    with DiskStore(store.path).opened(digest) as file:
+        first = file.read(100_000)
+        read.set()
+        assert hashed.wait(10)
+        assert first + file.read() == data
 
 
 @pytest.mark.usefixtures("large")

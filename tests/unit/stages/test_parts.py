@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories.base import make_base
@@ -11,6 +12,7 @@ from factories.wheel import make_wheel
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dpbuild.adapters import store as stores
 from dpbuild.adapters.helper import ProcessHelper
 from dpbuild.adapters.reporter import StreamReporter
 from dpbuild.adapters.store import DiskStore
@@ -20,11 +22,13 @@ from dpbuild.model.artifact import Artifact
 from dpbuild.model.layer import Layer
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
+from dpbuild.ports.store import DamagedEntry
 from dpbuild.stages.contents import read_layer
+from dpbuild.stages.layers import ahead, writers
 from dpbuild.stages.layers import group as module
-from dpbuild.stages.layers import writers
-from dpbuild.stages.layers.group import BUDGET, borders, divided, group, spread
+from dpbuild.stages.layers.group import BUDGET, GROUPS, borders, divided, group, spread
 from dpbuild.stages.layers.make import make_layers
+from dpbuild.stages.layers.order import Order
 from dpbuild.stages.layers.site import Site
 from dpbuild.stages.proof.observing import Observing
 
@@ -58,6 +62,8 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a hundred kilobytes were large."""
     monkeypatch.setattr(module, "LARGEST", 100_000)
+    monkeypatch.setattr(module, "SMALLEST", 10_000)
+    monkeypatch.setattr(module, "BIG", 10_000)
     monkeypatch.setattr(writers, "_WORTH_IT", 0)
 
 
@@ -97,6 +103,8 @@ def files(made: Made) -> dict[str, bytes | None]:
     return {entry.path: data for rows in made for entry, data in rows if entry.kind is not Kind.DIRECTORY}
 
 
+# What other layers there are where a large wheel has one: room is kept for all groups of small ones, and one more.
+FULL = BUDGET - 2 * GROUPS - 2
 WHEEL = make_wheel("demo", "1.0", files=FILES)
 
 
@@ -106,7 +114,7 @@ def test_together_they_are_the_layer_that_it_would_be(store: DiskStore, tmp_path
     made = read(store, layers)
     other = DiskStore(tmp_path / "other")
     # An image that has no room for more layers.
-    (whole,) = make(other, WHEEL, taken=BUDGET - 1)
+    (whole,) = make(other, WHEEL, taken=FULL)
     assert whole.comment == "demo 1.0"
     assert files(made) == files(read(other, (whole,)))
     assert sum(len([row for row in rows if row[0].kind is not Kind.DIRECTORY]) for rows in made) == len(files(made))
@@ -124,12 +132,21 @@ def test_together_they_are_the_layer_that_it_would_be(store: DiskStore, tmp_path
     assert max(sizes) < 2 * min(sizes)
 
 
-def test_who_makes_them_does_not_matter(store: DiskStore, tmp_path: Path) -> None:
+def test_who_makes_them_does_not_matter(store: DiskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Descriptor] = []
     layers = make(store, WHEEL, told=told)
     # In whichever order, each as soon as it is made.
     assert sorted(str(layer.digest) for layer in told) == sorted(str(layer.descriptor.digest) for layer in layers)
+    asked: list[str] = []
+    run = ProcessHelper.run
+
+    def counted(self: ProcessHelper, work: Any, order: Order, progress: Any) -> Any:
+        asked.append(order.comment)
+        return run(self, work, order, progress)
+
+    monkeypatch.setattr(ProcessHelper, "run", counted)
     assert make(DiskStore(tmp_path / "helped"), WHEEL, helped=True) == layers
+    assert 1 <= len(asked) < 4
     other = DiskStore(tmp_path / "unobserved")
     plain = make(other, WHEEL, site=Site(make_base(), Compiler()))
     assert plain == layers
@@ -148,8 +165,8 @@ def test_what_was_made_is_not_made_again(store: DiskStore) -> None:
 def test_another_number_of_parts_is_another_layer(store: DiskStore) -> None:
     """An image with less room: none of the four is taken for the one or the two."""
     four = make(store, WHEEL)
-    two = make(store, WHEEL, taken=BUDGET - 2)
-    (one,) = make(store, WHEEL, taken=BUDGET - 1)
+    two = make(store, WHEEL, taken=FULL - 1)
+    (one,) = make(store, WHEEL, taken=FULL)
     assert (len(four), len(two)) == (4, 2)
     assert files(read(store, two)) == files(read(store, four)) == files(read(store, (one,)))
 
@@ -162,16 +179,55 @@ def test_what_is_wrong_in_one_part_ends_all(store: DiskStore) -> None:
     assert list((store.path / "tmp").iterdir()) == []
 
 
-def test_a_file_that_is_larger_than_a_part(store: DiskStore) -> None:
-    wheel = make_wheel("demo", "1.0", files={"demo/__init__.py": "", "demo/a.so": os.urandom(500_000), "demo/b.py": ""})
-    made = read(store, make(store, wheel))
-    assert all(files([rows]) for rows in made)
-    assert 1 <= len(made) <= 3
+@pytest.mark.parametrize(("around", "parts"), [(30_000, 3), (100, 1)])
+def test_a_file_that_is_larger_than_a_part(store: DiskStore, around: int, parts: int) -> None:
+    """It is not divided, and what is small beside it is no layer of its own."""
+    wheel = {"demo/a.bin": os.urandom(around), "demo/b.so": os.urandom(500_000), "demo/c.bin": os.urandom(around)}
+    made = read(store, make(store, make_wheel("demo", "1.0", files=wheel)))
+    assert len(made) == parts
+    assert [path for rows in made for path in files([rows]) if "/demo/" in path] == [f"{SITE}/{path}" for path in wheel]
 
 
-@given(st.dictionaries(st.text("ab/", min_size=1), st.integers(0, 50), max_size=30), st.integers(1, 9))
-def test_borders(sizes: dict[str, int], number: int) -> None:
-    begins = borders(sizes, number)
+def test_both_processes_make_a_part_that_is_larger_than_the_others(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "_WORTH_READING", 200_000)
+    streamed: list[int] = []
+    stream = ProcessHelper.stream
+
+    def counted(self: ProcessHelper, work: Any, argument: Any) -> Any:
+        streamed.append(len(argument[1]))
+        return stream(self, work, argument)
+
+    monkeypatch.setattr(ProcessHelper, "stream", counted)
+    monkeypatch.setattr(ahead, "_WORTH_IT", 1)
+    wheel = {"demo/a.bin": os.urandom(30_000), "demo/b.so": os.urandom(500_000), "demo/c.bin": os.urandom(30_000)}
+    assert len(make(store, make_wheel("demo", "1.0", files=wheel), helped=True)) == 3
+    assert streamed == [1]
+
+
+def test_what_came_of_a_damaged_wheel_is_not_kept(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_LARGE", 0)
+    artifact = put(store, WHEEL)
+    path = store.path / "blobs/sha256" / artifact.digest.hex
+    data = path.read_bytes()
+    at = data.index(FILES["demo/f.bin"][:20])  # type: ignore[arg-type]
+    path.write_bytes(data[: at + 5] + bytes([data[at + 5] ^ 1]) + data[at + 6 :])
+    again = DiskStore(store.path)
+    quiet = StreamReporter(io.StringIO(), lambda: 0.0, "none")
+    with pytest.raises(DamagedEntry):
+        make_layers([artifact], Site(make_base()), again, quiet, taken=50)
+    assert not list(store.path.glob("maps/*/*"))
+    again.close()
+
+
+@given(
+    st.dictionaries(st.text("ab/", min_size=1), st.integers(0, 50), max_size=30), st.integers(1, 9), st.integers(0, 60)
+)
+def test_borders(sizes: dict[str, int], number: int, smallest: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SMALLEST", smallest)
+        begins = borders(sizes.items(), number)
     assert begins[0] == ""
     assert list(begins) == sorted(set(begins))
     assert len(begins) <= number
@@ -179,8 +235,17 @@ def test_borders(sizes: dict[str, int], number: int) -> None:
     assert [path for part in parts for path in sorted(part)] == sorted(sizes)
     # None without a file, but the first where there is none at all.
     assert all(parts) or not sizes
-    largest = max(sizes.values(), default=0)
-    assert all(sum(sizes[path] for path in part) <= sum(sizes.values()) / number + largest for part in parts)
+    held = [sum(sizes[path] for path in part) for part in parts]
+    assert len(parts) == 1 or min(held) >= smallest
+    if smallest == 0:
+        assert max(held) <= sum(held) / number + max(sizes.values(), default=0)
+
+
+def test_bytecode_is_where_its_source_is() -> None:
+    begins = borders([("d/a.py", 9), ("d/n.so", 9), ("d/z.py", 9)], 3)
+    assert len(begins) == 1
+    paths = ["d/__pycache__/a.cpython-313.pyc", "d/a.py", "d/z.py", "d/__pycache__/z.cpython-313.opt-1.pyc", "d/n.so"]
+    assert divided(((path, path) for path in paths), ("", "d/n.so")) == [paths[:2], paths[2:]]
 
 
 def artifact(name: str, size: int) -> Artifact:
@@ -189,18 +254,20 @@ def artifact(name: str, size: int) -> Artifact:
 
 def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 64 << 20)
-    rows = [artifact("small", 9), artifact("large", 64 << 20), artifact("larger", (64 << 20) + 1)]
-    rows.append(artifact("largest", 300 << 20))
-    groups = group(rows, 50)
-    numbers = spread(groups, 50)
-    assert {members[0].name: number for members, number in numbers.items()} == {
-        "small": 1,
-        "large": 1,
-        "larger": 2,
-        "largest": 5,
-    }
-    assert list(numbers) == list(groups)
-    # The largest first, where there is little room.
-    assert sum(spread(groups, BUDGET - 6).values()) == 6
-    assert spread(groups, BUDGET - 6)[(rows[-1],)] == 3
-    assert set(spread(groups, 200).values()) == {1}
+    monkeypatch.setattr(module, "BIG", 4 << 20)
+    rows = [artifact("large", 64 << 20), artifact("larger", (64 << 20) + 1), artifact("largest", 300 << 20)]
+
+    def numbers(taken: int, *more: Artifact) -> dict[str, int]:
+        groups = group([*rows, *more], taken)
+        found = spread(groups, taken)
+        assert list(found) == list(groups)
+        return {members[0].name: number for members, number in found.items()}
+
+    assert numbers(50) == {"large": 1, "larger": 2, "largest": 5}
+    # The largest first, where there is little room; small ones change nothing.
+    few = FULL - 5
+    assert numbers(few) == {"large": 1, "larger": 1, "largest": 4}
+    assert numbers(few, *(artifact(f"small{number}", 9) for number in range(90))).items() >= numbers(few).items()
+    assert numbers(few - 1) == {"large": 1, "larger": 1, "largest": 5}
+    assert numbers(few - 2) == {"large": 1, "larger": 2, "largest": 5}
+    assert set(numbers(200).values()) == {1}

@@ -4,7 +4,8 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from typing import Final
 
 from dpbuild.archive.deflate import Splicer
@@ -71,8 +72,8 @@ def make_layers(
 
     ``wait`` returns when a wheel is in the store, and raises what keeps it from that; it is asked for each one first.
     ``taken`` counts the image's other layers; ``cores`` are there to be used, by processes that ``helper`` starts where
-    there is much to do. ``making`` is called once, if a layer has to be made, before the first one; ``ready`` is told
-    each of these as soon as it is made, from several threads.
+    there is much to do. ``making`` is called once, as soon as it is likely that a layer has to be made; ``ready`` is
+    told each of these as soon as it is made, from several threads.
     Raises UnsafeWheel (53), PathConflict (61), StoreError (110).
     """
     wheels = tuple(artifacts)
@@ -82,7 +83,11 @@ def make_layers(
     known = recall(store, key, groups) if key else None
     if known is not None:
         return WheelLayers(*known)
-    maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper, wait, making)
+    if key:
+        # Among wheels of which one is another, a layer mostly is another, too.
+        making()
+    later = making if not key else lambda: None
+    maker = _Maker(site, store, min(cores, _MOST_THREADS), ready, helper, wait, later)
     made = maker.make(wheels, numbers, reporter)
     if key:
         store.put("layers", key, canonical({"keys": maker.keys, "scripts": sorted(made.scripts)}))
@@ -182,7 +187,7 @@ class _Maker:
         for member, rows in listings.items():
             self._conflicts.add(member, rows)
         number = self._numbers[members]
-        begins = borders({row.path: row.weight for row in listings[members[0]]}, number) if number > 1 else ("",)
+        begins = borders(((row.path, row.weight) for row in listings[members[0]]), number) if number > 1 else ("",)
         self._begins[members] = begins
         return self._keys(members, listings, begins)
 
@@ -263,7 +268,7 @@ class _Maker:
         removed = self._removed(members).difference(merged)
         comments = comments_of(members, len(keys))
 
-        def one(number: int, files: dict[str, Planned], readers: Readers, removed: frozenset[str]) -> Layer:
+        def one(number: int, files: dict[str, Planned], readers: Readers, removed: frozenset[str], size: int) -> Layer:
             order = Order(
                 files=files,
                 folders=[self._placement.entry(folder) for folder in write.parents([*files, *removed])],
@@ -272,24 +277,37 @@ class _Maker:
                 readers=readers,
                 observer=self._site.observer,
             )
-            layer = writing.fulfil(order, _size(members) // len(keys), step.advance)
+            layer = writing.fulfil(order, size, step.advance)
             keep(self._store, keys[number], layer)
             self._ready(layer.descriptor)
             return layer
 
         if len(keys) == 1:
-            return (one(0, merged, tuple(readers), removed),)
+            return (one(0, merged, tuple(readers), removed, _size(members)),)
         names = divided(((path, each.path) for path, each in merged.items()), self._begins[members])
+
+        sizes = [sum(_weight(merged[path]) for path in row) for row in names]
 
         def part(number: int) -> Layer:
             # Two may be written here at once, and a reader is for one.
             digest, reader = readers[0][0], Reader(readers[0][1].file)
             files = {path: read_by(reader, merged[path]) for path in names[number]}
             kept = find(self._store, keys[number], comments[number])
-            return kept or one(number, files, ((digest, reader),), removed if number == 0 else frozenset())
+            gone = removed if number == 0 else frozenset()
+            return kept or one(number, files, ((digest, reader),), gone, sizes[number])
 
+        # The largest first, as with wheels. One larger than all others is made by two processes, which are free then.
+        order = sorted(range(len(keys)), key=lambda number: -sizes[number])
+        made = {number: part(number) for number in order[:1] if 2 * sizes[number] > sum(sizes)}
         with ThreadPoolExecutor(min(max(2, self._cores), len(keys))) as pool:
-            return tuple(pool.map(part, range(len(keys))))
+            jobs = {number: pool.submit(part, number) for number in order if number not in made}
+            done, _ = wait_for(jobs.values(), return_when=FIRST_EXCEPTION)
+            if failed := [job for job in done if job.exception() is not None]:
+                # What was not begun by then is given up.
+                pool.shutdown(wait=False, cancel_futures=True)
+                failed[0].result()
+            made |= {number: job.result() for number, job in jobs.items()}
+        return tuple(made[number] for number in range(len(keys)))
 
 
 def _size(members: Iterable[Artifact]) -> int:
