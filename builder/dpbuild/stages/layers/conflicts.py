@@ -20,7 +20,7 @@ class Listed(NamedTuple):
     mode: int
     identity: str
     script: bool
-    weight: int = 0
+    weight: int
 
 
 class Conflicts:

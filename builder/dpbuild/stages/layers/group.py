@@ -19,7 +19,8 @@ from dpbuild.model.artifact import Artifact
 # A wheel of this many bytes is worth a request and an extraction of its own.
 BIG: Final = 4 * 1024 * 1024
 GROUPS: Final = 4
-# Compressed bytes of a wheel that a layer may have; a file is never divided.
+# Bytes of a wheel from which on it is divided into layers of about as many, and those that such a layer has at least. A
+# file is never divided.
 LARGEST: Final = 64 << 20
 SMALLEST: Final = BIG
 # overlayfs as Docker mounts it takes 127 layers at the most (moby, daemon/graphdriver/overlay2, "maxDepth");
@@ -71,7 +72,8 @@ def borders(files: Iterable[tuple[str, int]], number: int) -> tuple[str, ...]:
     """
     sizes: dict[str, int] = {}
     for path, size in files:
-        sizes[_decisive(path)] = sizes.get(_decisive(path), 0) + size
+        place = _decisive(path)
+        sizes[place] = sizes.get(place, 0) + size
     total = max(1, sum(sizes.values()))
     found, passed, part, begun = [""], 0, 0, 0
     for path in sorted(sizes):

@@ -285,16 +285,16 @@ class _Maker:
         if len(keys) == 1:
             return (one(0, merged, tuple(readers), removed, _size(members)),)
         names = divided(((path, each.path) for path, each in merged.items()), self._begins[members])
-
         sizes = [sum(_weight(merged[path]) for path in row) for row in names]
 
         def part(number: int) -> Layer:
+            kept = find(self._store, keys[number], comments[number])
+            if kept is not None:
+                return kept
             # Two may be written here at once, and a reader is for one.
             digest, reader = readers[0][0], Reader(readers[0][1].file)
             files = {path: read_by(reader, merged[path]) for path in names[number]}
-            kept = find(self._store, keys[number], comments[number])
-            gone = removed if number == 0 else frozenset()
-            return kept or one(number, files, ((digest, reader),), gone, sizes[number])
+            return one(number, files, ((digest, reader),), removed if number == 0 else frozenset(), sizes[number])
 
         # The largest first, as with wheels. One larger than all others is made by two processes, which are free then.
         order = sorted(range(len(keys)), key=lambda number: -sizes[number])
