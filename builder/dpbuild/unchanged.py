@@ -117,7 +117,7 @@ def _again(found: dict[str, Any], project: ProjectFolder, options: BuildOptions,
     outputs = options.outputs or (() if options.push or options.load else (f"{project.directory}/{DEFAULT_OUTPUT}",))
     sinks = world.sinks(tags, blob, push=options.push, load=options.load, outputs=outputs)
     for sink in sinks:
-        sink.check()
+        sink.check(images)
     written = tuple(sink.write(images) for sink in sinks)
     if outputs and not options.outputs:
         project.shelter()

@@ -123,6 +123,7 @@ def test_an_image_comes_back_as_it_was(client: RegistryClient, repository: Regis
     assert client.source(repository).resolve() == (descriptor, data)
     assert client.source(repository.at(descriptor.digest)).resolve() == (descriptor, data)
     assert client.head_manifest(repository) == descriptor
+    assert client.look_up(repository) == (descriptor, data)
     source = client.source(repository)
     assert b"".join(source.blob(blob(b"layer"))) == b"layer"
 
@@ -207,6 +208,7 @@ def test_a_mount_from_where_it_is_not_is_sent(client: RegistryClient, repository
 
 def test_what_is_not_there(client: RegistryClient, repository: RegistryReference) -> None:
     assert client.head_manifest(repository) is None
+    assert client.look_up(repository) is None
     with pytest.raises(NotFound) as caught:
         client.source(repository).resolve()
     assert caught.value.exit_code == 92
@@ -250,6 +252,7 @@ def test_wrong_logins(case: Case, repository: RegistryReference, credentials: Lo
     client = RegistryClient(credentials=credentials, sleep=waited.append)
     for action in (
         lambda: client.head_manifest(repository),
+        lambda: client.look_up(repository),
         lambda: client.source(repository).resolve(),
         lambda: client.push_blob(repository, blob(b"x"), lambda: pytest.fail("sent")),
     ):

@@ -22,6 +22,9 @@ class Registry(Protocol):
     def head_manifest(self, reference: RegistryReference) -> Descriptor | None:
         """What the tag or digest names now, or None."""
 
+    def look_up(self, reference: RegistryReference) -> tuple[Descriptor, bytes] | None:
+        """What the tag names now and its bytes, or None. No media type: it is neither an image nor an index."""
+
     def has_blob(self, reference: RegistryReference, digest: Digest) -> bool:
         """Whether the repository has the blob; a positive answer is remembered."""
 

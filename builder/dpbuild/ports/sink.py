@@ -10,8 +10,10 @@ from dpbuild.oci.reference import Reference
 class ImageSink(Protocol):
     """One destination."""
 
-    def check(self) -> None:
-        """Refuse early what cannot work: not empty, read-only, no engine. Raises OutputError, SandboxError."""
+    def check(self, images: Images | None = None) -> None:
+        """Refuse early what cannot work: not empty, read-only, no engine. ``images`` is what will be written, where
+        that is known already. Raises OutputError, SandboxError, RegistryError.
+        """
 
     def write(self, images: Images) -> Written:
         """Write all of it; nothing is visible before everything is there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dpbuild.errors import BaseImageError, ConfigError
 from dpbuild.oci.platform import Platform
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from dpbuild.model.base import Base
     from dpbuild.model.config import Config
     from dpbuild.model.facts import Facts
+    from dpbuild.oci.digest import Digest
     from dpbuild.ports.source import ImageSource
+
+# Bytes of a manifest, as many as registries take.
+_LARGEST: Final = 4 << 20
 
 
 class Images(Network):
@@ -46,7 +50,7 @@ class Images(Network):
         """Where an image is read from. Raises BaseImageError."""
         match reference:
             case RegistryReference():
-                return self.registry.source(reference)
+                return self.registry.source(reference, self._document)
             case ComposeReference():
                 return self._compose(reference, platforms, config, pinned)
             case LayoutReference():
@@ -61,6 +65,16 @@ class Images(Network):
                 from dpbuild.adapters.source.daemon import DaemonSource
 
                 return DaemonSource(reference, self.engine, self.store, self.reporter)
+
+    def _document(self, digest: Digest) -> bytes | None:
+        """A manifest that was read before. A store that is not there is not made for it."""
+        if not self.has_store:
+            return None
+        try:
+            with self.store.open(digest) as stream:
+                return stream.read(_LARGEST)
+        except KeyError:
+            return None
 
     def engine(self, kind: Literal["auto", "docker", "podman"] = "auto") -> Any:
         """The Docker SDK's client of the engine that answers. Raises SandboxError."""

@@ -237,6 +237,11 @@ def test_what_is_no_manifest(
     fake.add_manifest("team/app", "1", header, data)
     with pytest.raises(RegistryError, match=says):
         client.source(ref).resolve()
+    # A tag of a registry may name anything, which is only looked for here.
+    assert client.look_up(ref) == (Descriptor(media_type="", digest=Digest.of(data), size=len(data)), data)
+    fake.digest_header = False
+    with pytest.raises(RegistryError, match=says):
+        client.look_up(ref)
 
 
 def test_a_vague_content_type_is_made_up_for_by_the_manifest(

@@ -1,4 +1,4 @@
-"""What is said where an image is not in a registry."""
+"""What is said where an image is not in a registry, and what a registry is not asked for."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import pytest
 
 from dpbuild.adapters.source.registry import RegistrySource
 from dpbuild.errors import NotFound, RateLimited, RegistryError, Unauthorized
+from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import RegistryReference, parse_registry
@@ -55,3 +56,40 @@ def test_other_names_and_other_troubles_have_their_own_hints() -> None:
     assert refused("registry.example/acme/api:1", NotFound("no", hint="check the name")).hint == "check the name"
     assert refused(f"api@sha256:{'0' * 64}", NotFound("no")).hint is None
     assert refused("api", RateLimited("no", hint="try again later")).hint == "try again later"
+
+
+MANIFEST = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}'
+
+
+@pytest.mark.parametrize(
+    ("kept", "there"),
+    [
+        (MANIFEST, True),
+        # Damaged, or cut where it was longer than a manifest can be; what does not say what it is; no manifest.
+        (MANIFEST[:-1], False),
+        (b'{"schemaVersion":2}', False),
+        (b'{"mediaType":"application/vnd.oci.image.config.v1+json"}', False),
+        (b"\x1f\x8b", False),
+        (None, False),
+    ],
+)
+def test_what_a_digest_names_is_not_asked_for_again(kept: bytes | None, there: bool) -> None:
+    digest = Digest.of(MANIFEST if kept == MANIFEST[:-1] or kept is None else kept)
+    reference = parse_registry(f"registry.example/acme/api@{digest}")
+    asked: list[Digest] = []
+
+    def known(digest: Digest) -> bytes | None:
+        asked.append(digest)
+        return kept
+
+    source = RegistrySource(Refusing(RegistryError("asked")), reference, known)
+    if there:
+        assert source.resolve() == (Descriptor(media_type=mediatype.OCI_MANIFEST, digest=digest, size=76), MANIFEST)
+    else:
+        with pytest.raises(RegistryError, match="asked"):
+            source.resolve()
+    assert asked == [digest]
+    # A tag is asked for, whatever is kept.
+    with pytest.raises(RegistryError, match="asked"):
+        RegistrySource(Refusing(RegistryError("asked")), parse_registry("registry.example/api:1"), known).resolve()
+    assert asked == [digest]

@@ -60,9 +60,14 @@ class RegistryClient:
         self._known: set[tuple[str, str, Digest]] = set()
         self._no_mount: set[tuple[str, str, str]] = set()
 
-    def source(self, reference: RegistryReference) -> RegistrySource:
-        """The image that ``reference`` names, for reading; nothing is asked before it is used."""
-        return RegistrySource(self, reference)
+    def source(
+        self, reference: RegistryReference, kept: Callable[[Digest], bytes | None] = lambda digest: None
+    ) -> RegistrySource:
+        """The image that ``reference`` names, for reading; nothing is asked before it is used.
+
+        ``kept`` gives what a digest names, or None; what it gives is not asked for.
+        """
+        return RegistrySource(self, reference, kept)
 
     def read_manifest(
         self, reference: RegistryReference, expected: Descriptor | None = None
@@ -90,6 +95,12 @@ class RegistryClient:
         from dpbuild.adapters.registry import manifests
 
         return self._run(lambda session: manifests.head(session, reference))
+
+    def look_up(self, reference: RegistryReference) -> tuple[Descriptor, bytes] | None:
+        """What the tag names now and its bytes, or None: one GET. No media type: it is no image."""
+        from dpbuild.adapters.registry import manifests
+
+        return self._run(lambda session: manifests.look_up(session, reference))
 
     def has_blob(self, reference: RegistryReference, digest: Digest) -> bool:
         """Whether the repository has the blob; a positive answer is remembered."""

@@ -28,27 +28,7 @@ def read(
 ) -> tuple[Descriptor, bytes]:
     """The manifest that a tag or digest names, with the descriptor that its bytes have. Raises RegistryError."""
     doing = f"cannot read {reference}"
-    request = Request(
-        registry=reference.registry,
-        repository=reference.repository,
-        method="GET",
-        target=f"/v2/{reference.repository}/manifests/{reference.selector}",
-        scopes=frozenset({pull(reference.repository)}),
-        doing=doing,
-        accept=frozenset({200}),
-        headers=_ACCEPT,
-    )
-    for attempt in range(1, READS + 1):
-        answer = session.call(request)
-        try:
-            data = answer.read(LIMIT)
-            break
-        except ConnectionFailed:
-            if attempt == READS:
-                raise
-            session.retrier.pause(attempt)
-    else:
-        raise AssertionError
+    answer, data = _get(session, reference, doing, frozenset({200}))
     digest = Digest.of(data)
     wanted = expected.digest if expected is not None else reference.digest
     if wanted is not None and digest != wanted:
@@ -56,6 +36,47 @@ def read(
     if expected is not None and len(data) != expected.size:
         raise RegistryError(f"{doing}: expected {expected.size} bytes, got {len(data)}", where=bare(answer.url))
     return Descriptor(media_type=_media_type(answer, data, doing), digest=digest, size=len(data)), data
+
+
+def look_up(session: Session, reference: RegistryReference) -> tuple[Descriptor, bytes] | None:
+    """What a tag names now, with its bytes, or None: ``head`` and ``read`` in one request.
+
+    What is there may be no image at all: then it has no media type here. Raises RegistryError, also for what does not
+    look like the answer of a registry.
+    """
+    doing = f"cannot look for {reference}"
+    answer, data = _get(session, reference, doing, frozenset({200, 404}))
+    if answer.status == 404:
+        return None
+    try:
+        media_type = _media_type(answer, data, doing)
+    except RegistryError:
+        if not answer.header("Docker-Content-Digest"):
+            raise
+        media_type = ""
+    return Descriptor(media_type=media_type, digest=Digest.of(data), size=len(data)), data
+
+
+def _get(session: Session, reference: RegistryReference, doing: str, accept: frozenset[int]) -> tuple[Answer, bytes]:
+    request = Request(
+        registry=reference.registry,
+        repository=reference.repository,
+        method="GET",
+        target=f"/v2/{reference.repository}/manifests/{reference.selector}",
+        scopes=frozenset({pull(reference.repository)}),
+        doing=doing,
+        accept=accept,
+        headers=_ACCEPT,
+    )
+    for attempt in range(1, READS + 1):
+        answer = session.call(request)
+        try:
+            return answer, answer.read(LIMIT)
+        except ConnectionFailed:
+            if attempt == READS:
+                raise
+            session.retrier.pause(attempt)
+    raise AssertionError
 
 
 def head(session: Session, reference: RegistryReference) -> Descriptor | None:

@@ -104,7 +104,7 @@ class ArchiveSink:
         self._tags = tags
         self._host = host
 
-    def check(self) -> None:
+    def check(self, images: Images | None = None) -> None:
         """Refuse early. Raises OutputError."""
         try:
             if self._path.is_dir():

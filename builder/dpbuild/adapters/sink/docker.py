@@ -34,7 +34,7 @@ class DockerSink:
         self._host = host
         self._reporter = reporter
 
-    def check(self) -> None:
+    def check(self, images: Images | None = None) -> None:
         """Whether an engine answers. Raises SandboxError (100)."""
         self._connect().close()
 

@@ -4,11 +4,12 @@ from where the next project's image mounts them.
 What is remembered may be wrong by now; a registry that does not mount begins an upload instead, so nothing is lost.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
-from typing import Final, Self
+from typing import Final
 
 from dpbuild.errors import NotFound
 from dpbuild.oci.codec import CodecError, decode
@@ -17,7 +18,6 @@ from dpbuild.oci.digest import Digest
 from dpbuild.oci.manifest import Index, Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import RegistryReference
-from dpbuild.ports.registry import Registry
 from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import Store
 
@@ -30,23 +30,15 @@ SMALLEST: Final = 64 << 10
 
 
 class Named:
-    """A manifest or index under a tag; ``found`` is None where it was gone when it was asked for, or is no image."""
+    """A manifest or index under a tag, ``data``; what is no image names nothing. ``source`` reads what it names."""
 
-    def __init__(self, source: ImageSource, found: Manifest | Index | None) -> None:
+    def __init__(self, source: ImageSource, descriptor: Descriptor, data: bytes) -> None:
         self._source = source
-        self._found = found
+        self._found: Manifest | Index | None = None
+        with contextlib.suppress(CodecError):
+            self._found = decode(data, descriptor.media_type)
         # An index tells of none itself.
-        self.blobs = _blobs(found)
-
-    @classmethod
-    def read(cls, registry: Registry, tag: RegistryReference) -> Self:
-        """One GET. Raises the registry errors."""
-        source = registry.source(tag)
-        try:
-            descriptor, data = source.resolve()
-            return cls(source, decode(data, descriptor.media_type))
-        except (NotFound, CodecError):
-            return cls(source, None)
+        self.blobs = _blobs(self._found)
 
     def parts(self, platforms: AbstractSet[Platform], threads: Executor) -> frozenset[Digest]:
         """Everything that the repository has with it, as far as it is for one of ``platforms``: one GET for each that

@@ -39,7 +39,7 @@ class LayoutSink:
         self._tags = tags
         self._blob = blob
 
-    def check(self) -> None:
+    def check(self, images: Images | None = None) -> None:
         """Refuse a folder that is not ours to replace, or that cannot be written. Raises OutputError."""
         path = self._path
         try:

@@ -60,27 +60,36 @@ class RegistrySink:
         self._ways: Mapping[Digest, RegistryReference] = {}
         self._jobs: list[Future[None]] = []
         self._begun: set[Digest] = set()
-        # What the first tag names, if it was asked for ahead.
-        self._named: Future[homes.Named] | None = None
+        # What the first tag names, if that was read.
+        self._named: homes.Named | None = None
         self._lock = threading.Lock()
 
-    def check(self) -> None:
+    def check(self, images: Images | None = None) -> None:
         """Ask what the tags name now: an unreachable registry or a wrong password shows before anything is built.
 
-        ``write`` uses the answers. Raises UsageError, Unauthorized, RegistryError.
+        ``write`` uses the answers. What a tag names now most likely has nearly all of an image that is to be made,
+        so the first one's is read at once. Raises UsageError, Unauthorized, RegistryError.
         """
         if not self._tags:
             raise UsageError("--push needs a tag", hint="name one with -t, or in tags of [tool.dpbuild]")
         for tag in self._tags:
-            self._heads[tag] = self._registry.head_manifest(tag)
+            unknown = images is None and not self._heads
+            self._heads[tag] = self._read(tag) if unknown else self._registry.head_manifest(tag)
+
+    def _read(self, tag: RegistryReference) -> Descriptor | None:
+        found = self._registry.look_up(tag)
+        if found is None:
+            return None
+        if _is_image(found[0]):
+            self._named = homes.Named(self._registry.source(tag), *found)
+        return found[0]
 
     def ahead(self, layer: Descriptor, base: Reference | None = None) -> None:
         """Send a layer to the first repository while others are still being made."""
         home = None
         if base is not None:
-            # What a tag names now most likely has them, and ``write`` sees it with one request, which goes ahead.
-            if (head := self._heads.get(self._tags[0])) is not None:
-                self._look(head)
+            # ``write`` finds them in what the tag names now.
+            if self._named is not None:
                 return
             if isinstance(base, RegistryReference) and base.registry == self._tags[0].registry:
                 if base.name == self._tags[0].name:
@@ -97,16 +106,9 @@ class RegistrySink:
             home = home or self._ways.get(layer.digest)
             self._jobs.append(self._pool.submit(self._try_one, self._early, layer, home))
 
-    def _look(self, head: Descriptor) -> None:
-        """Ask for the manifest that the first tag names, once."""
-        with self._lock:
-            # Layers wait for the answer: asked behind them, it would wait for the threads that they wait in.
-            if self._named is None and not self._jobs and _is_image(head):
-                self._named = self._pool.submit(homes.Named.read, self._registry, self._tags[0])
-
     def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
         try:
-            there = self._named.result().blobs if self._named is not None else frozenset()
+            there = self._named.blobs if self._named is not None else frozenset()
             if row.digest in there:
                 place.skip([row])
             else:
@@ -225,12 +227,13 @@ class RegistrySink:
                 known.update(row.digest for row in image.manifest.layers[: image.base_layers])
         if tag is None:
             return frozenset(known)
-        ahead = self._named if tag == self._tags[0] else None
-        # A registry that could not answer while layers were made is asked again.
-        if ahead is not None and ahead.exception() is None:
-            found = ahead.result()
-        else:
-            found = homes.Named.read(self._registry, tag)
+        found = self._named if tag == self._tags[0] else None
+        if found is None:
+            # It may be gone since it was looked for.
+            answer = self._registry.look_up(tag)
+            if answer is None:
+                return frozenset(known)
+            found = homes.Named(self._registry.source(tag), *answer)
         return found.parts({image.platform for image in images.images}, self._pool) | known
 
     def _send(self, images: Images, place: Place, rows: list[Descriptor]) -> None:

@@ -1,12 +1,13 @@
 """An image in a registry, for reading."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
 from dpbuild.errors import NotFound, RateLimited, RegistryError
 from dpbuild.oci import mediatype
+from dpbuild.oci.codec import CodecError, decode_object
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import DOCKER_HUB, RegistryReference
@@ -31,22 +32,30 @@ class Reader(Protocol):
 
 
 class RegistrySource:
-    """The ImageSource port on a registry: a tag is resolved once, however often and by whomever it is asked."""
+    """The ImageSource port on a registry: a tag is resolved once, however often and by whomever it is asked.
 
-    def __init__(self, reader: Reader, reference: RegistryReference) -> None:
+    ``kept`` gives the document of a digest that was read before: what a digest names, nobody has to be asked for.
+    """
+
+    def __init__(
+        self, reader: Reader, reference: RegistryReference, kept: Callable[[Digest], bytes | None] = lambda digest: None
+    ) -> None:
         self._reader = reader
         self._reference = reference
+        self._kept = kept
         self._lock = threading.Lock()
         self._resolved: tuple[Descriptor, bytes] | None = None
 
     def resolve(self) -> tuple[Descriptor, bytes]:
-        """The manifest or index that the reference names; one request in this object's life."""
+        """The manifest or index that the reference names; at most one request in this object's life."""
         with self._lock:
             if self._resolved is None:
                 self._resolved = self._read()
             return self._resolved
 
     def _read(self) -> tuple[Descriptor, bytes]:
+        if (known := self._known()) is not None:
+            return known
         try:
             return self._reader.read_manifest(self._reference)
         except RateLimited:
@@ -55,6 +64,20 @@ class RegistrySource:
             if self._reference.registry == DOCKER_HUB and self._reference.digest is None:
                 problem.hint = "; ".join(filter(None, (problem.hint, self._meant())))
             raise
+
+    def _known(self) -> tuple[Descriptor, bytes] | None:
+        """What is kept, where that says itself what it is."""
+        digest = self._reference.digest
+        data = self._kept(digest) if digest is not None else None
+        if digest is None or data is None or Digest.of(data) != digest:
+            return None
+        try:
+            media_type = str(decode_object(data, "manifest").get("mediaType"))
+        except CodecError:
+            return None
+        if media_type not in mediatype.INDEXES | mediatype.MANIFESTS:
+            return None
+        return Descriptor(media_type=media_type, digest=digest, size=len(data)), data
 
     def _meant(self) -> str:
         """Most names without a host are those of images that were just made, or of a suite."""
