@@ -7,14 +7,16 @@ from typing import Final
 from dpbuild import __version__
 from dpbuild.errors import BaseImageError, TargetError
 from dpbuild.model.facts import Facts
+from dpbuild.model.image import DOCUMENTS
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
 from dpbuild.ports.store import Store
 from dpbuild.ports.world import World
 from dpbuild.stages.base import fetcher
 from dpbuild.stages.contents import LayerContents
-from dpbuild.stages.evidence.alike import Noting, again, pack
+from dpbuild.stages.evidence.alike import Noting, again, is_alike, pack
 from dpbuild.stages.evidence.alike import key as key_of
 from dpbuild.stages.evidence.sbom import FORMAT, sbom
 from dpbuild.stages.inventory import inventories
@@ -65,14 +67,16 @@ def _recall(
     "" where that cannot be told.
     """
     kept = store.get(_KIND, _key(image, platform))
+    document = store.get(DOCUMENTS, kept.decode("ascii", "replace")) if kept is not None else None
     layers = image.manifest.layers
-    if kept is not None or facts is None or not layers:
-        return kept, ""
+    if document is not None or facts is None or not layers:
+        return document, ""
     top = scan_layers(layers[-1:], image.config.diff_ids[-1:], store, fetch)[0]
     alike = key_of(image, platform, facts, top, __version__)
-    packed = store.get(_KIND, alike) if alike else None
-    found = again(packed, image, inventories(layers[-1:], store, fetch)[0]) if packed is not None else None
-    return found, alike
+    name, _, packed = (store.get(_KIND, alike) or b"").partition(b" ")
+    if is_alike(packed, inventories(layers[-1:], store, fetch)[0]):
+        document = store.get(DOCUMENTS, name.decode("ascii", "replace"))
+    return again(packed, document, image) if document is not None else None, alike
 
 
 def describe(
@@ -107,7 +111,9 @@ def describe(
     taken = inventories(layers, store, fetch)
     contents = Noting(tree, taken)
     made = sbom(image.descriptor, platform, image.config, tree, contents, environment)
-    store.put(_KIND, _key(image, platform), made)
+    name = Digest.of(made).hex
+    store.put(DOCUMENTS, name, made)
+    store.put(_KIND, _key(image, platform), name.encode())
     if alike and (packed := pack(made, image, contents.asked, taken[-1])) is not None:
-        store.put(_KIND, alike, packed)
+        store.put(_KIND, alike, b"%s %s" % (name.encode(), packed))
     return made

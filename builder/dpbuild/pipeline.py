@@ -20,6 +20,7 @@ from dpbuild.errors import (
     StoreError,
     UsageError,
 )
+from dpbuild.frozen import frozen
 from dpbuild.locked import lock_for_build
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Evidence, Made
@@ -146,14 +147,24 @@ def _build(
     for wait in scanned:
         wait()
     listed = [_listed(row, config, bases, world, aside) for row, _ in made] if config.evidence or options.sbom else []
-    warnings = tuple(each for row, _ in made for each in _prove(row.image, config, bases, world))
-    evidence: tuple[Evidence, ...] = ()
-    if listed:
+
+    def attested() -> tuple[Evidence, ...]:
         builder = bases.get(platforms[0]) if app.artifact else None
-        app = replace(app, build_wheels=builds.wheels_used, build_lock=build_lock)
-        told = inputs(config, app, text, builder, commit.commit, epoch=options.epoch or 0, file_time=epoch)
-        rows = [row for row, _ in made]
-        evidence = documents(images, rows, [sbom() for sbom in listed], told)
+        whole = replace(app, build_wheels=builds.wheels_used, build_lock=build_lock)
+        told = inputs(config, whole, text, builder, commit.commit, epoch=options.epoch or 0, file_time=epoch)
+        return documents(images, [row for row, _ in made], [row.sbom() for row in listed], told)
+
+    evidence: tuple[Evidence, ...] = ()
+    # What is at hand goes ahead of the proof, as layers do; nobody sees it before.
+    early_enough = bool(listed) and all(row.known for row in listed)
+    if early_enough:
+        evidence = attested()
+        images = attach(images, evidence, options.epoch or 0) if config.evidence else images
+    for early in eager:
+        early.ahead_of(images)
+    warnings = tuple(each for row, _ in made for each in _prove(row.image, config, bases, world))
+    if listed and not early_enough:
+        evidence = attested()
         images = attach(images, evidence, options.epoch or 0) if config.evidence else images
     aside.dismiss()
     if signer is not None:
@@ -218,17 +229,26 @@ def _prove(image: Image, config: Config, bases: Bases, world: World) -> tuple[st
     return warnings
 
 
-def _listed(made: Made, settings: Config, bases: Bases, world: World, aside: Aside) -> Callable[[], bytes]:
-    """What gives the SBOM when it is asked for; if that takes time, it is begun now, aside."""
+@frozen(kw_only=False)
+class _Listed:
+    """What gives an SBOM when it is asked for; ``known`` says whether it is at hand."""
+
+    sbom: Callable[[], bytes]
+    known: bool
+
+
+def _listed(made: Made, settings: Config, bases: Bases, world: World, aside: Aside) -> _Listed:
+    """The SBOM, or what makes it; if that takes time, it is begun now, aside."""
     image, config, facts = made.image, decode_config(made.image.config_bytes), made.base.facts
     opened = OpenImage(root=image.descriptor, descriptor=image.descriptor, manifest=image.manifest, config=config)
     begun = None
-    # Starting a process for this alone takes as long. Layers that are compressed anew are read by the proof first; two
-    # that read them would do the same.
-    if aside.started and settings.compression == "gzip":
+    # Layers that are compressed anew are read by the proof first; two that read them would do the same.
+    if settings.compression == "gzip":
         if (found := described(opened, image.platform, world.store, bases.fetch, facts)) is not None:
-            return lambda: found
-        begun = aside.begin(describe_there, (opened, image.platform, facts))
+            return _Listed(lambda: found, known=True)
+        # Starting a process for this alone takes as long.
+        if aside.started:
+            begun = aside.begin(describe_there, (opened, image.platform, facts))
 
     def sbom() -> bytes:
         with world.reporter.step("listing what is in the image"):
@@ -236,4 +256,4 @@ def _listed(made: Made, settings: Config, bases: Bases, world: World, aside: Asi
                 begun()
             return describe(opened, image.platform, world.store, bases.fetch, facts)
 
-    return sbom
+    return _Listed(sbom, known=False)

@@ -8,35 +8,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from dpbuild import __version__
 from dpbuild.built import DEFAULT_OUTPUT, BuildOptions, Built, summary
 from dpbuild.errors import DigestDrift, UsageError
-from dpbuild.model.image import Image, Images, Referrer
+from dpbuild.model.image import DOCUMENTS, Document, Image, Images, Referrer
 from dpbuild.oci.codec import decode, decode_descriptor, encode_descriptor
 from dpbuild.oci.descriptor import Descriptor
+from dpbuild.oci.digest import Digest
 from dpbuild.oci.manifest import Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import parse, parse_registry
 
 if TYPE_CHECKING:
     from dpbuild.ports.project import ProjectFolder
+    from dpbuild.ports.store import Store
     from dpbuild.ports.world import World
 
 
 # Part of the key of what is kept: whoever changes what is kept, or what images depend on, changes this.
-_FORMAT: Final = 7
+_FORMAT: Final = 8
 _KIND: Final = "images"
-# Bytes of the mark by which what is no JSON belongs to what is. It is kept apart and as it is: an SBOM has megabytes,
-# which are not to be encoded, searched for quotes and decoded, and not even read where something has changed.
+# Bytes of the mark by which what is no JSON belongs to what is. It is kept apart and as it is, not to be encoded,
+# searched for quotes and decoded, and not even read where something has changed.
 _MARK: Final = 32
+# Bytes of evidence from which on it is not kept here: an SBOM has megabytes. It is seldom asked for, and then it is
+# where SBOMs are, or is made again.
+_LARGE: Final = 256 << 10
 
 
 class _Gone(Exception):
-    """A layer is wanted that the store does not have."""
+    """A layer or document is wanted that the store does not have."""
 
 
 def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOptions, world: World) -> Built:
@@ -94,7 +100,7 @@ def _recall(project: ProjectFolder, key: str, world: World) -> dict[str, Any] | 
     rest = world.store.get(_KIND, _rest(key))
     if rest is None or rest[:_MARK] != _mark(value["images"]):
         return None
-    value["images"] = _decode(value["images"], memoryview(rest)[_MARK:])
+    value["images"] = _decode(value["images"], memoryview(rest)[_MARK:], lambda digest: _document(world.store, digest))
     return value
 
 
@@ -171,17 +177,36 @@ def _encode(images: Images, rest: _Bytes) -> dict[str, Any]:
                 "subject": encode_descriptor(row.subject),
                 "descriptor": encode_descriptor(row.descriptor),
                 "manifest": rest.add(row.manifest_bytes),
-                "blobs": [[encode_descriptor(blob), rest.add(data)] for blob, data in row.blobs],
+                "blobs": [
+                    [
+                        encode_descriptor(each.descriptor),
+                        rest.add(each.read()) if each.descriptor.size < _LARGE else None,
+                    ]
+                    for each in row.blobs
+                ],
             }
             for row in images.referrers
         ],
     }
 
 
-def _decode(value: dict[str, Any], rest: memoryview) -> Images:
+def _document(store: Store, digest: Digest) -> bytes:
+    data = store.get(DOCUMENTS, digest.hex)
+    if data is None:
+        raise _Gone
+    return data
+
+
+def _decode(value: dict[str, Any], rest: memoryview, large: Callable[[Digest], bytes]) -> Images:
+    """``large`` gives the bytes of a document that is not in ``rest``."""
+
     def part(place: tuple[int, int]) -> bytes:
         start, size = place
         return bytes(rest[start : start + size])
+
+    def document(blob: Any, place: tuple[int, int] | None) -> Document:
+        row = decode_descriptor(blob, "descriptor")
+        return Document(descriptor=row, data=partial(large, row.digest) if place is None else part(place))
 
     images = []
     for row in value["images"]:
@@ -203,7 +228,7 @@ def _decode(value: dict[str, Any], rest: memoryview) -> Images:
             subject=decode_descriptor(row["subject"], "descriptor"),
             descriptor=decode_descriptor(row["descriptor"], "descriptor"),
             manifest_bytes=part(row["manifest"]),
-            blobs=tuple((decode_descriptor(blob, "descriptor"), part(place)) for blob, place in row["blobs"]),
+            blobs=tuple(document(blob, place) for blob, place in row["blobs"]),
         )
         for row in value["referrers"]
     )

@@ -98,7 +98,7 @@ def test_what_is_attached_is_found(host: str, request: pytest.FixtureRequest) ->
     assert set(found) == {row.descriptor for row in rows}
     for row, text in zip(rows, (b"one", b"two"), strict=True):
         assert source.manifest(row.descriptor) == row.manifest_bytes
-        assert b"".join(source.blob(row.blobs[1][0])) == text
+        assert b"".join(source.blob(row.blobs[1].descriptor)) == text
     assert source.referrers(Digest.of(b"another")) == ()
     # Once more, and one more.
     more = evidence(images.descriptor, b"three")
@@ -116,8 +116,8 @@ def test_several_at_the_same_time(host: str, request: pytest.FixtureRequest) -> 
     clients = [RegistryClient(sleep=lambda seconds: None) for _ in range(4)]
     rows = [evidence(images.descriptor, f"by {number}".encode()) for number in range(len(clients))]
     for client, mine in zip(clients, rows, strict=True):
-        for descriptor, data in mine[0].blobs:
-            client.push_blob(where, descriptor, lambda data=data: io.BytesIO(data))
+        for each in mine[0].blobs:
+            client.push_blob(where, each.descriptor, lambda each=each: io.BytesIO(each.read()))
     lost = []
 
     def attach(client: RegistryClient, mine: tuple[Referrer, ...]) -> None:
@@ -196,8 +196,8 @@ def test_a_row_that_somebody_overwrote_is_added_again(fake: FakeRegistry) -> Non
     where = RegistryReference(registry=fake.host, repository=REPOSITORY, tag="1")
     rows = evidence(images.descriptor, b"ours")
     push(client, where, images)
-    for descriptor, data in rows[0].blobs:
-        client.push_blob(where, descriptor, lambda data=data: io.BytesIO(data))
+    for each in rows[0].blobs:
+        client.push_blob(where, each.descriptor, lambda each=each: io.BytesIO(each.read()))
     tag = f"sha256-{images.descriptor.digest.hex}"
     empty = json.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": []}).encode()
     kept, times = fake.add_manifest, [3]
@@ -296,8 +296,8 @@ def test_an_index_and_its_evidence(fake: FakeRegistry) -> None:
 
 def _new(client: RegistryClient, where: RegistryReference, images: Images) -> tuple[Referrer, ...]:
     rows = evidence(images.descriptor, b"another")
-    for descriptor, data in rows[0].blobs:
-        client.push_blob(where, descriptor, lambda data=data: io.BytesIO(data))
+    for each in rows[0].blobs:
+        client.push_blob(where, each.descriptor, lambda each=each: io.BytesIO(each.read()))
     return rows
 
 

@@ -1,10 +1,16 @@
 """A finished image: bytes of manifest and config, and the layers that it is made of."""
 
+from collections.abc import Callable
+from typing import Final
+
 from dpbuild.frozen import frozen
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.manifest import Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
+
+# The kind of the store's mappings in which large documents are by their own sha256 in hex, whoever speaks of them.
+DOCUMENTS: Final = "documents"
 
 
 @frozen
@@ -21,10 +27,24 @@ class Image:
 
 
 @frozen
+class Document:
+    """A blob of evidence. ``data`` are its bytes, or gives them where they are kept: some have megabytes, which are
+    seldom asked for.
+    """
+
+    descriptor: Descriptor
+    data: bytes | Callable[[], bytes]
+
+    def read(self) -> bytes:
+        """Its bytes."""
+        return self.data if isinstance(self.data, bytes) else self.data()
+
+
+@frozen
 class Referrer:
     """A manifest that says something of an image or an index (OCI image spec, manifest.md, ``subject``).
 
-    ``descriptor`` is as a list of referrers shows it; ``blobs`` are those of the manifest with their bytes. With a
+    ``descriptor`` is as a list of referrers shows it; ``blobs`` are those of the manifest. With a
     ``tag`` its layers are also found under that (cosign's way, from before there were referrers); with a
     ``repository`` (``registry/repository``) it is for that one alone.
     """
@@ -32,7 +52,7 @@ class Referrer:
     subject: Descriptor
     descriptor: Descriptor
     manifest_bytes: bytes
-    blobs: tuple[tuple[Descriptor, bytes], ...]
+    blobs: tuple[Document, ...]
     tag: str = ""
     repository: str = ""
 

@@ -29,5 +29,11 @@ class EagerSink(ImageSink, Protocol):
         Raises nothing; ``write`` tells what failed.
         """
 
+    def ahead_of(self, images: Images) -> None:
+        """These images will be written, if nothing is wrong with them: their configs and evidence may go now.
+
+        Raises nothing; ``write`` tells what failed.
+        """
+
     def close(self) -> None:
         """Give up what is under way. Called in any case, after ``write`` or without it."""

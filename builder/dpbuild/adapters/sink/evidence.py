@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from dpbuild.errors import RateLimited, RegistryError, Unauthorized
-from dpbuild.model.image import Images, Referrer
+from dpbuild.model.image import Document, Images, Referrer
 from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.reference import RegistryReference
@@ -41,8 +41,8 @@ def attach(
         if all(row.descriptor.digest in there for row in rows if row.subject.digest == whole.digest):
             _remember(store, key)
             return _done
-    for descriptor, content in blobs(images, place):
-        push(registry, place, descriptor, content)
+    for row in blobs(images, place):
+        push(registry, place, row)
     stay = _attach(registry, place, rows, subject if new else None)
 
     def finish() -> None:
@@ -69,10 +69,10 @@ def _attach(
     return registry.attach(place, rows)
 
 
-def blobs(images: Images, place: RegistryReference) -> tuple[tuple[Descriptor, bytes], ...]:
+def blobs(images: Images, place: RegistryReference) -> tuple[Document, ...]:
     """What the evidence for a repository consists of, every blob once."""
     rows = images.referrers_in(place.name)
-    return tuple({descriptor.digest: (descriptor, data) for row in rows for descriptor, data in row.blobs}.values())
+    return tuple({each.descriptor.digest: each for row in rows for each in row.blobs}.values())
 
 
 def is_shared(blob: Descriptor) -> bool:
@@ -80,11 +80,9 @@ def is_shared(blob: Descriptor) -> bool:
     return blob.media_type == mediatype.OCI_EMPTY
 
 
-def push(
-    registry: Registry, place: RegistryReference, descriptor: Descriptor, content: bytes, *, fresh: bool = False
-) -> None:
+def push(registry: Registry, place: RegistryReference, row: Document, *, fresh: bool = False) -> None:
     """One of them; ``fresh`` as in ``Registry.push_blob``. Raises the registry errors."""
-    registry.push_blob(place, descriptor, lambda: io.BytesIO(content), fresh=fresh)
+    registry.push_blob(place, row.descriptor, lambda: io.BytesIO(row.read()), fresh=fresh)
 
 
 def _remember(store: Store | None, key: str) -> None:

@@ -161,7 +161,10 @@ def _documents(images: Images, referrers: tuple[Referrer, ...]) -> list[tuple[De
     if images.index_bytes:
         rows.append((images.descriptor, images.index_bytes))
     for referrer in referrers:
-        rows += [*referrer.blobs, (referrer.descriptor, referrer.manifest_bytes)]
+        rows += [
+            *((row.descriptor, row.read()) for row in referrer.blobs),
+            (referrer.descriptor, referrer.manifest_bytes),
+        ]
     return rows
 
 

@@ -104,18 +104,41 @@ class RegistrySink:
                 self._early = Place(tags=self._tags[:1], siblings=(), step=Later())
                 self._ways = homes.recall(self._store, self._tags[0])
             home = home or self._ways.get(layer.digest)
-            self._jobs.append(self._pool.submit(self._try_one, self._early, layer, home))
+            job = partial(self._layer, self._early, layer, home)
+            self._jobs.append(self._pool.submit(self._quietly, job, self._early))
 
-    def _try_one(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
+    def ahead_of(self, images: Images) -> None:
+        """Send configs and evidence to the first repository while the image is proved."""
+        tag = self._tags[0]
+        head = self._heads.get(tag)
+        if head is not None and head.digest == images.descriptor.digest:
+            return
+        with self._lock:
+            if self._early is None:
+                self._early = Place(tags=self._tags[:1], siblings=(), step=Later())
+        there = self._there()
+        self._early.trusted = bool(there)
+        configs = (image.manifest.config for image in images.images)
+        self._early.skip(row for row in configs if row.digest in there)
+        for _, job in self._documents(images, self._early, {}):
+            self._jobs.append(self._pool.submit(self._quietly, job, self._early))
+
+    def _there(self) -> frozenset[Digest]:
+        return self._named.blobs if self._named is not None else frozenset()
+
+    def _quietly(self, job: Callable[[], None], place: Place) -> None:
         try:
-            there = self._named.blobs if self._named is not None else frozenset()
-            if row.digest in there:
-                place.skip([row])
-            else:
-                self._send_one(place, row, None, home, fresh=bool(there) and _is_small(row))
+            job()
         except (DpbuildError, KeyError, OSError):
             # Sent again by ``write``, which says what is wrong.
             place.stop.set()
+
+    def _layer(self, place: Place, row: Descriptor, home: RegistryReference | None) -> None:
+        there = self._there()
+        if row.digest in there:
+            place.skip([row])
+        else:
+            self._send_one(place, row, None, home, fresh=bool(there) and _is_small(row))
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -237,26 +260,36 @@ class RegistrySink:
         return found.parts({image.platform for image in images.images}, self._pool) | known
 
     def _send(self, images: Images, place: Place, rows: list[Descriptor]) -> None:
-        configs = {image.manifest.config.digest: image.config_bytes for image in images.images}
         large = any(row.size >= homes.SMALLEST for row in rows)
         known = homes.recall(self._store, place.reference) if large else {}
         ways = {**known, **_homes(images, place)}
-
-        jobs: list[tuple[Descriptor, Callable[[], None]]] = []
+        configs = {image.manifest.config.digest for image in images.images}
+        jobs = self._documents(images, place, ways)
         for row in rows:
-            if row.digest not in place.done:
-                data = configs.get(row.digest)
-                fresh = _is_small(row) and (place.trusted or data is not None)
-                jobs.append((row, partial(self._send_one, place, row, data, ways.get(row.digest), fresh=fresh)))
-        # Nothing is visible by its blobs; what ``evidence`` finds there it need not send one by one.
-        for row, data in evidence.blobs(images, place.reference):
-            fresh = not evidence.is_shared(row) and (place.trusted or _is_small(row))
-            jobs.append((row, partial(evidence.push, self._registry, place.reference, row, data, fresh=fresh)))
+            if row.digest not in place.done and row.digest not in configs:
+                fresh = _is_small(row) and place.trusted
+                jobs.append((row, partial(self._send_one, place, row, None, ways.get(row.digest), fresh=fresh)))
         # The largest first: the line is full until the end.
         jobs.sort(key=lambda job: (-job[0].size, job[0].digest))
         finish([self._pool.submit(job) for _, job in jobs], place.stop)
         if large:
             homes.remember(self._store, place.reference, _blobs(images).values())
+
+    def _documents(
+        self, images: Images, place: Place, ways: Mapping[Digest, RegistryReference]
+    ) -> list[tuple[Descriptor, Callable[[], None]]]:
+        """What sends the configs, and the evidence for the place: what it finds there it need not send one by one."""
+        jobs: list[tuple[Descriptor, Callable[[], None]]] = []
+        for image in images.images:
+            config = image.manifest.config
+            if config.digest not in place.done:
+                home, fresh = ways.get(config.digest), _is_small(config)
+                jobs.append((config, partial(self._send_one, place, config, image.config_bytes, home, fresh=fresh)))
+        for each in evidence.blobs(images, place.reference):
+            row = each.descriptor
+            fresh = not evidence.is_shared(row) and (place.trusted or _is_small(row))
+            jobs.append((row, partial(evidence.push, self._registry, place.reference, each, fresh=fresh)))
+        return jobs
 
     def _send_one(
         self, place: Place, row: Descriptor, data: bytes | None, home: RegistryReference | None, *, fresh: bool

@@ -17,8 +17,8 @@ from dpbuild.stages.open_image import OpenImage
 from dpbuild.stages.proof.scan import LayerScan
 
 _SERIAL: Final = b'"serialNumber":"'
-# Where an SBOM names its subject: the version and the hash.
-_PLACES: Final = 2
+# Characters of a serial number, with the quote and the comma behind it.
+_UUID: Final = len('urn:uuid:00000000-0000-8000-8000-000000000000",')
 
 
 class Noting(InventoryContents):
@@ -54,29 +54,39 @@ def key(image: OpenImage, platform: Platform, facts: Facts, top: LayerScan, vers
 
 
 def pack(document: bytes, image: OpenImage, asked: set[int], top: Inventory) -> bytes | None:
-    """What ``again`` makes other documents of; None where this one cannot be taken apart."""
+    """What ``again`` makes other documents of, beside this one; None where this one cannot be taken apart."""
     hexed = image.descriptor.digest.hex.encode()
-    start = document.rfind(_SERIAL)
-    end = document.find(b",", start) + 1
-    rest = document[:start] + document[end:]
-    if start < 0 or document[start:end] != _said(rest) or document.count(hexed) != _PLACES:
+    ends = [document.find(hexed), 0, document.rfind(_SERIAL)]
+    ends[1] = document.find(hexed, ends[0] + 1)
+    if ends[0] < 0 or not ends[0] < ends[1] < ends[2] or document.find(hexed, ends[1] + 1) >= 0:
         return None
-    head = [start, hexed.decode(), [[number, top.hashes.get(number, "")] for number in sorted(asked)]]
-    return json.dumps(head).encode() + b"\n" + rest
+    if b"".join(_made(document, ends, hexed)) != document:
+        return None
+    return json.dumps([ends, [[number, top.hashes.get(number, "")] for number in sorted(asked)]]).encode()
 
 
-def again(packed: bytes, image: OpenImage, top: Inventory) -> bytes | None:
-    """The SBOM of ``image``, whose uppermost layer's inventory is ``top``; None where that has to be made anew."""
-    head, _, rest = packed.partition(b"\n")
+def is_alike(packed: bytes, top: Inventory) -> bool:
+    """Whether an image whose uppermost layer's inventory is ``top`` has such an SBOM."""
     try:
-        start, hexed, asked = json.loads(head)
-        if any(top.hashes.get(number, "") != sha256 for number, sha256 in asked):
-            return None
+        _, asked = json.loads(packed)
+        return all(top.hashes.get(number, "") == sha256 for number, sha256 in asked)
     except (ValueError, TypeError):
-        return None
-    rest = rest.replace(hexed.encode(), image.descriptor.digest.hex.encode())
-    return rest[:start] + _said(rest) + rest[start:]
+        return False
 
 
-def _said(rest: bytes) -> bytes:
-    return _SERIAL + serial(rest).encode() + b'",'
+def again(packed: bytes, document: bytes, image: OpenImage) -> bytes:
+    """The SBOM of ``image``, made of the one that was packed."""
+    return b"".join(_made(document, json.loads(packed)[0], image.descriptor.digest.hex.encode()))
+
+
+def _made(document: bytes, ends: list[int], hexed: bytes) -> list[bytes | memoryview]:
+    """The pieces of a document whose subject has another digest: megabytes, of which nothing is copied on the way.
+
+    ``ends`` are where the digest stands twice, and then the serial number.
+    """
+    whole, (first, second, number) = memoryview(document), ends
+    after = number + len(_SERIAL) + _UUID
+    before: list[bytes | memoryview] = [
+        whole[:first], hexed, whole[first + len(hexed) : second], hexed, whole[second + len(hexed) : number]
+    ]  # fmt: skip
+    return [*before, _SERIAL, serial(*before, whole[after:]).encode(), b'",', whole[after:]]

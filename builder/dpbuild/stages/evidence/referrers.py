@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dpbuild.model.image import Referrer
+from dpbuild.model.image import Document, Referrer
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import encode_manifest
 from dpbuild.oci.descriptor import Descriptor, Pairs
@@ -63,7 +63,7 @@ def referrer(
             encoded, manifest.media_type, annotations=manifest.annotations, artifact_type=manifest.artifact_type
         ),
         manifest_bytes=encoded,
-        blobs=((empty, _EMPTY), (blob, data)),
+        blobs=(Document(descriptor=empty, data=_EMPTY), Document(descriptor=blob, data=data)),
         tag=f"sha256-{subject.digest.hex}.{suffix}" if suffix else "",
         repository=repository,
     )

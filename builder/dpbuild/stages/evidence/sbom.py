@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# Part of the key of what is kept: whoever changes the document changes this.
-FORMAT: Final = 2
+# Part of the key of what is kept: whoever changes the document, or how it is kept, changes this.
+FORMAT: Final = 3
 SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 PREDICATE: Final = "https://cyclonedx.org/bom"
 _IMAGE: Final = "image"
@@ -94,18 +94,24 @@ def _document(subject: Json, components: list[Json], needs: dict[str, list[str]]
     }
     # Put together as ``canonical`` does, since nearly all of it is the same with the serial number and without.
     parts = {key: canonical(part) for key, part in value.items()}
-    parts["serialNumber"] = canonical(serial(_joined(parts)))
-    return _joined(parts)
+    parts["serialNumber"] = canonical(serial(*_pieces(parts)))
+    return b"".join(_pieces(parts))
 
 
-def _joined(parts: Mapping[str, bytes]) -> bytes:
-    """The canonical JSON of an object whose values are that already."""
-    return b"{%s}" % b",".join(b'"%s":%s' % (key.encode(), part) for key, part in sorted(parts.items()))
+def _pieces(parts: Mapping[str, bytes]) -> list[bytes]:
+    """The canonical JSON of an object whose values are that already, which have megabytes and are not copied here."""
+    pieces = []
+    for key, part in sorted(parts.items()):
+        pieces += [b',"%s":' % key.encode(), part]
+    return [b"{", pieces[0][1:], *pieces[1:], b"}"]
 
 
-def serial(data: bytes) -> str:
+def serial(*pieces: bytes | memoryview) -> str:
     """A UUID of the content: version 8 (RFC 9562, 5.8), which is for hashes of one's own choice."""
-    raw = bytearray(hashlib.sha256(data).digest()[:16])
+    content = hashlib.sha256()
+    for piece in pieces:
+        content.update(piece)
+    raw = bytearray(content.digest()[:16])
     raw[6] = raw[6] & 0x0F | 0x80
     raw[8] = raw[8] & 0x3F | 0x80
     text = raw.hex()
