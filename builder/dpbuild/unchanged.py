@@ -60,6 +60,9 @@ def build(project: ProjectFolder, flags: Mapping[str, object], options: BuildOpt
     built = build_anew(project, flags, options, world)
     if options.sign_key or options.sign_keyless:
         return built
+    if any(row.kind == "oci" for row in built.written):
+        # A layout is looked at file by file, a registry by one request.
+        _keep_documents(built.images, world.store)
     rest = _Bytes()
     value = {
         "seen": project.seen(),
@@ -188,6 +191,14 @@ def _encode(images: Images, rest: _Bytes) -> dict[str, Any]:
             for row in images.referrers
         ],
     }
+
+
+def _keep_documents(images: Images, store: Store) -> None:
+    """What is large and was not made, but made of another, is nowhere yet."""
+    for row in (each for referrer in images.referrers for each in referrer.blobs):
+        name = row.descriptor.digest.hex
+        if row.descriptor.size >= _LARGE and store.get(DOCUMENTS, name) is None:
+            store.put(DOCUMENTS, name, row.read())
 
 
 def _document(store: Store, digest: Digest) -> bytes:

@@ -40,7 +40,7 @@ def digest(sandbox: Sandbox, base: ComposedBase) -> tuple[int, str]:
     return len(rows), hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
-@pytest.mark.parametrize("suite", ["debian12", "debian13"])
+@pytest.mark.parametrize("suite", [pytest.param("debian12", marks=pytest.mark.slow), "debian13"])
 def test_the_same_everywhere(
     suite: str, composed_base: Callable[[str], ComposedBase], need: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

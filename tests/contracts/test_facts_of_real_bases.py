@@ -185,6 +185,7 @@ def test_the_interpreter_says_the_same_of_itself(suite: str, shared_cache: Path)
 
 @pytest.mark.network
 @pytest.mark.bubblewrap
+@pytest.mark.slow
 def test_a_moved_python_on_a_real_base_says_the_same_of_itself(
     composed_base: Callable[[str], ComposedBase], shared_cache: Path, tmp_path: Path
 ) -> None:

@@ -59,6 +59,14 @@ def sandbox(request: pytest.FixtureRequest, need: Callable[..., None]) -> Sandbo
             return LoaderSandbox()
 
 
+# An engine takes seconds to take in a base; what it does best is asked of it by `make test-all` alone.
+SELDOM = pytest.mark.parametrize(
+    "sandbox",
+    ["loader", "bubblewrap", *(pytest.param(name, marks=pytest.mark.slow) for name in ("docker", "podman"))],
+    indirect=True,
+)
+
+
 @pytest.fixture(scope="session")
 def base(composed_base: Callable[[str], ComposedBase]) -> ComposedBase:
     return composed_base("debian13")
@@ -75,6 +83,7 @@ def run(sandbox: Sandbox, base: ComposedBase) -> Callable[..., Outcome]:
     return call
 
 
+@SELDOM
 def test_it_is_the_bases_interpreter_with_its_own_libraries(run: Callable[..., Outcome], base: ComposedBase) -> None:
     done = run(
         """
@@ -93,6 +102,7 @@ def test_status_output_and_arguments(run: Callable[..., Outcome]) -> None:
     assert done == Outcome(status=9, stdout="['-x', 'two words', 'ü']\n".encode(), stderr=b"e\n")
 
 
+@SELDOM
 def test_of_much_output_head_and_tail_are_kept(run: Callable[..., Outcome]) -> None:
     done = run("print('first'); print('x' * 1_000_000); print('last')", most=1000)
     assert done.stdout.startswith(b"first\nxxx")
@@ -100,11 +110,13 @@ def test_of_much_output_head_and_tail_are_kept(run: Callable[..., Outcome]) -> N
     assert len(done.stdout) < 1100
 
 
+@SELDOM
 def test_a_signal_shows_in_the_status(run: Callable[..., Outcome]) -> None:
     # Process 1 of a container cannot be ended by SIGABRT, so the C library's abort() ends in a fault.
     assert run("import os; os.abort()").status in (128 + signal.SIGABRT, 128 + signal.SIGSEGV)
 
 
+@SELDOM
 def test_input_is_what_was_given_and_nothing_else(run: Callable[..., Outcome]) -> None:
     data = bytes(range(256)) * 4096
     done = run("import sys; d = sys.stdin.buffer.read(); sys.stdout.buffer.write(d[::-1])", stdin=data)
@@ -156,6 +168,7 @@ def test_mounts_and_the_working_directory(run: Callable[..., Outcome], sandbox: 
         assert (tmp_path / "in/data").read_text() == "content"
 
 
+@SELDOM
 def test_a_missing_program_is_an_error(sandbox: Sandbox, base: ComposedBase) -> None:
     with pytest.raises(SandboxError, match="nothing"):
         sandbox.run(Job(rootfs=base.rootfs, argv=("/usr/bin/nothing",)))
@@ -251,6 +264,7 @@ def running(word: str, driver: int) -> bool:
     return False
 
 
+@SELDOM
 def test_several_at_once(run: Callable[..., Outcome]) -> None:
     results: dict[int, bytes] = {}
 
@@ -291,6 +305,7 @@ def test_the_user_is_the_one_that_was_asked_for(isolated: Callable[..., Outcome]
         isolated(program, user="nobody-knows")
 
 
+@SELDOM
 def test_mounts_can_be_read_whatever_the_umask_was(isolated: Callable[..., Outcome], tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir(mode=0o700)
@@ -317,6 +332,7 @@ def test_nothing_of_the_host_is_there(isolated: Callable[..., Outcome], base: Co
     assert done.stdout == b"[False, False, False] True\n"
 
 
+@SELDOM
 def test_the_extracted_base_is_not_changed(isolated: Callable[..., Outcome], base: ComposedBase) -> None:
     isolated("open('/etc/changed', 'w')", user="0")
     isolated("import os; os.remove('/etc/passwd')", user="0")
@@ -324,6 +340,7 @@ def test_the_extracted_base_is_not_changed(isolated: Callable[..., Outcome], bas
     assert Path(base.rootfs, "etc/passwd").exists()
 
 
+@SELDOM
 def test_temporary_files_can_be_written(isolated: Callable[..., Outcome]) -> None:
     done = isolated("import tempfile; print(tempfile.NamedTemporaryFile().name[:5])", user="65532")
     assert done.stdout == b"/tmp/\n"

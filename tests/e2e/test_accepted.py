@@ -119,6 +119,7 @@ def test_load_prints_what_the_engine_knows(dpbuild: Callable, example: Callable[
 @pytest.mark.skopeo
 @pytest.mark.umoci
 @pytest.mark.docker
+@pytest.mark.slow
 def test_a_base_that_dpbuild_did_not_make(
     dpbuild: Callable, registry: str, example: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def forget(bench: Bench) -> None:
         shutil.rmtree(bench.cache / "maps" / name)
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_killed_in_the_middle(waiting: Bench, daemon: Daemon) -> None:
     before = files(waiting.project)
     process = start(waiting, daemon)

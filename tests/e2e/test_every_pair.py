@@ -165,11 +165,20 @@ def local(registry: str, form: str) -> str:
     return f"pairs.example/{registry.rpartition(':')[2]}/{form.replace(' ', '-')}"
 
 
+# One way out at a time is slow for most ways in: `make test` has all of these at once.
+ALONE = pytest.mark.parametrize(
+    "form",
+    [pytest.param(row, marks=[] if row in ("compose", "registry") else pytest.mark.slow) for row in INPUTS],
+    indirect=True,
+)
+
+
 @pytest.fixture(params=INPUTS)
 def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@ALONE
 def test_to_a_folder(
     build: Callable[..., str], dpbuild: Callable, bases: dict[str, str], form: str, expected: Expected, tmp_path: Path
 ) -> None:
@@ -181,6 +190,7 @@ def test_to_a_folder(
     assert dpbuild("run", "--builder", "none", line, "--", "pair").out.startswith(SAID.partition(", user")[0])
 
 
+@ALONE
 def test_to_an_archive(
     build: Callable[..., str], local: str, bases: dict[str, str], form: str, expected: Expected, tmp_path: Path
 ) -> None:
@@ -197,6 +207,7 @@ def test_to_an_archive(
         run("docker", "rmi", name)
 
 
+@ALONE
 def test_to_an_engine(
     build: Callable[..., str], local: str, bases: dict[str, str], form: str, expected: Expected
 ) -> None:
@@ -213,6 +224,7 @@ def test_to_an_engine(
         run("docker", "rmi", name)
 
 
+@ALONE
 def test_to_a_registry(
     build: Callable[..., str], registry: str, bases: dict[str, str], form: str, expected: Expected
 ) -> None:

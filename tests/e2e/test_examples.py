@@ -62,6 +62,7 @@ def test_data_reads_and_writes_parquet(pushed: Callable[[str], str], suite: str)
     assert f"__pycache__/__init__.cpython-{minor.replace('.', '')}.pyc" in where
 
 
+@HEAVY
 def test_web_answers_and_stops(pushed: Callable[[str], str], suite: str) -> None:
     reference = pushed("web")
     docker("pull", "-q", reference)
@@ -109,6 +110,7 @@ def database() -> Iterator[str]:
 
 
 @HEAVY
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_postgres_is_asked_by_what_was_built_from_an_sdist(
     pushed: Callable[[str], str], suite: str, database: str
@@ -126,6 +128,7 @@ def test_postgres_is_asked_by_what_was_built_from_an_sdist(
     assert docker("run", "--rm", "--entrypoint", "/usr/bin/python3", reference, "-c", look) == "True"
 
 
+@pytest.mark.slow
 @HEAVY
 def test_document_is_a_pdf_with_its_fonts(pushed: Callable[[str], str], suite: str) -> None:
     reference = pushed("document")

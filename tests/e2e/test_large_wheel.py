@@ -25,6 +25,7 @@ for row in distribution("large").files:
 """
 
 
+@pytest.mark.slow
 def test_docker_runs_it(bench: Bench, registry: str) -> None:
     files: dict[str, str | bytes] = {f"large/{name}.bin": os.urandom(30 << 20) for name in "abc"}
     bench.index.add(make_wheel("large", "1.0", files={**files, "large/__init__.py": ""}))

@@ -42,7 +42,7 @@ def said(reference: str, suite: str) -> None:
         docker("rmi", "-f", image)
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", [pytest.param("debian12", marks=pytest.mark.slow), "debian13"])
 def test_an_extension_module_by_setuptools(
     suite: str, dpbuild: Callable[..., Ran], example: Callable[[str], Path]
 ) -> None:
@@ -55,6 +55,7 @@ def test_an_extension_module_by_setuptools(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.slow
 def test_an_extension_module_by_other_backends(
     backend: str, dpbuild: Callable[..., Ran], example: Callable[[str], Path]
 ) -> None:

@@ -46,7 +46,8 @@ def wheel_of(done: Ran) -> tuple[str, int, str]:
     return found[1], int(found[2]), found[3]
 
 
-@pytest.mark.parametrize("suite", [pytest.param("debian12", marks=pytest.mark.slow), "debian13"])
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["debian12", "debian13"])
 def test_libpq_travels_inside(suite: str, dpbuild: Callable[..., Ran], tmp_path: Path) -> None:
     interpreter, newest, version = SUITES[suite]
     sbom = tmp_path / "sbom.json"

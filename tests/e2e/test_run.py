@@ -227,6 +227,9 @@ def test_an_image_that_the_engine_had_stays_there(dpbuild: Callable, example: Ca
 
 
 @pytest.mark.qemu
+@pytest.mark.parametrize(
+    "way", [pytest.param(row, marks=[] if row == "none" else pytest.mark.slow) for row in WAYS], indirect=True
+)
 def test_an_image_for_another_machine(dpbuild: Callable, example: Callable[[str], Path], way: str) -> None:
     project = example("hello")
     with (project / "pyproject.toml").open("a") as file:

@@ -146,6 +146,7 @@ def test_every_backend_gives_the_same_wheel_wherever_it_runs(
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 def test_an_engine_gives_the_same_wheel(base: ComposedBase, world: World, tmp_path: Path) -> None:
     built = build(project(tmp_path / "a", "flit"), base, world, "none")
     assert build(project(tmp_path / "b", "flit"), base, world, "docker", built.lock).artifact == built.artifact

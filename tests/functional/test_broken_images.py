@@ -249,6 +249,7 @@ def test_a_bomb(kind: str, limited: Inspect, tmp_path: Path) -> None:
     assert "it unpacks to more than" in done.err
 
 
+@pytest.mark.slow
 def test_a_million_entries(limited: Inspect, tmp_path: Path) -> None:
     done = limited(image(tmp_path / "one", gzip.compress(header("f") * 1_000_000, 1)))
 

@@ -75,6 +75,7 @@ def test_in_bubblewrap(writing: Bench, small: Path) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.slow
 def test_while_the_results_are_fetched_from_an_engine(writing: Bench, small: Path) -> None:
     """The engine has room for what the build wrote, and the store has not."""
     (writing.project / "without-end").unlink()

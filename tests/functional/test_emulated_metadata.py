@@ -51,6 +51,7 @@ def lock(dpbuild: Callable[..., Ran], tmp_path: Path) -> Iterator[Callable[..., 
 
 
 @pytest.mark.qemu
+@pytest.mark.slow
 def test_a_platform_that_nobody_asked_for_is_left_out(
     lock: Callable[..., tuple[list[str], list[str], str]],
 ) -> None:

@@ -168,8 +168,9 @@ def killed_and_started_again(case: Case, number: int) -> None:
         assert {path.name for path in case.out.iterdir()} == {"image", "image.tar", "metadata.json"}
 
 
-def test_killed_at_twenty_moments(small: Case) -> None:
-    killed_and_started_again(small, MOMENTS)
+@pytest.mark.parametrize("number", [8, pytest.param(MOMENTS, marks=pytest.mark.slow)])
+def test_killed_at_many_moments(small: Case, number: int) -> None:
+    killed_and_started_again(small, number)
 
 
 @pytest.mark.slow
@@ -178,7 +179,7 @@ def test_real_builds_killed_at_twenty_moments(real: Case) -> None:
     killed_and_started_again(real, MOMENTS)
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGTERM"])
 def test_interrupted_at_several_moments(small: Case, number: str) -> None:
     """130, and nothing half-written: not in the store, not in the project, not at any destination."""
     total, digest, kept = count(small)

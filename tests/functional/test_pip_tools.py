@@ -60,6 +60,7 @@ def test_no_solution(dpbuild: Callable[..., Ran], tmp_path: Path) -> None:
     assert not (tmp_path / "pylock.dpbuild.toml").exists()
 
 
+@pytest.mark.slow
 def test_who_chose_it_keeps_it(dpbuild: Callable[..., Ran], tmp_path: Path) -> None:
     """A lock is renewed by what made it, pins are kept, and every change is said."""
     lock, build_lock = tmp_path / "pylock.dpbuild.toml", tmp_path / "pylock.dpbuild-build.toml"

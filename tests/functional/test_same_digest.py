@@ -108,6 +108,7 @@ def test_umask_and_user(first: tuple[str, Path], root: Path, open_folder: Path) 
     assert not any(closed.iterdir())
 
 
+@pytest.mark.slow
 def test_a_host_with_another_python(first: tuple[str, Path], root: Path, tmp_path: Path) -> None:
     """The host's Python has no part in it: not in the lock, not in the app's wheel, not in the bytecode."""
     found = {version: path for path in pythons() if (version := works(path)) and version != sys.version_info[:2]}

@@ -120,6 +120,7 @@ def _web(value: dict[str, Any]) -> None:
     assert needs[core["bom-ref"]] & {row["bom-ref"] for row in inside}
 
 
+@pytest.mark.slow
 def test_an_index_and_every_way_to_the_same_bytes(
     dpbuild: Callable, registry: str, example: Callable[[str], Path], tmp_path: Path
 ) -> None:

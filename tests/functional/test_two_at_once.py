@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from bench import Bench
 from factories.sdist import make_sdist, native_files
 from factories.wheel import make_wheel
@@ -80,6 +81,7 @@ def test_one_that_is_killed_holds_nobody_up(bench: Bench) -> None:
     assert list((bench.cache / "tmp").glob("lock-*")) == []
 
 
+@pytest.mark.slow
 def test_an_sdist_is_built_once(bench: Bench, shared_cache: Path, need: object) -> None:
     bench.index.add(make_sdist("fast", "1.0", native_files("fast", before="import time; time.sleep(1)")))
     bench.configure(dependencies=("fast",))

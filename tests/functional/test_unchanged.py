@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from bench import BASE, Bench
 from factories.wheel import make_wheel
 from fakes.registry import fake_registry
 from servers.tls import make_ca, make_certificate, server_context
+
+from dpbuild import unchanged
 
 SAME = "nothing has changed since the last build"
 
@@ -209,6 +212,35 @@ def test_a_layer_that_is_gone_is_made_again(bench: Bench) -> None:
     done = bench.run("build", bench.project, "-o", bench.tmp / "other", check=True)
     assert SAME not in done.err
     assert done.out.rpartition("@")[2] == before.rpartition("@")[2]
+
+
+def test_large_evidence_is_where_it_was_put_or_made_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not kept twice; a registry that has it is not sent it, and another one gets the same."""
+    monkeypatch.setattr(unchanged, "_LARGE", 1)
+    settled(bench)
+    (bench.project / "main.py").write_text("print('edited')\n")
+    settled(bench)
+    with fake_registry() as registry:
+
+        def push(repository: str, *, same: bool) -> int:
+            registry.forget()
+            done = bench.run("build", bench.project, "--push", "-t", f"{registry.host}/{repository}:1", check=True)
+            assert (SAME in done.err) is same
+            return len(registry.requests)
+
+        push("acme/app", same=False)
+        assert push("acme/app", same=True) == 1
+        (bench.project / "main.py").write_text("print('edited again')\n")
+        push("acme/app", same=False)
+        assert push("acme/app", same=True) == 1
+        # It was made of the one before, and nobody has kept it; all that it takes to make it is there.
+        shutil.rmtree(bench.cache / "maps/documents")
+        push("acme/app", same=True)
+        del registry.manifests["acme/app"]
+        push("acme/app", same=False)
+        first = registry.manifests.pop("acme/app")
+        push("acme/app", same=False)
+        assert registry.manifests["acme/app"] == first
 
 
 def test_a_record_that_is_damaged_is_no_record(bench: Bench) -> None:

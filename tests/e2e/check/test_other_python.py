@@ -84,6 +84,7 @@ def test_a_lock_made_on_another_base(dpbuild: Callable[..., Ran], need: Callable
         assert "3.13" in done.err
 
 
+@pytest.mark.slow
 def test_pip_at_run_time(derive: Derive, findings: Findings, run_in_docker: Run, install: Install) -> None:
     """Without pip, and with one that EXTERNALLY-MANAGED forbids to install."""
     text = "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'install', 'six'], check=True)\n"

@@ -28,6 +28,7 @@ from dpbuild.oci.manifest import Index, Manifest
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import ComposeReference, Reference, RegistryReference, parse_registry
 from dpbuild.ports.reporter import Step
+from dpbuild.stages.evidence.referrers import referrer
 
 BASE = (b"base one", b"base two")
 APP = (b"wheels", b"app")
@@ -358,6 +359,55 @@ def test_layers_that_are_sent_ahead_cost_nothing_more(world: World) -> None:
     assert world.asked() == times(read=1, look=4, begin=5, send=5, tag=1)
     assert (written.sent, written.present) == (plain.sent, plain.present)
     assert world.reporter.amounts == [plain.sent, plain.sent]
+
+
+def test_configs_and_evidence_go_ahead_of_the_proof(world: World) -> None:
+    """The same requests as without; no manifest is there before the end, and what the tag's image has is not sent."""
+
+    def told(images: Images) -> Images:
+        row = referrer(
+            images.descriptor, b"evidence" * 20_000, "application/vnd.example+text", created="1970-01-01T00:00:00Z"
+        )
+        return replace(images, referrers=(row,))
+
+    for layers in (BASE + APP, (*BASE, b"new")):
+        images = told(world.single(*layers))
+        requests = []
+        for name, early in (("plain", False), ("app", True)):
+            sink = world.sink(f"team/{name}:1")
+            sink.check()
+            if early:
+                sink.ahead_of(images)
+                wanted = {
+                    images.images[0].manifest.config.digest,
+                    *(row.descriptor.digest for row in images.referrers[0].blobs),
+                }
+                while not {str(digest) for digest in wanted} <= world.fake.blobs.get(f"team/{name}", {}).keys():
+                    time.sleep(0.01)
+                assert str(images.descriptor.digest) not in world.fake.manifests.get(f"team/{name}", {})
+            written = sink.write(images)
+            sink.close()
+            requests.append((world.asked(), written.sent, written.present))
+        assert requests[0] == requests[1]
+    # Nothing goes where the tag names the image already.
+    sink = world.sink("team/app:1")
+    sink.check()
+    sink.ahead_of(images)
+    assert sink._jobs == []
+    sink.close()
+
+
+def test_evidence_that_cannot_be_sent_ahead_is_sent_in_the_end(world: World) -> None:
+    images = world.single()
+    sink = world.sink("team/app:1", threads=1)
+    sink.check()
+    trouble = world.fake.trouble("POST", "/uploads/", status=400)
+    sink.ahead_of(images)
+    wait(sink._jobs)
+    assert trouble.times == 0
+    sink.write(images)
+    sink.close()
+    assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
 
 
 def test_a_layer_that_cannot_be_sent_ahead_is_sent_with_the_others(world: World) -> None:
