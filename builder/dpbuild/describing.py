@@ -74,7 +74,7 @@ def _recall(
     top = scan_layers(layers[-1:], image.config.diff_ids[-1:], store, fetch)[0]
     alike = key_of(image, platform, facts, top, __version__)
     name, _, packed = (store.get(_KIND, alike) or b"").partition(b" ")
-    if is_alike(packed, inventories(layers[-1:], store, fetch)[0]):
+    if packed and is_alike(packed, inventories(layers[-1:], store, fetch)[0]):
         document = store.get(DOCUMENTS, name.decode("ascii", "replace"))
     return again(packed, document, image) if document is not None else None, alike
 

@@ -36,8 +36,8 @@ _KIND: Final = "images"
 # Bytes of the mark by which what is no JSON belongs to what is. It is kept apart and as it is, not to be encoded,
 # searched for quotes and decoded, and not even read where something has changed.
 _MARK: Final = 32
-# Bytes of evidence from which on it is not kept here: an SBOM has megabytes. It is seldom asked for, and then it is
-# where SBOMs are, or is made again.
+# Bytes of evidence from which on it is not kept here: an SBOM has megabytes, and is seldom asked for. It may be among
+# the documents; what is not is made again, by building anew of what is kept.
 _LARGE: Final = 256 << 10
 
 

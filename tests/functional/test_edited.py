@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench import Bench
 from fakes.registry import fake_registry
 
-from dpbuild import describing
+from dpbuild import describing, pipeline
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import parse
 from dpbuild.stages.layers import make
@@ -50,6 +52,37 @@ def test_the_sbom_of_an_edited_app_is_no_work(bench: Bench, monkeypatch: pytest.
     second = sbom(bench.output)
     assert second != first
     assert second == anew(bench)
+
+
+def test_evidence_of_an_edited_app_goes_ahead_of_the_proof(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sees it before, and where the image is refused, nobody ever does."""
+    with fake_registry() as registry:
+        words = ("--push", "-t", f"{registry.host}/acme/app:1")
+
+        def documents() -> int:
+            return sum(b"CycloneDX" in data for data in registry.blobs.get("acme/app", {}).values())
+
+        bench.run("build", bench.project, *words, check=True)
+        assert documents() == 1
+        inner, manifests = pipeline._prove, dict(registry.manifests["acme/app"])
+
+        def prove(*arguments: Any) -> tuple[str, ...]:
+            end = time.monotonic() + 20
+            while documents() < 2 and time.monotonic() < end:
+                time.sleep(0.01)
+            assert documents() == 2
+            assert registry.manifests["acme/app"] == manifests
+            return inner(*arguments)
+
+        (bench.project / "main.py").write_text("import nowhere\n")
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "_prove", prove)
+            done = bench.run("build", bench.project, *words)
+        assert done.status == 70, done.err
+        assert registry.manifests["acme/app"] == manifests
+        (bench.project / "main.py").write_text("print('mended')\n")
+        bench.run("build", bench.project, *words, check=True)
+        assert registry.manifests["acme/app"]["1"] != manifests["1"]
 
 
 def test_a_file_of_a_package_in_the_app_is_no_mere_line(bench: Bench) -> None:

@@ -101,6 +101,9 @@ class FileTree:
 
     def children(self, path: str) -> tuple[str, ...]:
         """The names (not paths) in the folder that ``path`` leads to, sorted; empty if it is none."""
+        real = self._real(path, last=True)
+        if real is None:
+            return ()
         if self._children is None:
             lists: dict[str, list[str]] = {}
             for key in self._rows:
@@ -108,8 +111,7 @@ class FileTree:
                     folder, _, name = key.rpartition("/")
                     lists.setdefault(folder, []).append(name)
             self._children = {folder: tuple(sorted(names)) for folder, names in lists.items()}
-        real = self._real(path, last=True)
-        return () if real is None else self._children.get(real, ())
+        return self._children.get(real, ())
 
     def entries(self) -> Iterator[Entry]:
         """Every path, sorted, parents first; the root too.

@@ -361,14 +361,15 @@ def test_layers_that_are_sent_ahead_cost_nothing_more(world: World) -> None:
     assert world.reporter.amounts == [plain.sent, plain.sent]
 
 
+def told(images: Images) -> Images:
+    """With one document of evidence."""
+    text = b"evidence" * 20_000
+    row = referrer(images.descriptor, text, "application/vnd.example+text", created="1970-01-01T00:00:00Z")
+    return replace(images, referrers=(row,))
+
+
 def test_configs_and_evidence_go_ahead_of_the_proof(world: World) -> None:
     """The same requests as without; no manifest is there before the end, and what the tag's image has is not sent."""
-
-    def told(images: Images) -> Images:
-        row = referrer(
-            images.descriptor, b"evidence" * 20_000, "application/vnd.example+text", created="1970-01-01T00:00:00Z"
-        )
-        return replace(images, referrers=(row,))
 
     for layers in (BASE + APP, (*BASE, b"new")):
         images = told(world.single(*layers))
@@ -398,16 +399,64 @@ def test_configs_and_evidence_go_ahead_of_the_proof(world: World) -> None:
 
 
 def test_evidence_that_cannot_be_sent_ahead_is_sent_in_the_end(world: World) -> None:
-    images = world.single()
+    images = told(world.single())
     sink = world.sink("team/app:1", threads=1)
     sink.check()
+    # The largest goes first.
     trouble = world.fake.trouble("POST", "/uploads/", status=400)
     sink.ahead_of(images)
     wait(sink._jobs)
+    (document,) = (row.descriptor for row in images.referrers[0].blobs if row.descriptor.size > 2)
     assert trouble.times == 0
+    assert str(document.digest) not in world.fake.blobs.get("team/app", {})
     sink.write(images)
     sink.close()
+    assert str(document.digest) in world.fake.blobs["team/app"]
     assert world.fake.manifests["team/app"]["1"][1] == images.images[0].manifest_bytes
+
+
+def test_evidence_that_is_on_its_way_is_given_up(world: World) -> None:
+    started, goes_on = threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        started.set()
+        goes_on.wait(10)
+        return b"evidence" * 20_000
+
+    images = told(world.single())
+    (row,) = images.referrers
+    blobs = tuple(replace(each, data=slow) if each.descriptor.size > 2 else each for each in row.blobs)
+    sink = world.sink("team/app:1", threads=1)
+    sink.check()
+    sink.ahead_of(replace(images, referrers=(replace(row, blobs=blobs),)))
+    assert started.wait(10)
+    sink.close()
+    goes_on.set()
+    wait(sink._jobs, 10)
+    assert not world.fake.blobs.get("team/app")
+
+
+@pytest.mark.parametrize("kind", ["another tag", "index"])
+def test_what_may_be_there_does_not_go_ahead(world: World, kind: str) -> None:
+    images = told(world.single())
+    world.sink("team/app:2").write(images if kind == "another tag" else world.double())
+    sink = world.sink("team/app:1", "team/app:2") if kind == "another tag" else world.sink("team/app:2")
+    sink.check()
+    sink.ahead_of(images)
+    assert sink._jobs == []
+    sink.close()
+
+
+def test_who_may_not_read_any_more_may_look(world: World) -> None:
+    images = world.single()
+    world.sink("team/app:1").write(images)
+    world.asked()
+    world.fake.trouble("GET", "/manifests/", status=429, times=4)
+    sink = world.sink("team/app:1")
+    sink.check()
+    sink.write(images)
+    sink.close()
+    assert world.asked() == times(read=4, find=1)
 
 
 def test_a_layer_that_cannot_be_sent_ahead_is_sent_with_the_others(world: World) -> None:

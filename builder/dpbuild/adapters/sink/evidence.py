@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -80,9 +81,33 @@ def is_shared(blob: Descriptor) -> bool:
     return blob.media_type == mediatype.OCI_EMPTY
 
 
-def push(registry: Registry, place: RegistryReference, row: Document, *, fresh: bool = False) -> None:
-    """One of them; ``fresh`` as in ``Registry.push_blob``. Raises the registry errors."""
-    registry.push_blob(place, row.descriptor, lambda: io.BytesIO(row.read()), fresh=fresh)
+def push(
+    registry: Registry,
+    place: RegistryReference,
+    row: Document,
+    *,
+    fresh: bool = False,
+    stop: threading.Event | None = None,
+) -> None:
+    """One of them; ``fresh`` as in ``Registry.push_blob``; it is given up when ``stop`` is set. Raises the registry
+    errors.
+    """
+    if stop is None or not stop.is_set():
+        registry.push_blob(place, row.descriptor, lambda: _Content(row.read(), stop), fresh=fresh)
+
+
+class _Content(io.BytesIO):
+    """Bytes that are not read on when ``stop`` is set."""
+
+    def __init__(self, data: bytes, stop: threading.Event | None) -> None:
+        super().__init__(data)
+        self._stop = stop
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As io.BytesIO. Raises RegistryError."""
+        if self._stop is not None and self._stop.is_set():
+            raise RegistryError("the push was given up because another part of it failed")
+        return super().read(size)
 
 
 def _remember(store: Store | None, key: str) -> None:

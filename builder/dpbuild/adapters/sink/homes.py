@@ -11,7 +11,10 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from typing import Final
 
+from dpbuild.adapters.sink.place import Place
 from dpbuild.errors import NotFound
+from dpbuild.model.image import Images
+from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, decode
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
@@ -65,6 +68,22 @@ def recall(store: Store | None, place: RegistryReference) -> Mapping[Digest, Reg
     return found
 
 
+def beside(images: Images, place: Place) -> Mapping[Digest, RegistryReference]:
+    """From which repositories of the registry blobs can be mounted that this build has written or read."""
+    found: dict[Digest, RegistryReference] = {}
+    sibling = next((row for row in place.siblings if row.registry == place.reference.registry), None)
+    if sibling is not None:
+        for image in images.images:
+            rows = (*image.manifest.layers, image.manifest.config)
+            found.update(dict.fromkeys((row.digest for row in rows), sibling))
+    for image in images.images:
+        base = image.base
+        if isinstance(base, RegistryReference) and base.registry == place.reference.registry:
+            for row in image.manifest.layers[: image.base_layers]:
+                found.setdefault(row.digest, base)
+    return found
+
+
 def remember(store: Store | None, place: RegistryReference, blobs: Iterable[Descriptor]) -> None:
     """The repository has these blobs now."""
     if store is None:
@@ -96,3 +115,13 @@ def _blobs(found: Manifest | Index | None) -> frozenset[Digest]:
     if not isinstance(found, Manifest):
         return frozenset()
     return frozenset(row.digest for row in (found.config, *found.layers))
+
+
+def is_image(head: Descriptor | None) -> bool:
+    """Whether it is said to be an image or an index."""
+    return head is not None and head.media_type in mediatype.MANIFESTS | mediatype.INDEXES
+
+
+def is_small(row: Descriptor) -> bool:
+    """Whether asking for it first takes longer than sending what is there."""
+    return row.size < SMALLEST

@@ -1,8 +1,8 @@
 """Repositories of registries: blobs in parallel, then the manifests of an index, then evidence, the tags last.
 
-What is there already is found out with as few requests as can be: a tag that names the image answers everything
-with one HEAD, and the manifest that a tag names now says, with one GET, which blobs the repository has. Then what is
-small and not among them is new.
+What is there already is found out with as few requests as can be: of an image that is known, a tag that names it
+answers everything with one HEAD; of one that is to be made, the manifest that the tag names now says, with one GET,
+which blobs the repository has. Then what is small and not among them is new.
 """
 
 import io
@@ -16,9 +16,8 @@ from typing import BinaryIO, cast
 from dpbuild.adapters.registry.errors import BlobUnknown
 from dpbuild.adapters.sink import evidence, homes
 from dpbuild.adapters.sink.place import Later, Meter, Place, finish
-from dpbuild.errors import DpbuildError, UsageError
+from dpbuild.errors import DpbuildError, RateLimited, UsageError
 from dpbuild.model.image import Image, Images, Written
-from dpbuild.oci import mediatype
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import Reference, RegistryReference
@@ -77,10 +76,14 @@ class RegistrySink:
             self._heads[tag] = self._read(tag) if unknown else self._registry.head_manifest(tag)
 
     def _read(self, tag: RegistryReference) -> Descriptor | None:
-        found = self._registry.look_up(tag)
+        try:
+            found = self._registry.look_up(tag)
+        except RateLimited:
+            # Registries that count what is read do not count what is looked for.
+            return self._registry.head_manifest(tag)
         if found is None:
             return None
-        if _is_image(found[0]):
+        if homes.is_image(found[0]):
             self._named = homes.Named(self._registry.source(tag), *found)
         return found[0]
 
@@ -109,9 +112,9 @@ class RegistrySink:
 
     def ahead_of(self, images: Images) -> None:
         """Send configs and evidence to the first repository while the image is proved."""
-        tag = self._tags[0]
-        head = self._heads.get(tag)
-        if head is not None and head.digest == images.descriptor.digest:
+        heads = [head for tag, head in self._heads.items() if head is not None and tag.name == self._tags[0].name]
+        # What an index names is not known yet, nor so what need not be sent.
+        if any(head.digest == images.descriptor.digest for head in heads) or (self._named and not self._there()):
             return
         with self._lock:
             if self._early is None:
@@ -120,7 +123,8 @@ class RegistrySink:
         self._early.trusted = bool(there)
         configs = (image.manifest.config for image in images.images)
         self._early.skip(row for row in configs if row.digest in there)
-        for _, job in self._documents(images, self._early, {}):
+        # The largest first: it takes longest.
+        for _, job in sorted(self._documents(images, self._early, {}), key=lambda row: -row[0].size):
             self._jobs.append(self._pool.submit(self._quietly, job, self._early))
 
     def _there(self) -> frozenset[Digest]:
@@ -138,7 +142,7 @@ class RegistrySink:
         if row.digest in there:
             place.skip([row])
         else:
-            self._send_one(place, row, None, home, fresh=bool(there) and _is_small(row))
+            self._send_one(place, row, None, home, fresh=bool(there) and homes.is_small(row))
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -189,7 +193,7 @@ class RegistrySink:
             # A tag of this repository names the image, so the repository has all of it.
             place.skip(_blobs(images).values())
         else:
-            known = self._known(images, next((tag for tag, head in heads.items() if _is_image(head)), None), place)
+            known = self._known(images, next((tag for tag, head in heads.items() if homes.is_image(head)), None), place)
             try:
                 self._content(images, place, known)
             except BlobUnknown:
@@ -262,12 +266,12 @@ class RegistrySink:
     def _send(self, images: Images, place: Place, rows: list[Descriptor]) -> None:
         large = any(row.size >= homes.SMALLEST for row in rows)
         known = homes.recall(self._store, place.reference) if large else {}
-        ways = {**known, **_homes(images, place)}
+        ways = {**known, **homes.beside(images, place)}
         configs = {image.manifest.config.digest for image in images.images}
         jobs = self._documents(images, place, ways)
         for row in rows:
             if row.digest not in place.done and row.digest not in configs:
-                fresh = _is_small(row) and place.trusted
+                fresh = homes.is_small(row) and place.trusted
                 jobs.append((row, partial(self._send_one, place, row, None, ways.get(row.digest), fresh=fresh)))
         # The largest first: the line is full until the end.
         jobs.sort(key=lambda job: (-job[0].size, job[0].digest))
@@ -283,12 +287,14 @@ class RegistrySink:
         for image in images.images:
             config = image.manifest.config
             if config.digest not in place.done:
-                home, fresh = ways.get(config.digest), _is_small(config)
-                jobs.append((config, partial(self._send_one, place, config, image.config_bytes, home, fresh=fresh)))
+                home, fresh = ways.get(config.digest), homes.is_small(config)
+                send = partial(self._send_one, place, config, image.config_bytes, home, fresh=fresh)
+                jobs.append((config, send))
         for each in evidence.blobs(images, place.reference):
             row = each.descriptor
-            fresh = not evidence.is_shared(row) and (place.trusted or _is_small(row))
-            jobs.append((row, partial(evidence.push, self._registry, place.reference, each, fresh=fresh)))
+            fresh = not evidence.is_shared(row) and (place.trusted or homes.is_small(row))
+            push = partial(evidence.push, self._registry, place.reference, each, fresh=fresh, stop=place.stop)
+            jobs.append((row, push))
         return jobs
 
     def _send_one(
@@ -305,36 +311,9 @@ class RegistrySink:
         place.count(row, sent=sent, shown=meter.shown)
 
 
-def _is_image(head: Descriptor | None) -> bool:
-    return head is not None and head.media_type in mediatype.MANIFESTS | mediatype.INDEXES
-
-
-def _is_small(row: Descriptor) -> bool:
-    """Whether asking for it first takes longer than sending what is there."""
-    return row.size < homes.SMALLEST
-
-
 def _blobs(images: Images) -> dict[Digest, Descriptor]:
     """Every layer and config, once."""
     return {row.digest: row for image in images.images for row in (*image.manifest.layers, image.manifest.config)}
-
-
-def _homes(images: Images, place: Place) -> dict[Digest, RegistryReference]:
-    """From where a blob can be mounted: another repository of the same registry that has it."""
-    homes: dict[Digest, RegistryReference] = {}
-    sibling = next((row for row in place.siblings if row.registry == place.reference.registry), None)
-    if sibling is not None:
-        homes = dict.fromkeys(_blobs(images), sibling)
-    for image in images.images:
-        homes.update({digest: base for digest, base in _base_homes(image, place) if digest not in homes})
-    return homes
-
-
-def _base_homes(image: Image, place: Place) -> list[tuple[Digest, RegistryReference]]:
-    base = image.base
-    if not isinstance(base, RegistryReference) or base.registry != place.reference.registry:
-        return []
-    return [(row.digest, base) for row in image.manifest.layers[: image.base_layers]]
 
 
 def _size(count: int) -> str:
