@@ -60,7 +60,7 @@ def test_evidence_of_an_edited_app_goes_ahead_of_the_proof(bench: Bench, monkeyp
         words = ("--push", "-t", f"{registry.host}/acme/app:1")
 
         def documents() -> int:
-            return sum(b"CycloneDX" in data for data in registry.blobs.get("acme/app", {}).values())
+            return sum(b"CycloneDX" in data for data in tuple(registry.blobs.get("acme/app", {}).values()))
 
         bench.run("build", bench.project, *words, check=True)
         assert documents() == 1
