@@ -22,6 +22,10 @@ MOST_ENTRIES: Final = 1_000_000
 WORK: Final = 20_000_000
 
 
+# The origin of what is no file.
+_NOWHERE: Final = (-1, -1)
+
+
 class OverlayError(ValueError):
     """The layers cannot be laid over each other; the message names the path."""
 
@@ -65,7 +69,7 @@ def _made(path: str) -> Entry:
 
 class _Applier:
     def __init__(self) -> None:
-        self.root = Node(_made(""), 0, (-1, -1))
+        self.root = Node(_made(""), 0, _NOWHERE)
         self.layer = 0
         self._count = 0
         self._work = WORK
@@ -99,21 +103,20 @@ class _Applier:
         if name.startswith(_WHITEOUT):
             self._whiteout(parent, name)
             return
-        path = f"{parent.entry.path}/{name}" if parent.entry.path else name
+        path = entry.path
+        if parent.entry.path != folder:
+            path = f"{parent.entry.path}/{name}" if parent.entry.path else name
         if len(path) > LONGEST_PATH or len(chain) > DEEPEST:
             raise OverlayError(f"the path {path[:60]}… is too long or too deep")
-        self._place(parent, name, self._node(entry, path, ordinal))
-        if parent.touched != self.layer:
-            for node in chain:
-                node.touched = self.layer
-
-    def _node(self, entry: Entry, path: str, ordinal: int) -> Node:
         if entry.kind is Kind.HARDLINK:
-            return self._hard_link(entry, path)
-        if entry.path != path:
-            entry = entry._replace(path=path)
-        origin = (self.layer, ordinal) if entry.kind is Kind.FILE else (-1, -1)
-        return Node(entry, self.layer, origin)
+            node = self._hard_link(entry, path)
+        else:
+            origin = (self.layer, ordinal) if entry.kind is Kind.FILE else _NOWHERE
+            node = Node(entry if path is entry.path else entry._replace(path=path), self.layer, origin)
+        self._place(parent, name, node)
+        if parent.touched != self.layer:
+            for above in chain:
+                above.touched = self.layer
 
     def _hard_link(self, entry: Entry, path: str) -> Node:
         folder, _, name = entry.target.rpartition("/")
@@ -186,7 +189,7 @@ class _Applier:
             raise OverlayError(f"the path {path[:60]}… is too long or too deep")
         # Links can lead through folders that do not exist: these count like entries.
         self._count += 1
-        node = Node(_made(path), self.layer, (-1, -1))
+        node = Node(_made(path), self.layer, _NOWHERE)
         self._place(parent, name, node)
         for above in chain:
             above.touched = self.layer

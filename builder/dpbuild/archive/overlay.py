@@ -16,25 +16,20 @@ Whiteouts hide what lower layers have, never what their own layer brings, wherev
 import json
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from dpbuild.archive.apply import MOST_LINKS, Node, OverlayError, apply
+from dpbuild.archive.apply import MOST_LINKS, OverlayError, apply
+from dpbuild.archive.columns import pack, pack_column, unpack, unpack_column
 from dpbuild.archive.entry import Entry, Kind
 
 __all__ = ["FileTree", "OverlayError"]
 
-# kind, mode, uid, gid, mtime, size, target, layer, origin's layer, origin's ordinal, rare fields or None
-Row = tuple[str, int, int, int, int, int, str, int, int, int, dict[str, Any] | None]
-_KIND: Final = 0
-_TARGET: Final = 6
-_LAYER: Final = 7
-_ORIGIN: Final = 8
-_ORDINAL: Final = 9
-_FORMAT: Final = 1
-_KINDS: Final = {str(kind): kind for kind in Kind}
-_KIND_OF_FILES: Final = Kind.FILE
-_FILE: Final = str(Kind.FILE)
-_NO_DEVICE: Final = (0, 0)
+# The entry under its real path, the layer that brought it, and of a file the layer and the ordinal of its content.
+Row = tuple[Entry, int, int, int]
+_ENTRY: Final = 0
+_LAYER: Final = 1
+_ORIGIN: Final = 2
+_FORMAT: Final = 2
 _LARGEST: Final = 1 << 30
 
 
@@ -54,7 +49,7 @@ class FileTree:
     @classmethod
     def of(cls, layers: Iterable[Iterable[Entry]]) -> Self:
         """Lay ``layers`` over each other, lowest first. Raises OverlayError."""
-        rows = {node.entry.path: _row(node) for node in apply(layers)}
+        rows = {node.entry.path: (node.entry, node.layer, *node.origin) for node in apply(layers)}
         return cls({path: rows[path] for path in sorted(rows)})
 
     def __len__(self) -> int:
@@ -75,7 +70,7 @@ class FileTree:
     def get(self, path: str) -> Entry | None:
         """What is at ``path``; links among its parents are followed, the last part is not."""
         real = self._real(path, last=False)
-        return None if real is None else _entry(real, self._rows[real])
+        return None if real is None else self._rows[real][_ENTRY]
 
     def resolve(self, path: str) -> str | None:
         """The real path of ``path`` with all links followed, without a leading slash.
@@ -87,17 +82,17 @@ class FileTree:
     def follow(self, path: str) -> Entry | None:
         """What ``path`` leads to when all links are followed."""
         real = self._real(path, last=True)
-        return None if real is None else _entry(real, self._rows[real])
+        return None if real is None else self._rows[real][_ENTRY]
 
     def is_file(self, path: str) -> bool:
         """Whether ``path`` leads to a regular file, under whichever of its names."""
         real = self._real(path, last=True)
-        return real is not None and self._rows[real][_KIND] in (Kind.FILE, Kind.HARDLINK)
+        return real is not None and self._rows[real][_ENTRY].kind in (Kind.FILE, Kind.HARDLINK)
 
     def is_directory(self, path: str) -> bool:
         """Whether ``path`` leads to a folder."""
         real = self._real(path, last=True)
-        return real is not None and self._rows[real][_KIND] == Kind.DIRECTORY
+        return real is not None and self._rows[real][_ENTRY].kind is Kind.DIRECTORY
 
     def children(self, path: str) -> tuple[str, ...]:
         """The names (not paths) in the folder that ``path`` leads to, sorted; empty if it is none."""
@@ -118,12 +113,11 @@ class FileTree:
 
         Hard links carry their file's size and mode, and as ``target`` its path when they were made.
         """
-        for path, row in self._rows.items():
-            yield _entry(path, row)
+        return (row[_ENTRY] for row in self._rows.values())
 
     def origins(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """Every file, under each of its names, sorted by path, with what ``origin`` says of it."""
-        return ((path, (row[_ORIGIN], row[_ORDINAL])) for path, row in self._rows.items() if row[_ORIGIN] >= 0)
+        return ((path, row[_ORIGIN:]) for path, row in self._rows.items() if row[_ORIGIN] >= 0)
 
     def paths(self) -> Iterator[str]:
         """Every path, sorted."""
@@ -142,7 +136,7 @@ class FileTree:
         real = self._real(path, last=True)
         if real is None or self._rows[real][_ORIGIN] < 0:
             raise KeyError(path)
-        return self._rows[real][_ORIGIN], self._rows[real][_ORDINAL]
+        return self._rows[real][_ORIGIN:]
 
     def _known(self, path: str) -> Row:
         real = self._real(path, last=False)
@@ -155,7 +149,7 @@ class FileTree:
         rows = self._rows
         plain = path[1:] if path.startswith("/") else path
         # Keys are real paths: where one is hit, no parent of it is a link.
-        if (row := rows.get(plain)) is not None and not (last and row[_KIND] == Kind.SYMLINK):
+        if (row := rows.get(plain)) is not None and not (last and row[_ENTRY].kind is Kind.SYMLINK):
             return plain
         pending = plain.split("/")[::-1]
         here = ""
@@ -172,22 +166,24 @@ class FileTree:
             if found is None:
                 return None
             # A trailing slash or dot asks for what a link leads to.
-            if found[_KIND] == Kind.SYMLINK and (last or pending):
+            entry = found[_ENTRY]
+            if entry.kind is Kind.SYMLINK and (last or pending):
                 links += 1
                 if links > MOST_LINKS:
                     return None
-                if found[_TARGET].startswith("/"):
+                if entry.target.startswith("/"):
                     here = ""
-                pending.extend(found[_TARGET].split("/")[::-1])
+                pending.extend(entry.target.split("/")[::-1])
                 continue
-            if pending and found[_KIND] != Kind.DIRECTORY:
+            if pending and entry.kind is not Kind.DIRECTORY:
                 return None
             here = key
         return here
 
     def to_bytes(self) -> bytes:
         """The tree as bytes for the store; ``from_bytes`` reads them again."""
-        columns = [list(self._rows), *([row[i] for row in self._rows.values()] for i in range(11))]
+        entries, *rest = zip(*self._rows.values(), strict=True)
+        columns = [*pack(entries), *map(pack_column, rest)]
         return zlib.compress(json.dumps([_FORMAT, columns], separators=(",", ":")).encode(), 1)
 
     @classmethod
@@ -198,54 +194,11 @@ class FileTree:
             version, columns = json.loads(inflate.decompress(data, _LARGEST))
             if version != _FORMAT:
                 raise ValueError(f"format {version}")
-            paths, *fields = columns
-            rows = dict(zip(paths, zip(*fields, strict=True), strict=True))
-        except (ValueError, TypeError, zlib.error) as problem:
+            paths, rest = columns[0], columns[-3:]
+            numbers = (unpack_column(column, len(paths)) for column in rest)
+            rows = dict(zip(paths, zip(unpack(columns[:-3]), *numbers, strict=True), strict=True))
+        except (ValueError, TypeError, LookupError, zlib.error) as problem:
             raise ValueError(f"not a file tree: {problem}") from None
         if "" not in rows:
             raise ValueError("not a file tree: it has no root")
         return cls(rows)
-
-
-def _row(node: Node) -> Row:
-    _, kind, mode, uid, gid, mtime, size, target, user, group, device, xattrs = node.entry
-    rare = None
-    if user or group or xattrs or device != _NO_DEVICE:
-        rare = _rare(node.entry)
-    # Nearly all are files, and each word made of a kind would be a string of its own.
-    word = _FILE if kind is _KIND_OF_FILES else str(kind)
-    return (word, mode, uid, gid, mtime, size, target, node.layer, *node.origin, rare)
-
-
-def _rare(entry: Entry) -> dict[str, Any]:
-    rare: dict[str, Any] = {}
-    if entry.user:
-        rare["user"] = entry.user
-    if entry.group:
-        rare["group"] = entry.group
-    if entry.device != _NO_DEVICE:
-        rare["device"] = list(entry.device)
-    if entry.xattrs:
-        rare["xattrs"] = [[name, value.decode("latin-1")] for name, value in entry.xattrs]
-    return rare
-
-
-def _entry(path: str, row: Row) -> Entry:
-    kind, rare = _KINDS[row[_KIND]], row[10]
-    if rare is None:
-        return Entry(path, kind, *row[1:_LAYER])
-    device = rare.get("device", _NO_DEVICE)
-    return Entry(
-        path=path,
-        kind=kind,
-        mode=row[1],
-        uid=row[2],
-        gid=row[3],
-        mtime=row[4],
-        size=row[5],
-        target=row[6],
-        user=rare.get("user", ""),
-        group=rare.get("group", ""),
-        device=(device[0], device[1]),
-        xattrs=tuple((name, value.encode("latin-1")) for name, value in rare.get("xattrs", ())),
-    )

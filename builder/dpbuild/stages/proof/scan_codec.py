@@ -5,18 +5,17 @@ import json
 import zlib
 from typing import Any, Final
 
-from dpbuild.archive.entry import Entry, Kind
+from dpbuild.archive.columns import pack, unpack
 from dpbuild.elf.facts import ElfFacts, Versions
 from dpbuild.stages.proof.scan import FileScan, LayerScan, Pyc
 from dpbuild.stages.proof.sources import Use
 
 _LARGEST: Final = 1 << 30
-_KINDS: Final = {str(kind): kind for kind in Kind}
 
 
 def encode(scan: LayerScan) -> bytes:
     """The scan as bytes; ``decode`` reads them again."""
-    value = [[_entry(row) for row in scan.entries], [[key, _file(row)] for key, row in sorted(scan.files.items())]]
+    value = [pack(scan.entries), [[key, _file(row)] for key, row in sorted(scan.files.items())]]
     return zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 1)
 
 
@@ -24,42 +23,9 @@ def decode(data: bytes) -> LayerScan:
     """What ``encode`` made. Raises ValueError for anything else."""
     try:
         entries, files = json.loads(zlib.decompressobj().decompress(data, _LARGEST))
-        return LayerScan(
-            entries=tuple(_to_entry(row) for row in entries), files={int(key): _to_file(row) for key, row in files}
-        )
+        return LayerScan(entries=tuple(unpack(entries)), files={int(key): _to_file(row) for key, row in files})
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, zlib.error) as problem:
         raise ValueError(f"not a scan: {problem}") from None
-
-
-def _entry(entry: Entry) -> list[Any]:
-    row: list[Any] = [entry.path, str(entry.kind), entry.mode, entry.uid, entry.gid, entry.mtime, entry.size]
-    rest = [entry.target, entry.user, entry.group, list(entry.device)]
-    xattrs = [[name, raw.decode("latin-1")] for name, raw in entry.xattrs]
-    if xattrs:
-        return [*row, *rest, xattrs]
-    return [*row, *rest] if rest != ["", "", "", [0, 0]] else row
-
-
-def _to_entry(row: list[Any]) -> Entry:
-    path, kind, mode, uid, gid, mtime, size, *rest = row
-    if not rest:
-        return Entry(path, _KINDS[kind], mode, uid, gid, mtime, size)
-    target, user, group, device, *more = rest
-    xattrs = tuple((name, text.encode("latin-1")) for name, text in more[0]) if more else ()
-    return Entry(
-        path=path,
-        kind=_KINDS[kind],
-        mode=mode,
-        uid=uid,
-        gid=gid,
-        mtime=mtime,
-        size=size,
-        target=target,
-        user=user,
-        group=group,
-        device=(device[0], device[1]),
-        xattrs=xattrs,
-    )
 
 
 def _file(found: FileScan) -> dict[str, Any]:
