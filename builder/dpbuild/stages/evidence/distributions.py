@@ -17,6 +17,8 @@ from dpbuild.stages.proof import owners
 
 # Core metadata in which "License" holds a licence's whole text, as some do, is told by its length.
 _LONGEST: Final = 80
+# What a requirement begins with (PyPA specs, "Dependency specifiers", "Names").
+_NAME: Final = re.compile(r"\s*([A-Za-z0-9._-]+)")
 
 
 @frozen(kw_only=False)
@@ -51,7 +53,7 @@ def _read(row: owners.Distribution, tree: FileTree, contents: InventoryContents,
     text = contents.get(f"{row.info}/METADATA") or contents.get(f"{row.info}/PKG-INFO") or b""
     # The description behind the headers may be long, and is not asked for.
     metadata = HeaderParser().parsestr(text.decode("utf-8", "replace").partition("\n\n")[0])
-    name = re.sub(r"[-_.]+", "-", str(metadata["Name"] or row.name)).lower()
+    name = _normal(str(metadata["Name"] or row.name))
     version = str(metadata["Version"] or row.version)
     address = purl.pypi(name, version)
     ref = address if address not in taken else f"{address}#{row.info}"
@@ -68,7 +70,7 @@ def _read(row: owners.Distribution, tree: FileTree, contents: InventoryContents,
         description=str(metadata["Summary"] or "").strip(),
         licenses=_licenses(metadata.get("License-Expression"), metadata.get("License"), metadata.get_all("Classifier")),
         location=row.info,
-        files=_files(row, tree, contents),
+        files=_files(row, contents),
         inner=tuple(each for one in inner for each in one.components),
         inner_needs=tuple(each for one in inner for each in one.needs),
         notes=tuple(each for one in inner for each in one.notes),
@@ -88,11 +90,16 @@ def _below(tree: FileTree, folder: str, prefix: str = "") -> list[str]:
     return sorted(found)
 
 
-def _files(row: owners.Distribution, tree: FileTree, contents: InventoryContents) -> tuple[tuple[str, str], ...]:
+def _files(row: owners.Distribution, contents: InventoryContents) -> tuple[tuple[str, str], ...]:
     """The files of RECORD that are in the image, with the hashes that they have there."""
     text = (contents.get(f"{row.info}/RECORD") or b"").decode("utf-8", "replace")
-    paths = set(owners.recorded(row.site, text.splitlines()))
-    return tuple((path, contents.sha256(path)) for path in sorted(paths) if tree.is_file(path))
+    found = []
+    for path in sorted(set(owners.recorded(row.site, text.splitlines()))):
+        try:
+            found.append((path, contents.sha256(path)))
+        except KeyError:
+            continue
+    return tuple(found)
 
 
 def _licenses(declared: Any, text: Any, classifiers: list[Any] | None) -> tuple[License, ...]:
@@ -116,6 +123,10 @@ def _needs(by_name: Mapping[str, _Found], environment: Environment | None) -> di
     for name, one in by_name.items():
         rows = parsed.setdefault(name, [])
         for line in one.requires:
+            # Most are for extras, of things that are not there, and parsing one takes a while.
+            start = _NAME.match(line)
+            if start is None or _normal(start[1]) not in by_name:
+                continue
             try:
                 rows.append(Requirement(line))
             except InvalidRequirement:
@@ -126,16 +137,20 @@ def _needs(by_name: Mapping[str, _Found], environment: Environment | None) -> di
     while todo:
         name, extra = todo.pop()
         for requirement in parsed[name]:
-            other = re.sub(r"[-_.]+", "-", requirement.name).lower()
-            if other not in by_name or not _holds(requirement.marker, environment, extra):
+            other = _normal(requirement.name)
+            if not _holds(requirement.marker, environment, extra):
                 continue
             if other != name:
                 needs[by_name[name].component.ref].add(by_name[other].component.ref)
-            for wanted in sorted(re.sub(r"[-_.]+", "-", row).lower() for row in requirement.extras):
+            for wanted in sorted(map(_normal, requirement.extras)):
                 if wanted not in asked[other]:
                     asked[other].add(wanted)
                     todo.append((other, wanted))
     return {ref: frozenset(rows) for ref, rows in needs.items()}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _holds(marker: Any, environment: Environment | None, extra: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
 from dpbuild import __version__
@@ -73,10 +74,12 @@ def combined(index: Descriptor, documents: Sequence[bytes]) -> bytes:
             needs[f"{prefix}/{row['ref']}"] = [f"{prefix}/{ref}" for ref in row.get("dependsOn", [])]
         times.add(value["metadata"].get("timestamp", ""))
     needs[_IMAGE] = sorted(row["bom-ref"] for row in components)
-    return _document(_subject(index, _IMAGE, ""), components, needs, max(times, default=""))
+    listed = [canonical(row) for row in components]
+    return _document(_subject(index, _IMAGE, ""), listed, needs, max(times, default=""))
 
 
-def _document(subject: Json, components: list[Json], needs: dict[str, list[str]], created: str) -> bytes:
+def _document(subject: Json, components: list[bytes], needs: dict[str, list[str]], created: str) -> bytes:
+    """``components`` in canonical JSON."""
     metadata: Json = {
         "component": subject,
         "tools": {"components": [{"type": "application", "name": "dpbuild", "version": __version__}]},
@@ -89,11 +92,11 @@ def _document(subject: Json, components: list[Json], needs: dict[str, list[str]]
         "specVersion": "1.6",
         "version": 1,
         "metadata": metadata,
-        "components": components,
         "dependencies": [{"ref": ref} | ({"dependsOn": rows} if rows else {}) for ref, rows in sorted(needs.items())],
     }
     # Put together as ``canonical`` does, since nearly all of it is the same with the serial number and without.
     parts = {key: canonical(part) for key, part in value.items()}
+    parts["components"] = _array(components)
     parts["serialNumber"] = canonical(serial(*_pieces(parts)))
     return b"".join(_pieces(parts))
 
@@ -130,7 +133,7 @@ def _subject(image: Descriptor, ref: str, platform: str) -> Json:
     return row | ({"properties": [{"name": "dpbuild:platform", "value": platform}]} if platform else {})
 
 
-def _component(row: Component) -> Json:
+def _component(row: Component) -> bytes:
     out: Json = {"type": row.kind, "bom-ref": row.ref, "name": row.name}
     for key, value in (("version", row.version), ("purl", row.purl), ("description", row.description)):
         if value:
@@ -145,14 +148,23 @@ def _component(row: Component) -> Json:
         )
     if row.location:
         out["evidence"] = {"occurrences": [{"location": row.location}]}
-    inner = [
-        {"type": "file", "name": path, "hashes": [{"alg": "SHA-256", "content": sha256}]} for path, sha256 in row.files
-    ]
-    if inner or row.inner:
-        out["components"] = [*inner, *row.inner]
     if row.notes:
         out["properties"] = [{"name": name, "value": value} for name, value in row.notes]
-    return out
+    parts = {key: canonical(value) for key, value in out.items()}
+    if row.files or row.inner:
+        parts["components"] = _array([*(_file(*each) for each in row.files), *map(canonical, row.inner)])
+    return b"".join(_pieces(parts))
+
+
+def _file(path: str, sha256: str) -> bytes:
+    """The canonical JSON of a file's component: there are tens of thousands, and each alike."""
+    text = f'{{"hashes":[{{"alg":"SHA-256","content":"{sha256}"}}],"name":{encode_basestring(path)},"type":"file"}}'
+    return text.encode()
+
+
+def _array(parts: Sequence[bytes]) -> bytes:
+    """The canonical JSON of an array whose values are that already."""
+    return b"[" + b",".join(parts) + b"]"
 
 
 def _roots(refs: Iterable[str], needs: dict[str, list[str]]) -> list[str]:
