@@ -4,7 +4,6 @@ Most images have nothing that cannot be loaded, and then no source is read.
 """
 
 import functools
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import field
 from typing import Final, Literal
@@ -14,7 +13,7 @@ from dpbuild.model.facts import Facts
 from dpbuild.model.finding import Severity
 from dpbuild.stages.proof.extensions import Extension, Misfit, Module, misfit, modules
 from dpbuild.stages.proof.loader import Loader, Outcome
-from dpbuild.stages.proof.sources import Use
+from dpbuild.stages.proof.sources import TESTS, Use
 from dpbuild.stages.proof.subject import Subject
 from dpbuild.stages.proof.tracing.finder import Finder
 from dpbuild.stages.proof.tracing.graph import Graph, Source
@@ -23,8 +22,6 @@ from dpbuild.stages.proof.tracing.trace import Budget, Trace, Tracer
 from dpbuild.stages.proof.tracing.values import Cause
 
 _USES: Final[dict[str, Literal["find", "open"]]] = {"find_library": "find", "load_library": "open"}
-# Nothing but a test runner imports these.
-_TESTS: Final = re.compile(r"/(?:tests|testing|_examples)/")
 # Windows' own libraries, which sources name without an ending.
 _WINDOWS: Final = frozenset(
     {"advapi32", "dbghelp", "gdi32", "iphlpapi", "kernel32", "mpr", "msvcrt", "ntdll", "ole32", "psapi", "rpcrt4"}
@@ -153,8 +150,6 @@ def _sources(subject: Subject, facts: Facts) -> Iterator[tuple[str, Use]]:
     """What sources outside of the standard library ask for by name, which may be computed."""
     for path, scan in subject.scanned.items():
         for use in scan.uses:
-            if _TESTS.search(path):
-                continue
             if use.kind in _USES and (not path.startswith(f"{facts.stdlib}/") or "-packages/" in path):
                 yield path, use
 
@@ -205,7 +200,7 @@ def _traces(
     failing = {row.module for row in whole if row.fails}
     for target in sorted(parts):
         if _root(target, finder) not in failing:
-            names = [name for name in graph.importers(target) if not _TESTS.search(f"/{name.replace('.', '/')}/")]
+            names = [name for name in graph.importers(target) if not TESTS.search(f"/{name.replace('.', '/')}/")]
             for name in names[:_MOST_PARTS]:
                 yield trace(name, graph.relevant([name], [target]) | {name, target}, whole=False)
 

@@ -19,7 +19,7 @@ from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 
 # Part of the key of what is kept: whoever changes what is seen in a file changes this.
-FORMAT: Final = 9
+FORMAT: Final = 10
 
 # Bytes read at a time: larger pieces would be new memory each time.
 _CHUNK: Final = 64 << 10
@@ -136,7 +136,8 @@ def told(entry: Entry, data: bytes | memoryview) -> FileScan:
     content = bytes(data) if whole(entry, head) else b""
     if _is_source(path, head):
         # Of what else a source does only the app's is asked for, and that is read again.
-        return FileScan(shebang=_shebang(head) if content else "", uses=sources.everywhere(content))
+        uses = sources.everywhere(content, loads=not sources.TESTS.search(path))
+        return FileScan(shebang=_shebang(head) if content else "", uses=uses)
     if path.endswith(".pyc"):
         return FileScan(pyc=_pyc(path, head))
     text = content.decode("utf-8", "replace")

@@ -53,20 +53,31 @@ MODULES: Final = frozenset(
 )
 _WORDS: Final = (b"find_library", b"CDLL", b"LoadLibrary", b"dlopen", b"pkg_resources")
 _NAMES: Final = rb"(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
+# What loads is called, and what is imported by its name is in quotes.
+_CALLS: Final = re.compile(rb"(?:find_library|CDLL|LoadLibrary|dlopen)[\s\\]*\(|[\"']pkg_resources")
 # One pattern for both words would have no literal beginning, which makes the search ten times slower. Of modules before
 # the one that matters there is one way to read each, and an end to them: a long line must not take for ever.
 _BEFORE: Final = rb"(?:[\w.][\w. ]{0,199}, *){0,50}?"
-_IMPORTS: Final = (re.compile(rb"import  *" + _BEFORE + _NAMES), re.compile(rb"from  *" + _NAMES))
+_IMPORTS: Final = (
+    re.compile(rb"import [\s\\]*" + _BEFORE + _NAMES),
+    re.compile(rb"from [\s\\]*" + _NAMES + rb"[\w.\s\\]{0,200}?\bimport\b"),
+)
 _SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
 _STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
 _LOADERS: Final = frozenset({"CDLL", "PyDLL", "LoadLibrary", "dlopen"})
+# Nothing but a test runner imports these: what they load is not asked for.
+TESTS: Final = re.compile(r"/(?:tests|testing|_examples)/")
+_LOADS: Final = ("find_library", "load_library")
 _NONE: Final[frozenset[ast.AST | None]] = frozenset()
 _MODULES_OF_SHELLS: Final = frozenset({"os", "subprocess", "asyncio"})
 
 
-def interesting(data: bytes) -> bool:
-    """Whether a source may do something that matters, wherever it is installed."""
-    return any(word in data for word in _WORDS) or any(pattern.search(data) for pattern in _IMPORTS)
+def interesting(data: bytes, *, loads: bool = True) -> bool:
+    """Whether a source may do something that matters, wherever it is installed; ``loads`` as for ``everywhere``."""
+    words = _WORDS if loads else _WORDS[-1:]
+    if any(word in data for word in words) and _CALLS.search(data):
+        return True
+    return any(pattern.search(data) for pattern in _IMPORTS)
 
 
 @functools.cache
@@ -80,12 +91,12 @@ def uses(data: bytes) -> tuple[Use, ...]:
     return _sorted(data, lambda node: True)
 
 
-def everywhere(data: bytes) -> tuple[Use, ...]:
-    """The uses that matter wherever a source is installed, as ``uses`` has them.
+def everywhere(data: bytes, *, loads: bool = True) -> tuple[Use, ...]:
+    """The uses that matter wherever a source is installed, as ``uses`` has them; without ``loads`` only its imports.
 
     Walking a tree takes longer than parsing it: only what spans a line with a word of interest is looked into.
     """
-    if not interesting(data):
+    if not interesting(data, loads=loads):
         return ()
     # As Python's tokenizer counts lines.
     lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
@@ -101,11 +112,11 @@ def everywhere(data: bytes) -> tuple[Use, ...]:
         at = bisect_left(marked, first)
         return at < len(marked) and marked[at] <= last
 
-    return tuple(row for row in _sorted(data, within) if _matters(row))
+    return tuple(row for row in _sorted(data, within) if _matters(row, loads=loads))
 
 
-def _matters(use: Use) -> bool:
-    return use.kind in ("find_library", "load_library") or (use.kind == "import" and use.name in MODULES)
+def _matters(use: Use, *, loads: bool) -> bool:
+    return (loads and use.kind in _LOADS) or (use.kind == "import" and use.name in MODULES)
 
 
 def _sorted(data: bytes, within: Callable[[ast.AST], bool]) -> tuple[Use, ...]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dpbuild.stages.proof import sources
+from dpbuild.archive.entry import Entry, Kind
+from dpbuild.stages.proof import scan, sources
 
 SOURCES = (
     b"import os, distutils\nfrom ctypes import CDLL\n",
@@ -38,7 +39,20 @@ def test_what_is_of_no_interest_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -
         raise AssertionError("parsed")
 
     monkeypatch.setattr(sources, "parse", never)
-    assert sources.everywhere(b"import os\nsubprocess.run(['git'])\n") == ()
+    for data in (
+        b"import os\nsubprocess.run(['git'])\n",
+        b"# As CDLL, and from pip and setuptools\nNAMES = ['LoadLibrary', 'dlopen']\n",
+        b"warnings.filterwarnings('ignore', 'the pkg_resources of old')\n",
+    ):
+        assert sources.everywhere(data) == ()
+    assert sources.everywhere(b"ctypes.CDLL('x')\n", loads=False) == ()
+
+
+def test_of_sources_for_tests_only_imports_are_asked_for() -> None:
+    data = b"import pip\nctypes.CDLL('x')\n"
+
+    found = [scan.told(Entry(path, Kind.FILE, 0o644, size=len(data)), data).uses for path in ("a/tests/x.py", "a/x.py")]
+    assert [[row.kind for row in uses] for uses in found] == [["import"], ["import", "load_library"]]
 
 
 @pytest.mark.parametrize(
