@@ -12,7 +12,7 @@ from dpbuild.errors import DpbuildError
 
 # Values made before the young are searched for cycles, and how often that is done before the older ones are. What a run
 # makes lives to its end for the most part, and hardly any of it in cycles; searching took a tenth of a build.
-_GARBAGE: Final = (50_000, 20, 50)
+_GARBAGE: Final = (200_000, 20, 50)
 
 # One line each, so that --help need not import every verb.
 VERBS: Final = {
