@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dpbuild.built import BuildOptions
 from dpbuild.errors import LockStale
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config

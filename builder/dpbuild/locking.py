@@ -1,11 +1,10 @@
 """The lock: made, renewed or checked. Beside the pipeline, which builds from it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from dpbuild.errors import BaseImageError, LockError, LockStale, NotFound, SandboxError, UsageError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock, LockedPackage, LockedRuntime
 from dpbuild.model.target import Target

@@ -5,7 +5,6 @@ config -> Base -> Target -> Lock -> Artifacts -> Layers -> Image -> Proof -> Evi
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import BinaryIO
 
 from dpbuild.assembling import Run, assemble
@@ -20,7 +19,7 @@ from dpbuild.errors import (
     StoreError,
     UsageError,
 )
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.locked import lock_for_build
 from dpbuild.model.config import Config
 from dpbuild.model.evidence import Evidence, Made

@@ -1,14 +1,13 @@
 """``dpbuild rebuild``: an image made again from its own provenance, and what came of it."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from dpbuild import __version__
 from dpbuild.built import BuildOptions
 from dpbuild.comparing import diff
 from dpbuild.errors import BaseImageError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.model.files import Committed, ProjectFile
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import decode

@@ -1,10 +1,10 @@
 """``dpbuild run``: an image, its files, and whatever can run them. Beside the pipeline, which makes images."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import BinaryIO
 
 from dpbuild.errors import SandboxError, UsageError
+from dpbuild.frozen import replace
 from dpbuild.model.image import Image, Images
 from dpbuild.oci.codec import encode_manifest
 from dpbuild.oci.descriptor import Descriptor

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from dpbuild import __version__
 from dpbuild.built import DEFAULT_OUTPUT, BuildOptions, Built, summary
 from dpbuild.errors import DigestDrift, UsageError
+from dpbuild.frozen import asdict
 from dpbuild.model.image import DOCUMENTS, Document, Image, Images, Referrer
 from dpbuild.oci.codec import decode, decode_descriptor, encode_descriptor
 from dpbuild.oci.descriptor import Descriptor

@@ -1,29 +1,37 @@
 """``@frozen`` is to a dataclass as its twin: made of the same fields, it behaves the same."""
 
 import copy
+import dataclasses
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
+from typing import Any, ClassVar
 
 import pytest
 
-from dpbuild.frozen import frozen
+from dpbuild import frozen as module
+from dpbuild.frozen import field, frozen
 
 TWIN = dataclass(frozen=True, slots=True, kw_only=True)
 
 
 def row(decorate: Callable[[type[Any]], type[Any]]) -> Any:
     """A class with every kind of field, under one name."""
+    twin = decorate is TWIN
 
     class Row:
         """Doc."""
 
+        kind: ClassVar[str] = "row"
         name: str
         size: int = 0
-        table: dict[str, int] = field(default_factory=dict, hash=False)
-        note: str = field(default="", compare=False)
-        secret: str = field(default="s", repr=False)
+        table: dict[str, int] = (
+            dataclasses.field(default_factory=dict, hash=False) if twin else field(default_factory=dict, hashed=False)
+        )
+        note: str = dataclasses.field(default="", compare=False) if twin else field(default="", compare=False)
+        secret: str = dataclasses.field(default="s", repr=False) if twin else field(default="s", shown=False)
 
     Row.__qualname__ = "Row"
     return decorate(Row)
@@ -43,6 +51,14 @@ class Placed:
 
     name: str
     size: int = 1
+
+
+@frozen(kw_only=False, order=True)
+class Ordered:
+    """Its values can be sorted."""
+
+    name: str
+    size: int
 
 
 @frozen
@@ -68,6 +84,45 @@ def test_what_dataclasses_tells_of_a_value(given: dict[str, Any]) -> None:
     assert repr(replace(ours, size=7)) == repr(replace(theirs, size=7))
     assert [each.name for each in fields(ours)] == [each.name for each in fields(theirs)]
     assert not hasattr(ours, "__dict__")
+    assert ours.kind == "row"
+
+
+def test_the_same_without_dataclasses() -> None:
+    value = Kept(name="a", more=(1,))
+    nested = Placed("n", [value, {"k": (value,)}])  # type: ignore[arg-type]
+
+    assert module.replace(value, name="b") == replace(value, name="b") == Kept(name="b", more=(1,))
+    assert module.asdict(nested) == asdict(nested)
+    names = [(each.name, each.default) for each in module.fields(Placed)]
+    assert (
+        names == [("name", module.MISSING), ("size", 1)] == [(row.name, row.default) for row in module.fields(nested)]
+    )
+    with pytest.raises(TypeError):
+        module.replace(value, other=1)
+    with pytest.raises(TypeError, match="a field of dataclasses"):
+        row(lambda cls: frozen(type("Row", (), {"__annotations__": {"a": "int"}, "a": dataclasses.field(default=1)})))
+
+
+def test_values_with_an_order() -> None:
+    rows = [Ordered("b", 1), Ordered("a", 2), Ordered("a", 1)]
+
+    assert sorted(rows) == [Ordered("a", 1), Ordered("a", 2), Ordered("b", 1)]
+    assert Ordered("a", 1) <= Ordered("a", 1) < Ordered("a", 2) > Ordered("a", 1) >= Ordered("a", 1)
+    with pytest.raises(TypeError):
+        sorted([Ordered("a", 1), Placed("b")])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        sorted([Placed("a"), Placed("b")])  # type: ignore[type-var]
+
+
+def test_dataclasses_are_not_imported() -> None:
+    """What ``field``, ``replace`` and ``asdict`` are for."""
+    code = (
+        "import sys; from dpbuild.frozen import asdict, field, frozen, replace\n"
+        "@frozen\nclass Row:\n    a: int\n    b: list = field(default_factory=list)\n"
+        "assert asdict(replace(Row(a=1), a=2)) == {'a': 2, 'b': []} and str(Row(a=1)) == 'Row(a=1, b=[])'\n"
+        "assert {'dataclasses', 'inspect'} & set(sys.modules) == set()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_same_values_are_equal_and_have_one_hash() -> None:

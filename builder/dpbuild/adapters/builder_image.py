@@ -1,9 +1,9 @@
 """A builder that is an image which the configuration names: read like a base, and unpacked when something is built."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import BinaryIO, Final
 
+from dpbuild.frozen import replace
 from dpbuild.model.base import Base
 from dpbuild.model.builder import BuilderPlan
 from dpbuild.oci.descriptor import Descriptor

@@ -8,14 +8,13 @@ import configparser
 import netrc
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dpbuild.adapters.logins import KnownLogins, Login
 from dpbuild.errors import ConfigError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # What uv is given of the environment beside UV_*: how to reach an index and how to find credentials.
@@ -44,7 +43,7 @@ class Indexes:
     logins: KnownLogins
     keyring: bool
     left_out: str
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, shown=False)
     netrc: str = ""
 
 

@@ -4,9 +4,8 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import field
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 
 Login = tuple[str, str]
 

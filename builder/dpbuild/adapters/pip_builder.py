@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ from dpbuild.adapters.backend_folders import HOME, RESULTS, SOURCE, folders
 from dpbuild.adapters.pip_settings import ADDRESSES, HostIndexes, Places, Settings, hidden, settings
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import HashMismatch, LockError, UnsupportedRequirement
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen, replace
 from dpbuild.model.target import Target
 from dpbuild.oci.descriptor import Pairs
 from dpbuild.ports.pip import NoSolution, Offered, Pin
@@ -56,7 +55,7 @@ class Builder:
     interpreter: str
     python: str
     image: Pairs | None = None
-    env: Pairs = field(default=(), repr=False)
+    env: Pairs = field(default=(), shown=False)
     timeout: float = 1800.0
 
 

@@ -1,9 +1,9 @@
 """Where pip in a builder finds packages: the settings of the builder's own image, else the host's in pip's words."""
 
+import dataclasses
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -12,7 +12,7 @@ from dpbuild.adapters import rootfs
 from dpbuild.adapters.indexes import Indexes, pip_files, pip_settings
 from dpbuild.adapters.logins import Login
 from dpbuild.errors import LockError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.model.lock import LockedFile
 from dpbuild.oci.descriptor import Pairs
 from dpbuild.ports.sandbox import Mount
@@ -37,17 +37,17 @@ class HostIndexes:
     ``sources`` are the projects for which uv is told of an index; ``netrc`` is a file of the host, or "".
     """
 
-    index: Pairs = field(default=(), repr=False)
+    index: Pairs = field(default=(), shown=False)
     sources: tuple[str, ...] = ()
     netrc: str = ""
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Places:
     """Folders of the host that the builder gets, and what they are called there."""
 
     directory: str
-    folders: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def inside(self, text: str) -> str:
         """An address of packages as it is in the builder. Raises LockError for a folder that is not there."""
@@ -140,7 +140,7 @@ class Settings:
     authorities that it trusts, None where it names them to pip itself.
     """
 
-    env: Mapping[str, str] = field(repr=False)
+    env: Mapping[str, str] = field(shown=False)
     own: bool
     certificates: bytes | None = b""
 

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from dpbuild.adapters.sink.files import replacing
 from dpbuild.adapters.trace import Trace, same
 from dpbuild.built import DEFAULT_OUTPUT
 from dpbuild.errors import ConfigError
+from dpbuild.frozen import asdict
 from dpbuild.model.files import Committed, ProjectFile
 from dpbuild.ports.project import NOTHING
 

@@ -10,7 +10,6 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -19,7 +18,7 @@ from dpbuild.adapters.dockerignore import DockerIgnore
 from dpbuild.adapters.project_secrets import SECRETS, holds_key
 from dpbuild.adapters.trace import Trace, is_own
 from dpbuild.errors import ConfigError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen, replace
 from dpbuild.model.files import ProjectFile
 
 if TYPE_CHECKING:

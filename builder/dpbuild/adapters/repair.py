@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from dpbuild.adapters.backend import USER
 from dpbuild.adapters.backend_folders import FIXED, RESULTS, SOURCE, folders
 from dpbuild.adapters.store import DiskStore
 from dpbuild.errors import SdistBuildFailed, UnsafeWheel
+from dpbuild.frozen import replace
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.files import ProjectFile

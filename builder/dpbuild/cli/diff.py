@@ -1,13 +1,13 @@
 """``dpbuild diff``."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import click
 
 from dpbuild.cli import options
 from dpbuild.errors import OutputError, UsageError
+from dpbuild.frozen import asdict
 from dpbuild.oci.platform import Platform
 from dpbuild.stages.compare import Comparison, FileChange, LayerChange, PackageChange, ValueChange
 

@@ -1,12 +1,12 @@
 """``dpbuild recipes``."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import click
 
 from dpbuild.errors import UsageError
+from dpbuild.frozen import asdict
 from dpbuild.model.recipe import Recipe
 
 

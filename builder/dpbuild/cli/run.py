@@ -1,12 +1,12 @@
 """``dpbuild run``."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import click
 
 from dpbuild.cli import options
 from dpbuild.errors import FindingsError, UsageError
+from dpbuild.frozen import replace
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference
 from dpbuild.ports.runner import Published, Start

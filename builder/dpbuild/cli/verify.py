@@ -43,8 +43,7 @@ def command(reference: str, *, key: Path | None, json_: bool, **given: Any) -> N
     signed, if a signature is another's or another image's, or if something is attached that is not signed.
     Beside a signed provenance another is told and does no harm.
     """
-    from dataclasses import replace
-
+    from dpbuild.frozen import replace
     from dpbuild.oci.reference import ArchiveReference, LayoutReference, RegistryReference
     from dpbuild.verifying import verify_image
 

@@ -6,7 +6,6 @@ Whether a ``Release`` is signed is not decided here; what it says of time and of
 import lzma
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
@@ -32,7 +31,7 @@ class BadIndex(ValueError):
     """An index does not say what it must; the message says which part."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@frozen(order=True)
 class IndexFile:
     """A file that a ``Release`` vouches for. ``path`` is relative to the ``Release``; ``size`` in bytes."""
 

@@ -8,14 +8,13 @@ import fnmatch
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import cmp_to_key
 from typing import Final
 
 from dpbuild.archive.entry import Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf.facts import ElfFacts
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 
 # sysdeps/generic/ldconfig.h: FLAG_ELF_LIBC6, and the bits that tell machines apart.
 _LIBC6: Final = 0x0003

@@ -1,9 +1,7 @@
 """A base: an image for one platform, its files and its facts."""
 
-from dataclasses import field
-
 from dpbuild.archive.overlay import FileTree
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.model.facts import Facts
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
@@ -27,4 +25,4 @@ class Base:
     manifest: Manifest
     config: ImageConfig
     facts: Facts
-    tree: FileTree = field(compare=False, hash=False)
+    tree: FileTree = field(compare=False)

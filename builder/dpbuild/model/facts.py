@@ -1,9 +1,8 @@
 """The facts of a base: everything later stages reason over, read from its files and never by running it."""
 
-from dataclasses import dataclass, field
 from typing import Literal
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.model.surroundings import Surroundings
 
 
@@ -19,7 +18,7 @@ class Libc:
         return f"{self.kind} {self.version[0]}.{self.version[1]}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@frozen(order=True)
 class SystemPackage:
     """A package of the base's own package manager."""
 

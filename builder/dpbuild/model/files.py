@@ -1,10 +1,9 @@
 """Files of the project, as values: what a copied app and the build of a wheel are made from."""
 
 from collections.abc import Callable
-from dataclasses import field
 from typing import BinaryIO
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 
 
 @frozen
@@ -19,7 +18,7 @@ class ProjectFile:
     size: int = 0
     sha256: str = ""
     target: str = ""
-    open: Callable[[], BinaryIO] | None = field(default=None, compare=False, hash=False)
+    open: Callable[[], BinaryIO] | None = field(default=None, compare=False)
 
 
 @frozen

@@ -1,9 +1,8 @@
 """What a Python project needs of Debian: to be built, and to run."""
 
-from dataclasses import replace
 from typing import Literal
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.oci.descriptor import Pairs
 
 # Config settings of a build backend (PEP 517): each name with its values.

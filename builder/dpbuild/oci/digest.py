@@ -2,14 +2,15 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Self
+
+from dpbuild.frozen import frozen
 
 # OCI image spec, descriptor.md, "Registered algorithms"; sha256 is the one that everybody must have.
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen(kw_only=False, order=True)
 class Digest:
     """A sha256 digest; ``str(digest)`` is the spec's form ``sha256:<hex>``."""
 

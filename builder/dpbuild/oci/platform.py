@@ -1,7 +1,8 @@
 """Platforms, as in the OCI image spec (image-index.md, "platform") and containerd's matching of variants."""
 
-from dataclasses import dataclass
 from typing import Self
+
+from dpbuild.frozen import frozen
 
 # containerd/platforms, database.go: names that people use for the same architecture.
 _ALIASES = {
@@ -15,7 +16,7 @@ _ALIASES = {
 _DEFAULT_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen(kw_only=False, order=True)
 class Platform:
     """Operating system, architecture (GOARCH words) and variant ("" where there is none)."""
 

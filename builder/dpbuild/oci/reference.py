@@ -1,10 +1,9 @@
 """References to images, in skopeo's words: ``[docker://]registry/repo[:tag]``, ``oci:PATH`` and the like."""
 
 import re
-from dataclasses import replace
 from typing import Literal, Self
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.oci.digest import Digest
 
 # distribution/reference, regexp.go, as quoted in the OCI distribution spec, "Pulling manifests".

@@ -1,10 +1,9 @@
 """Resolution: requirements in, locked packages out."""
 
 from collections.abc import Callable
-from dataclasses import field
 from typing import Protocol
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.model.lock import LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.pypa.metadata import Metadata
@@ -33,7 +32,7 @@ class ResolveRequest:
     options: tuple[str, ...] = ()
     no_deps: bool = False
     sources: bool = False
-    metadata: Callable[[LockedPackage], Metadata] | None = field(default=None, compare=False, hash=False)
+    metadata: Callable[[LockedPackage], Metadata] | None = field(default=None, compare=False)
 
 
 class Resolver(Protocol):

@@ -6,12 +6,11 @@ Knows nothing of ``[tool]`` but that it is there; what dpbuild keeps in it is th
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from dpbuild.errors import LockError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -59,7 +58,7 @@ class Document:
     dependency_groups: tuple[str, ...] = ()
     default_groups: tuple[str, ...] = ()
     created_by: str = "dpbuild"
-    tool: Table = field(default_factory=dict, hash=False)
+    tool: Table = field(default_factory=dict, hashed=False)
 
 
 def _parse(text: str) -> Table:

@@ -4,11 +4,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import field
 from typing import Final
 
 from dpbuild.errors import HashMismatch
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.words import counted

@@ -1,9 +1,9 @@
 """The bases of one run: every reference is resolved once, every platform read once."""
 
-from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 
 from dpbuild.errors import BaseImageError, ConfigError, NotFound, RateLimited, RegistryError, Unauthorized, UsageError
+from dpbuild.frozen import replace
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Lock
@@ -29,18 +29,24 @@ _SUITES: Final = {f"gcr.io/distroless/python3-{suite}": suite for suite in ("deb
 _VARIANTS: Final = ("latest", "nonroot")
 
 
-@dataclass(slots=True)
 class Bases:
     """``pinned`` is the lock whose base is used; None where the base is to be looked up again.
     ``fetched`` is told of the layers of each base that has to be read, before it is.
     """
 
-    world: World
-    config: Config
-    pinned: Lock | None
-    fetched: Fetched = lambda layers, diff_ids: None
-    sources: dict[str, ImageSource] = field(default_factory=dict)
-    read: dict[Platform, Base] = field(default_factory=dict)
+    def __init__(
+        self,
+        world: World,
+        config: Config,
+        pinned: Lock | None,
+        fetched: Fetched = lambda layers, diff_ids: None,
+    ) -> None:
+        self.world = world
+        self.config = config
+        self.pinned = pinned
+        self.fetched = fetched
+        self.sources: dict[str, ImageSource] = {}
+        self.read: dict[Platform, Base] = {}
 
     def get(self, platform: Platform) -> Base:
         """The base for a platform. Raises BaseImageError and what its source raises."""

@@ -3,10 +3,10 @@ dependency group, so that pip and uv can install what one of them is built with.
 """
 
 import re
-from dataclasses import replace
 from typing import Final
 
 from dpbuild.errors import LockError
+from dpbuild.frozen import replace
 from dpbuild.model.builder import BuilderPlan, BuildLock
 from dpbuild.model.lock import Lock, LockedPackage
 from dpbuild.pypa import pylock

@@ -7,12 +7,12 @@ finds the rest.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import packaging
 
 from dpbuild import __version__
+from dpbuild.frozen import replace
 from dpbuild.model.base import Base
 from dpbuild.model.lock import Lock, LockedFile, LockedPackage
 from dpbuild.oci.codec import canonical

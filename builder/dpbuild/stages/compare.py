@@ -1,13 +1,13 @@
 """What differs between two images: packages, files, config and layers. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from dpbuild.archive.entry import Entry, Kind
 from dpbuild.archive.overlay import FileTree
 from dpbuild.elf.facts import ElfFacts
-from dpbuild.frozen import frozen
+from dpbuild.frozen import fields, frozen, replace
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.manifest import Manifest
@@ -91,7 +91,7 @@ class Comparison:
     config: tuple[ValueChange, ...] = ()
     annotations: tuple[ValueChange, ...] = ()
     layers: tuple[LayerChange, ...] = ()
-    common_layers: int = field(default=0)
+    common_layers: int = 0
 
 
 def compare(a: Snapshot, b: Snapshot) -> Comparison:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import packaging
 
 from dpbuild import __version__
+from dpbuild.frozen import asdict
 from dpbuild.model.config import Requirements
 from dpbuild.oci.codec import canonical
 

@@ -5,10 +5,9 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.oci.descriptor import Pairs
 
 _FROM: Final = re.compile(r"(?:--\S+\s+)*(?P<image>\S+)(?:\s+as\s+(?P<name>\S+))?\s*", re.IGNORECASE)

@@ -1,16 +1,16 @@
 """Facts as JSON: for the store, and for what ``inspect --json`` prints."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from dpbuild.frozen import asdict
 from dpbuild.model.facts import Facts, Libc, PackageDatabase, SystemPackage, VersionClaim, VirtualEnvironment
 from dpbuild.model.surroundings import Certificates, RunAs, Surroundings, User
 
 
 def encode(facts: Facts) -> dict[str, Any]:
     """Facts as a JSON object; the names are the fields' own."""
-    value = _lists(dataclasses.asdict(facts))
+    value = _lists(asdict(facts))
     assert isinstance(value, dict)  # noqa: S101
     return value
 

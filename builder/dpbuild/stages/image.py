@@ -1,11 +1,11 @@
 """The image stage: base and layers in, manifest and config out. Pure."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from dpbuild.errors import ConfigError
+from dpbuild.frozen import replace
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.image import Image, Images

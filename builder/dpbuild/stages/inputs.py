@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 
 from dpbuild.errors import LockStale, UnsupportedRequirement
+from dpbuild.frozen import asdict
 from dpbuild.model.config import Config
 from dpbuild.model.lock import Inputs, Lock
 from dpbuild.model.recipe import Recipe

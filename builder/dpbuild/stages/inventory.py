@@ -10,13 +10,12 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
 from typing import BinaryIO, Final, cast
 
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.overlay import FileTree
 from dpbuild.errors import BaseImageError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.ports.store import Store
 from dpbuild.stages import facts_packages

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import cast
 
 from dpbuild.errors import LockError, NoCompatibleWheel, SandboxError, UnsupportedRequirement, UsageError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config
 from dpbuild.model.facts import Facts

@@ -1,9 +1,9 @@
 """Several platforms' packages as one set, told apart by markers. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dpbuild.errors import LockError
+from dpbuild.frozen import replace
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.target import Target
 

@@ -1,11 +1,10 @@
 """From a reference to one platform's manifest and config; what was read once is kept in the store by digest."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from dpbuild.errors import BaseImageError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.oci import codec
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor

@@ -6,7 +6,7 @@ has to be built one that holds nothing but metadata, which come from the sdist o
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from dpbuild.errors import LockError, NoCompatibleWheel, SandboxError, UnsupportedRequirement
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.ports.pip import NoSolution, Offered, Pin, Pip

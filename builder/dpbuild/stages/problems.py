@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from dpbuild.oci.descriptor import Pairs
@@ -18,15 +17,15 @@ _NOUNS = {
 _VARIABLE = r"[^=\0]+"
 
 
-@dataclass(slots=True)
 class Problems:
     """Collects what is wrong. ``text`` is the file that the keys stand in, ``prefix`` their table."""
 
-    file: str = ""
-    text: str = ""
-    prefix: str = ""
-    found: list[tuple[str, str]] = field(default_factory=list)
-    hints: list[str] = field(default_factory=list)
+    def __init__(self, file: str = "", text: str = "", prefix: str = "") -> None:
+        self.file = file
+        self.text = text
+        self.prefix = prefix
+        self.found: list[tuple[str, str]] = []
+        self.hints: list[str] = []
 
     @property
     def hint(self) -> str | None:

@@ -1,10 +1,10 @@
 """Which file of each locked package is for a target. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 
 from dpbuild.errors import LockError, NoCompatibleWheel, UnsupportedRequirement
+from dpbuild.frozen import replace
 from dpbuild.model.lock import LockedFile, LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.pypa import markers

@@ -9,12 +9,11 @@ import json
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
 from dpbuild.errors import Unauthorized
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.oci.reference import DOCKER_HUB
 
 # docker/cli, cli/config: the key of Docker Hub in config.json is the address of an API of 2013.
@@ -40,9 +39,9 @@ class Credential:
 
     origin: str
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)
+    password: str = field(default="", shown=False)
+    identity_token: str = field(default="", shown=False)
+    registry_token: str = field(default="", shown=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -2,11 +2,10 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Self
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.oci.reference import DOCKER_HUB, DOCKER_HUB_HOST
 
 
@@ -14,8 +13,8 @@ from dpbuild.oci.reference import DOCKER_HUB, DOCKER_HUB_HOST
 class Proxies:
     """What HTTP_PROXY, HTTPS_PROXY and NO_PROXY say; "" for none. A proxy's URL may hold user and password."""
 
-    http: str = field(default="", repr=False)
-    https: str = field(default="", repr=False)
+    http: str = field(default="", shown=False)
+    https: str = field(default="", shown=False)
     bypass: str = ""
 
     @classmethod

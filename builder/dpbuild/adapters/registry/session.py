@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import field
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from dpbuild.adapters.registry.auth import RegistryAuth, Scopes
@@ -12,7 +11,7 @@ from dpbuild.adapters.registry.hosts import is_loopback, registry_host, split_ho
 from dpbuild.adapters.registry.retry import ATTEMPTS, Retrier
 from dpbuild.adapters.registry.transport import Answer, Body, ConnectionFailed, NoCertificates, UntrustedHost
 from dpbuild.errors import RegistryError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 
 _REDIRECTS = 5
 
@@ -32,7 +31,7 @@ class Request:
     doing: str
     accept: frozenset[int]
     headers: tuple[tuple[str, str], ...] = ()
-    body: Callable[[], Body] | None = field(default=None, repr=False)
+    body: Callable[[], Body] | None = field(default=None, shown=False)
     attempts: int = ATTEMPTS
 
 

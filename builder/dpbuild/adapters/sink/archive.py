@@ -6,7 +6,6 @@ it, which points at the same blobs.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -14,6 +13,7 @@ from dpbuild.adapters.sink.files import fail, probe, replacing
 from dpbuild.archive import tar
 from dpbuild.archive.entry import Entry, Kind
 from dpbuild.errors import OutputError, StoreError
+from dpbuild.frozen import replace
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_index

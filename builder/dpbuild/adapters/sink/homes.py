@@ -4,12 +4,13 @@ from where the next project's image mounts them.
 What is remembered may be wrong by now; a registry that does not mount begins an upload instead, so nothing is lost.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Executor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dpbuild.adapters.sink.place import Place
 from dpbuild.errors import NotFound
@@ -23,6 +24,9 @@ from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.source import ImageSource
 from dpbuild.ports.store import Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _KIND: Final = "homes"
 # Of each registry the repositories that were written last, and of each the largest layers.
@@ -43,7 +47,7 @@ class Named:
         # An index tells of none itself.
         self.blobs = _blobs(self._found)
 
-    def parts(self, platforms: AbstractSet[Platform], threads: Executor) -> frozenset[Digest]:
+    def parts(self, platforms: AbstractSet[Platform], threads: Callable[[], Executor]) -> frozenset[Digest]:
         """Everything that the repository has with it, as far as it is for one of ``platforms``: one GET for each that
         an index has. Raises the registry errors.
         """
@@ -51,7 +55,7 @@ class Named:
             return self.blobs
         rows = [row for row in self._found.manifests if row.platform in platforms]
         try:
-            texts = threads.map(self._source.manifest, rows)
+            texts = threads().map(self._source.manifest, rows)
             below = [decode(text, row.media_type) for row, text in zip(rows, texts, strict=True)]
         except (NotFound, CodecError):
             return frozenset()

@@ -8,12 +8,12 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from dpbuild.adapters.sink.files import fail, probe
 from dpbuild.errors import OutputError
+from dpbuild.frozen import replace
 from dpbuild.model.image import Image, Images, Referrer, Written
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_index

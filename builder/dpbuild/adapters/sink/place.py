@@ -1,10 +1,10 @@
 """One repository while it is written: what was sent and what was there, shown as it goes; and many things at a time."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from dpbuild.errors import RegistryError
 from dpbuild.oci.descriptor import Descriptor
@@ -12,21 +12,26 @@ from dpbuild.oci.digest import Digest
 from dpbuild.oci.reference import RegistryReference
 from dpbuild.ports.reporter import Step
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
-@dataclass(slots=True, kw_only=True)
+
 class Place:
     """One repository while it is written; ``siblings`` are repositories that have the image already."""
 
-    tags: tuple[RegistryReference, ...]
-    siblings: tuple[RegistryReference, ...]
-    step: Step
-    sent: int = 0
-    present: int = 0
-    trusted: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
-    # What was counted, and is there.
-    done: set[Digest] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self, *, tags: tuple[RegistryReference, ...], siblings: tuple[RegistryReference, ...], step: Step
+    ) -> None:
+        self.tags = tags
+        self.siblings = siblings
+        self.step = step
+        self.sent = 0
+        self.present = 0
+        self.trusted = False
+        self.stop = threading.Event()
+        # What was counted, and is there.
+        self.done: set[Digest] = set()
+        self._lock = threading.Lock()
 
     @property
     def reference(self) -> RegistryReference:
@@ -49,7 +54,7 @@ class Place:
                 self.present += row.size
         self.step.advance(row.size - shown)
 
-    def again(self) -> "Place":
+    def again(self) -> Place:
         """The same, counted from the beginning; what was sent stays sent."""
         self.present, self.trusted = 0, False
         self.done.clear()
@@ -90,7 +95,7 @@ class Meter:
         self._place = place
         self.shown = 0
 
-    def wrap(self, file: BinaryIO) -> "_Metered":
+    def wrap(self, file: BinaryIO) -> _Metered:
         """The file, whose reading is shown."""
         return _Metered(self, file)
 
@@ -125,6 +130,10 @@ def finish(jobs: Sequence[Future[None]], stop: threading.Event | None = None) ->
     """Wait for all of them. The first error keeps others from beginning, and sets ``stop`` for those under way; it is
     raised when they have ended.
     """
+    if not jobs:
+        return
+    from concurrent.futures import FIRST_EXCEPTION, wait
+
     try:
         wait(jobs, return_when=FIRST_EXCEPTION)
         for job in jobs:
@@ -137,3 +146,11 @@ def finish(jobs: Sequence[Future[None]], stop: threading.Event | None = None) ->
             job.cancel()
         wait(jobs)
         raise
+
+
+def settle(jobs: Sequence[Future[None]]) -> None:
+    """Wait for all of them, however they end."""
+    if jobs:
+        from concurrent.futures import wait
+
+        wait(jobs)

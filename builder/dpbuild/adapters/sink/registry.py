@@ -5,18 +5,19 @@ answers everything with one HEAD; of one that is to be made, the manifest that t
 which blobs the repository has. Then what is small and not among them is new.
 """
 
+from __future__ import annotations
+
 import io
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
-from functools import partial
-from typing import BinaryIO, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from dpbuild.adapters.registry.errors import BlobUnknown
 from dpbuild.adapters.sink import evidence, homes
-from dpbuild.adapters.sink.place import Later, Meter, Place, finish
+from dpbuild.adapters.sink.place import Later, Meter, Place, finish, settle
 from dpbuild.errors import DpbuildError, RateLimited, UsageError
+from dpbuild.frozen import replace
 from dpbuild.model.image import Image, Images, Written
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.oci.digest import Digest
@@ -24,6 +25,9 @@ from dpbuild.oci.reference import Reference, RegistryReference
 from dpbuild.ports.registry import Registry
 from dpbuild.ports.reporter import Reporter
 from dpbuild.ports.store import Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 # Blobs sent at a time: enough to fill a line, few enough for a registry on the same machine.
 THREADS = 4
@@ -51,8 +55,7 @@ class RegistrySink:
         self._registry = registry
         self._blob = blob
         self._reporter = reporter
-        # Threads begin when something is to be done, and end with this object or by ``close``.
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="push")
+        self._threads = threads
         self._store = store
         self._heads: dict[RegistryReference, Descriptor | None] = {}
         self._early: Place | None = None
@@ -62,6 +65,14 @@ class RegistrySink:
         # What the first tag names, if that was read.
         self._named: homes.Named | None = None
         self._lock = threading.Lock()
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Threads begin when something is to be done, and end with this object or by ``close``."""
+        # Imported here, because where nothing has changed there is nothing to do.
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="push")
 
     def check(self, images: Images | None = None) -> None:
         """Ask what the tags name now: an unreachable registry or a wrong password shows before anything is built.
@@ -148,13 +159,14 @@ class RegistrySink:
         """Give up what is under way."""
         if self._early is not None:
             self._early.stop.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if "_pool" in self.__dict__:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _take_over(self, place: Place) -> None:
         """What was sent ahead to the first repository is there, or comes to its end."""
         if self._early is not None:
             cast("Later", self._early.step).go_on(place.step)
-            wait(self._jobs)
+            settle(self._jobs)
             place.sent, place.present, place.done = self._early.sent, self._early.present, self._early.done
 
     def write(self, images: Images) -> Written:
@@ -201,7 +213,7 @@ class RegistrySink:
                     raise
                 # The registry lost a blob of a manifest that it has; ask for every single one.
                 self._content(images, place.again(), frozenset())
-        stay = None
+        jobs = []
         if images.referrers:
             stay = evidence.attach(
                 self._registry,
@@ -211,8 +223,12 @@ class RegistrySink:
                 new=len(pending) == len(heads),
                 subject=lambda: self._put(images, place, place.reference.at(images.descriptor.digest)),
             )
-        # All is there: the tags may name it. Whether somebody else has written the list of evidence is seen meanwhile.
-        jobs = [self._pool.submit(stay)] if stay is not None else []
+            # Whether somebody else has written the list of evidence is seen while tags are put.
+            if pending:
+                jobs.append(self._pool.submit(stay))
+            else:
+                stay()
+        # All is there: the tags may name it.
         for tag in pending[:1]:
             self._put(images, place, tag)
         jobs += [self._pool.submit(self._put_again, images, tag) for tag in pending[1:]]
@@ -261,7 +277,7 @@ class RegistrySink:
             if answer is None:
                 return frozenset(known)
             found = homes.Named(self._registry.source(tag), *answer)
-        return found.parts({image.platform for image in images.images}, self._pool) | known
+        return found.parts({image.platform for image in images.images}, lambda: self._pool) | known
 
     def _send(self, images: Images, place: Place, rows: list[Descriptor]) -> None:
         large = any(row.size >= homes.SMALLEST for row in rows)

@@ -4,7 +4,6 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
 from typing import Final
 
 from dpbuild.adapters.debian import DebianArchive
@@ -14,7 +13,7 @@ from dpbuild.debian import image
 from dpbuild.debian.indices import Package, timestamp
 from dpbuild.debian.suites import ARCHITECTURES, SUITES, VARIANTS, Suite
 from dpbuild.errors import BaseImageError, NotFound, StoreError
-from dpbuild.frozen import frozen
+from dpbuild.frozen import asdict, frozen, replace
 from dpbuild.model.words import counted
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import canonical, encode_config, encode_index, encode_manifest

@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 from dpbuild.errors import NotFound, RateLimited, RegistryError
+from dpbuild.frozen import replace
 from dpbuild.oci import mediatype
 from dpbuild.oci.codec import CodecError, decode_object
 from dpbuild.oci.descriptor import Descriptor

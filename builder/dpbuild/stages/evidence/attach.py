@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from dpbuild import __version__
+from dpbuild.frozen import replace
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.config import Config

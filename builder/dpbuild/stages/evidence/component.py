@@ -1,9 +1,8 @@
 """What stands in an SBOM: packages with what they bring and what they need. Values, and nothing of any format."""
 
-from dataclasses import field
 from typing import Any
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 
 
 @frozen

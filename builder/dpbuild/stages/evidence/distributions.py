@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from email.parser import HeaderParser
 from typing import Any, Final
 
 from dpbuild.archive.overlay import FileTree
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.pypa.markers import Environment
 from dpbuild.stages.evidence import embedded, purl
 from dpbuild.stages.evidence.component import Component, License

@@ -1,9 +1,9 @@
 """Sigstore bundles (protobuf-specs, ``sigstore_bundle.proto``) of images and their evidence, attached as by cosign."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
+from dpbuild.frozen import replace
 from dpbuild.model.evidence import Evidence
 from dpbuild.model.image import Images
 from dpbuild.oci import mediatype

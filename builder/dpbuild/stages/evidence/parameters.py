@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any, Final
 
+from dpbuild.frozen import fields
 from dpbuild.model.config import BuilderConfig, Config, FileCopy
 from dpbuild.model.recipe import Build, Recipe, Run
 from dpbuild.oci.config import Healthcheck

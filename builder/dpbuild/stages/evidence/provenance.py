@@ -6,9 +6,9 @@ The same inputs give the same bytes: no clock, no host, nothing that tells one r
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
+from dpbuild.frozen import replace
 from dpbuild.model.artifact import Artifact
 from dpbuild.model.base import Base
 from dpbuild.model.evidence import Chosen, Inputs, Made

@@ -2,8 +2,8 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import replace
 
+from dpbuild.frozen import replace
 from dpbuild.model.evidence import Evidence
 from dpbuild.model.image import Images, Referrer
 from dpbuild.oci import mediatype

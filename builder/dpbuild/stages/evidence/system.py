@@ -1,10 +1,10 @@
 """Packages of an image's own package manager."""
 
-from dataclasses import replace
 from typing import Final
 
 from dpbuild.archive.overlay import FileTree
 from dpbuild.debian import dependency
+from dpbuild.frozen import replace
 from dpbuild.model.facts import SystemPackage
 from dpbuild.stages import facts_packages
 from dpbuild.stages.contents import Contents

@@ -5,11 +5,11 @@ What is joined from wheels can only be gzip, so every layer is made in that form
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from dpbuild.archive import zstd
 from dpbuild.archive.decompress import Decompressed, ReadError, limit_of
 from dpbuild.errors import BaseImageError, ConfigError, HashMismatch, StoreError
+from dpbuild.frozen import replace
 from dpbuild.model.config import Config
 from dpbuild.model.layer import Layer
 from dpbuild.oci.descriptor import Descriptor

@@ -7,7 +7,6 @@ Nothing of the base is ever overwritten, but for the loader's cache in the last 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, replace
 from typing import Final
 
 from dpbuild.archive.entry import Entry, Kind
@@ -15,7 +14,7 @@ from dpbuild.archive.overlay import FileTree, OverlayError
 from dpbuild.debian import deb
 from dpbuild.debian import runtime as debian
 from dpbuild.errors import BaseImageError, PathConflict
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen, replace
 from dpbuild.model.base import Base
 from dpbuild.model.layer import Layer
 from dpbuild.model.lock import LockedRuntime

@@ -1,10 +1,9 @@
 """What layers are made for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 from typing import Any, Protocol
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.model.base import Base
 from dpbuild.model.facts import Facts
 from dpbuild.ports.store import Store

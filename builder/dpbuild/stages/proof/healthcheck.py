@@ -2,9 +2,9 @@
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
+from dpbuild.frozen import replace
 from dpbuild.model.finding import Severity
 from dpbuild.stages.proof.command import SHELLS
 from dpbuild.stages.proof.rule import Found, Rule

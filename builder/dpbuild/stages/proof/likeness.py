@@ -7,12 +7,12 @@ source. So an edit that changes none of these has the findings of the image befo
 import csv
 import hashlib
 import json
-from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
 from dpbuild.archive.decompress import limit_of
 from dpbuild.archive.entry import Entry
 from dpbuild.archive.read import entries, open_layer
+from dpbuild.frozen import replace
 from dpbuild.oci.config import ImageConfig
 from dpbuild.oci.descriptor import Descriptor
 from dpbuild.stages.proof.scan import FileScan, LayerScan

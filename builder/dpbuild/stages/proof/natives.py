@@ -5,10 +5,9 @@ Most images have nothing that cannot be loaded, and then no source is read.
 
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import field
 from typing import Final, Literal
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.model.facts import Facts
 from dpbuild.model.finding import Severity
 from dpbuild.stages.proof.extensions import Extension, Misfit, Module, misfit, modules

@@ -5,10 +5,10 @@ import functools
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from dpbuild.archive.overlay import FileTree
+from dpbuild.frozen import frozen
 from dpbuild.stages.contents import Contents
 
 # PyPA, "Recording installed projects"; the older form is setuptools' own.
@@ -19,7 +19,7 @@ _DPKG_INFO: Final = "var/lib/dpkg/info"
 _APK: Final = ("usr/lib/apk/db/installed", "lib/apk/db/installed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@frozen(order=True)
 class Distribution:
     """An installed distribution: ``info`` is its .dist-info or .egg-info, ``site`` the folder that holds it."""
 

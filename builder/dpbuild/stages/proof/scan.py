@@ -8,13 +8,12 @@ import mmap
 import re
 import struct
 from collections.abc import Iterable
-from dataclasses import field
 from typing import BinaryIO, Final
 
 from dpbuild.archive.entry import Entry
 from dpbuild.elf import folders, reader
 from dpbuild.elf.facts import ElfFacts
-from dpbuild.frozen import frozen
+from dpbuild.frozen import field, frozen
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.sources import Use
 

@@ -1,12 +1,12 @@
 """Scans as bytes for the store: columns of JSON, compressed, since a layer may have tens of thousands of entries."""
 
-import dataclasses
 import json
 import zlib
 from typing import Any, Final
 
 from dpbuild.archive.columns import pack, unpack
 from dpbuild.elf.facts import ElfFacts, Versions
+from dpbuild.frozen import asdict
 from dpbuild.stages.proof.scan import FileScan, LayerScan, Pyc
 from dpbuild.stages.proof.sources import Use
 
@@ -35,11 +35,11 @@ def _file(found: FileScan) -> dict[str, Any]:
         if value := getattr(found, name):
             row[name] = value
     if found.elf is not None:
-        row["elf"] = dataclasses.asdict(found.elf)
+        row["elf"] = asdict(found.elf)
     if found.pyc is not None:
-        row["pyc"] = dataclasses.astuple(found.pyc)
+        row["pyc"] = list(asdict(found.pyc).values())
     if found.uses:
-        row["uses"] = [dataclasses.astuple(use) for use in found.uses]
+        row["uses"] = [list(asdict(use).values()) for use in found.uses]
     if found.folders:
         row["folders"] = found.folders
     return row

@@ -5,11 +5,10 @@ Followed as the kernel and Python do: PATH, shebangs, the interpreter's options,
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from dpbuild.archive.overlay import FileTree
-from dpbuild.frozen import frozen
+from dpbuild.frozen import frozen, replace
 from dpbuild.oci.config import ImageConfig
 from dpbuild.stages.facts_interpreter import is_python, which
 from dpbuild.stages.proof.scan import FileScan

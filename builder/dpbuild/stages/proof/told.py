@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from dataclasses import asdict, replace
 from typing import Any, Final
 
-from dpbuild.frozen import frozen
+from dpbuild.frozen import asdict, frozen, replace
 from dpbuild.stages import syntax
 from dpbuild.stages.proof import sources
 from dpbuild.stages.proof.names import NONE, Names, names_of

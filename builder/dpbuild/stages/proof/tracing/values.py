@@ -83,7 +83,7 @@ class Class:
     names: dict[str, Value]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen(kw_only=False, order=True)
 class Cause:
     """What an import ends with: ``kind`` is ``load`` (the file ``name``), ``open`` (dlopen of ``name``) or ``find``
     (``find_library`` of ``name``); ``path`` and ``line`` are where a source does it.
