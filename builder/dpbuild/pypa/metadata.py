@@ -1,6 +1,7 @@
 """Core metadata (PyPA specs), as far as resolving needs them."""
 
 from dpbuild.frozen import frozen
+from dpbuild.pypa.headers import Headers
 
 
 @frozen
@@ -16,17 +17,14 @@ class Metadata:
 
 def parse(text: str) -> Metadata:
     """Read METADATA. Raises ValueError without a name or version."""
-    import email.parser
-    import email.policy
-
-    fields = email.parser.Parser(policy=email.policy.compat32).parsestr(text, headersonly=True)
-    name, version = str(fields.get("Name", "")).strip(), str(fields.get("Version", "")).strip()
+    fields = Headers(text)
+    name, version = fields.first("Name"), fields.first("Version")
     if not name or not version:
         raise ValueError("the metadata say no name and version")
     return Metadata(
         name=name,
         version=version,
-        requires=tuple(str(row).strip() for row in fields.get_all("Requires-Dist", [])),
-        requires_python=str(fields.get("Requires-Python", "")).strip(),
-        extras=tuple(str(row).strip() for row in fields.get_all("Provides-Extra", [])),
+        requires=fields.every("Requires-Dist"),
+        requires_python=fields.first("Requires-Python"),
+        extras=fields.every("Provides-Extra"),
     )

@@ -5,6 +5,7 @@ from typing import Final
 
 from dpbuild.frozen import frozen
 from dpbuild.pypa import record
+from dpbuild.pypa.headers import Headers
 
 _SCHEMES: Final = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 # The spec: these three are not listed with a hash, the signatures not at all.
@@ -98,16 +99,15 @@ def read(filename: str, names: Mapping[str, int], metadata: Mapping[str, bytes])
     for needed in ("WHEEL", "METADATA", "RECORD"):
         if f"{dist_info}/{needed}" not in metadata:
             raise WheelError(f"it has no {dist_info}/{needed}")
-    wheel = _headers(metadata[f"{dist_info}/WHEEL"], "WHEEL")
-    major = wheel.get("wheel-version", [""])[0].partition(".")[0]
-    if major != "1":
-        raise WheelError(f"its Wheel-Version is {wheel.get('wheel-version', ['missing'])[0]}, not 1.x")
-    about = _headers(metadata[f"{dist_info}/METADATA"], "METADATA")
-    project = about.get("name", [""])[0]
-    number = about.get("version", [""])[0]
+    wheel = _headers(metadata[f"{dist_info}/WHEEL"])
+    form = wheel.first("Wheel-Version")
+    if form.partition(".")[0] != "1":
+        raise WheelError(f"its Wheel-Version is {form or 'missing'}, not 1.x")
+    about = _headers(metadata[f"{dist_info}/METADATA"])
+    project, number = about.first("Name"), about.first("Version")
     if not _agree(project, number, name, version):
         raise WheelError(f"its METADATA says {project} {number}, its file name {name} {version}")
-    root = "purelib" if wheel.get("root-is-purelib", [""])[0].lower() == "true" else "platlib"
+    root = "purelib" if wheel.first("Root-Is-Purelib").lower() == "true" else "platlib"
     points = metadata.get(f"{dist_info}/entry_points.txt", b"")
     try:
         rows = record.parse(metadata[f"{dist_info}/RECORD"].decode())
@@ -120,7 +120,7 @@ def read(filename: str, names: Mapping[str, int], metadata: Mapping[str, bytes])
         name=name,
         project=project,
         version=version,
-        tags=frozenset(wheel.get("tag", [])),
+        tags=frozenset(wheel.every("Tag")),
         dist_info=dist_info,
         files=tuple(_files(names, rows, dist_info, data, root)),
         entry_points=text,
@@ -154,20 +154,10 @@ def _files(
     return files
 
 
-def _headers(data: bytes, what: str) -> dict[str, list[str]]:
-    import email.parser
-    import email.policy
-
-    try:
-        message = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(data, headersonly=True)
-        found: dict[str, list[str]] = {}
-        for key, value in message.items():
-            found.setdefault(key.lower(), []).append(str(value).strip())
-    except (ValueError, LookupError) as problem:
-        raise WheelError(f"{what} is malformed: {problem}") from None
-    return found
-
-
 def requires(metadata: bytes) -> tuple[str, ...]:
     """The ``Requires-Dist`` lines of a METADATA file."""
-    return tuple(_headers(metadata, "METADATA").get("requires-dist", []))
+    return _headers(metadata).every("Requires-Dist")
+
+
+def _headers(data: bytes) -> Headers:
+    return Headers(data.decode("utf-8", "replace"))

@@ -15,6 +15,7 @@ from dpbuild.archive.read import ReadError, entries, open_layer
 from dpbuild.errors import ArtifactError, SandboxError
 from dpbuild.frozen import frozen
 from dpbuild.model.config import Project
+from dpbuild.pypa.headers import Headers
 from dpbuild.stages.layers.content import Archived
 
 # What an sdist may unpack to, and what its two small files may hold, in bytes.
@@ -122,10 +123,7 @@ def check_static(found: Sdist, title: str, instead: str) -> None:
 
 def static_metadata(text: str) -> str:
     """``text`` if it is METADATA that a build cannot change (PEP 643), else ""."""
-    import email.parser
-    import email.policy
-
-    fields = email.parser.Parser(policy=email.policy.compat32).parsestr(text, headersonly=True)
-    version = tuple(int(part) for part in re.findall(r"\d+", str(fields.get("Metadata-Version", "")))[:2])
-    dynamic = {str(row).strip().lower() for row in fields.get_all("Dynamic", [])}
+    fields = Headers(text)
+    version = tuple(int(part) for part in re.findall(r"\d+", fields.first("Metadata-Version"))[:2])
+    dynamic = {row.lower() for row in fields.every("Dynamic")}
     return text if version >= (2, 2) and not dynamic & {"requires-dist", "provides-extra", "requires-python"} else ""

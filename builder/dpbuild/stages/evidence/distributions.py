@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from email.parser import HeaderParser
 from typing import Any, Final
 
 from dpbuild.archive.overlay import FileTree
 from dpbuild.frozen import frozen, replace
+from dpbuild.pypa.headers import Headers
 from dpbuild.pypa.markers import Environment
 from dpbuild.stages.evidence import embedded, purl
 from dpbuild.stages.evidence.component import Component, License
@@ -50,10 +50,9 @@ def distributions(
 
 def _read(row: owners.Distribution, tree: FileTree, contents: InventoryContents, taken: set[str]) -> _Found:
     text = contents.get(f"{row.info}/METADATA") or contents.get(f"{row.info}/PKG-INFO") or b""
-    # The description behind the headers may be long, and is not asked for.
-    metadata = HeaderParser().parsestr(text.decode("utf-8", "replace").partition("\n\n")[0])
-    name = _normal(str(metadata["Name"] or row.name))
-    version = str(metadata["Version"] or row.version)
+    metadata = Headers(text.decode("utf-8", "replace"))
+    name = _normal(metadata.first("Name") or row.name)
+    version = metadata.first("Version") or row.version
     address = purl.pypi(name, version)
     ref = address if address not in taken else f"{address}#{row.info}"
     inner = [
@@ -63,18 +62,18 @@ def _read(row: owners.Distribution, tree: FileTree, contents: InventoryContents,
     component = Component(
         ref=ref,
         kind="library",
-        name=str(metadata["Name"] or row.name),
+        name=metadata.first("Name") or row.name,
         version=version,
         purl=address,
-        description=str(metadata["Summary"] or "").strip(),
-        licenses=_licenses(metadata.get("License-Expression"), metadata.get("License"), metadata.get_all("Classifier")),
+        description=metadata.first("Summary"),
+        licenses=_licenses(metadata),
         location=row.info,
         files=_files(row, contents),
         inner=tuple(each for one in inner for each in one.components),
         inner_needs=tuple(each for one in inner for each in one.needs),
         notes=tuple(each for one in inner for each in one.notes),
     )
-    return _Found(component, name, tuple(str(line) for line in metadata.get_all("Requires-Dist") or ()))
+    return _Found(component, name, metadata.every("Requires-Dist"))
 
 
 def _below(tree: FileTree, folder: str, prefix: str = "") -> list[str]:
@@ -101,16 +100,16 @@ def _files(row: owners.Distribution, contents: InventoryContents) -> tuple[tuple
     return tuple(found)
 
 
-def _licenses(declared: Any, text: Any, classifiers: list[Any] | None) -> tuple[License, ...]:
+def _licenses(metadata: Headers) -> tuple[License, ...]:
     """PEP 639's expression, else the old field if it names a licence, else the classifiers."""
-    if declared:
-        found = expression(str(declared))
-        return (License(expression=found) if found else License(name=str(declared).strip()),)
-    words = " ".join(str(text or "").split())
+    if declared := metadata.first("License-Expression"):
+        found = expression(declared)
+        return (License(expression=found) if found else License(name=declared),)
+    words = " ".join(metadata.first("License").split())
     if words and words.upper() != "UNKNOWN" and len(words) <= _LONGEST:
         found = expression(words)
         return (License(expression=found) if found else License(name=words),)
-    names = {str(row).rpartition("::")[2].strip() for row in classifiers or () if str(row).startswith("License ::")}
+    names = {row.rpartition("::")[2].strip() for row in metadata.every("Classifier") if row.startswith("License ::")}
     return tuple(License(name=name) for name in sorted(names - {"OSI Approved"}))
 
 
