@@ -22,6 +22,9 @@ _LOADER: Final = re.compile(r"/ld-linux[^/]*\.so\.\d|/ld-2\.\d+\.so|/ld64\.so\.\
 _HARMLESS: Final = re.compile(r"usr/lib/os-release|etc/.*|usr/share/.*|var/.*")
 _MOST: Final = 20
 _SETUID: Final = 0o6000
+# What everybody may read, and look into.
+_READABLE: Final = 0o444
+_OPEN_TO_ALL: Final = 0o555
 # Folders where everybody may write on purpose.
 _OPEN: Final = ("tmp", "var/tmp", "dev", "run", "proc")
 
@@ -135,7 +138,9 @@ def _unreadable(subject: Subject) -> Iterator[Found]:
             found.setdefault(place, Severity.ERROR)
     below = tuple(f"{folder.strip('/')}/" for folder in folders if folder != "/" and folder not in found)
     for entry in subject.entries:
-        if not entry.path.startswith(below) or entry.kind is Kind.SYMLINK:
+        # Nearly all; the others are looked at one by one.
+        open_to_all = _OPEN_TO_ALL if entry.kind is Kind.DIRECTORY else _READABLE
+        if entry.mode & open_to_all == open_to_all or entry.kind is Kind.SYMLINK or not entry.path.startswith(below):
             continue
         if user.may(entry, 4) and (entry.kind is not Kind.DIRECTORY or user.may(entry, 1)):
             continue

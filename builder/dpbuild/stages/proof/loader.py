@@ -216,9 +216,8 @@ class Loader:
         return self._where[key]
 
     def _folders(self, by: Loaded, chain: list[Loaded]) -> Iterator[str]:
-        environment = re.split("[:;]", self._subject.config.variable("LD_LIBRARY_PATH") or "")
         if self._musl:
-            rows = [row for row in environment if row]
+            rows = list(self._library_path)
             rows += [self._expand(row, each.path) for each in chain for row in each.elf.runpath or each.elf.rpath]
         else:
             rows = []
@@ -227,12 +226,16 @@ class Loader:
                 for each in chain if chain[-1].path == main.path else [*chain, main]:
                     if not each.elf.runpath:
                         rows += [self._expand(row, each.path) for row in each.elf.rpath]
-            rows += [self._expand(row, self._main) for row in environment if row]
+            rows += [self._expand(row, self._main) for row in self._library_path]
             rows += [self._expand(row, by.path) for row in by.elf.runpath]
         for row in dict.fromkeys(rows):
             folder = posixpath.normpath(row if row.startswith("/") else f"{self._subject.working_dir}/{row}")
             if self._subject.tree.is_directory(folder):
                 yield folder
+
+    @functools.cached_property
+    def _library_path(self) -> tuple[str, ...]:
+        return tuple(filter(None, re.split("[:;]", self._subject.config.variable("LD_LIBRARY_PATH") or "")))
 
     def _expand(self, path: str, origin: str) -> str:
         """Dynamic string tokens (ld.so(8)); ``origin`` is the file that they stand in."""

@@ -112,7 +112,7 @@ class Owners:
         for path, owner in rows:
             found.setdefault(path, owner)
             # Packages name the files where they were before /usr was merged.
-            entry = self._tree.get(path)
+            entry = None if self._tree.holds(path[1:]) else self._tree.get(path)
             if entry is not None:
                 found.setdefault(f"/{entry.path}", owner)
         for path, owner in rows:

@@ -10,13 +10,17 @@ from dpbuild.model.finding import Severity
 from dpbuild.stages.proof.rule import Found, Rule
 from dpbuild.stages.proof.subject import Subject
 
-# Files that hold credentials by their purpose.
-_SECRETS: Final = re.compile(
-    r"(?:.*/)?(?:\.env(?:\.(?:local|prod|production|dev|development|staging))?|\.netrc|_netrc|\.pypirc"
-    r"|\.git-credentials|\.npmrc|\.pgpass|\.my\.cnf|\.docker/config\.json|\.dockercfg|\.kube/config|\.aws/credentials"
-    r"|\.azure/(?:accessTokens|msal_token_cache)\.json|gcloud/(?:credentials\.db|application_default_credentials\.json)"
-    r"|\.config/gh/hosts\.yml|\.ssh/id_(?:rsa|dsa|ecdsa|ed25519)|\.vault-token|\.terraform\.d/credentials\.tfrc\.json)"
+# Files that hold credentials by their purpose: what their paths end with.
+_SECRETS: Final = (
+    *(f"/.env{end}" for end in ("", ".local", ".prod", ".production", ".dev", ".development", ".staging")),
+    *("/.netrc", "/_netrc", "/.pypirc", "/.git-credentials", "/.npmrc", "/.pgpass", "/.my.cnf", "/.vault-token"),
+    *("/.docker/config.json", "/.dockercfg", "/.kube/config", "/.aws/credentials", "/.config/gh/hosts.yml"),
+    *("/.azure/accessTokens.json", "/.azure/msal_token_cache.json"),
+    *("/gcloud/credentials.db", "/gcloud/application_default_credentials.json"),
+    *(f"/.ssh/id_{kind}" for kind in ("rsa", "dsa", "ecdsa", "ed25519")),
+    "/.terraform.d/credentials.tfrc.json",
 )
+_SECRET_NAMES: Final = frozenset(row.rpartition("/")[2] for row in _SECRETS)
 # Tokens that say by their form what they are, as their makers document it.
 _FORMS: Final = (
     ("a GitHub token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})")),
@@ -67,12 +71,16 @@ def _keys(subject: Subject) -> Iterator[Found]:
 
 def _files(subject: Subject) -> Iterator[Found]:
     for entry in subject.entries:
-        if entry.kind is Kind.FILE and entry.size and not _SITE.fullmatch(f"/{entry.path}"):
+        if entry.kind is not Kind.FILE or not entry.size or not _is_secret(entry.path):
+            continue
+        if not _SITE.fullmatch(f"/{entry.path}") and not subject.scan(entry.path).private_key:
             name = posixpath.basename(entry.path)
-            if _SECRETS.fullmatch(entry.path) and not subject.scan(entry.path).private_key:
-                yield Found(
-                    path=f"/{entry.path}", evidence=f"files named {name} hold credentials or settings of a host"
-                )
+            yield Found(path=f"/{entry.path}", evidence=f"files named {name} hold credentials or settings of a host")
+
+
+def _is_secret(path: str) -> bool:
+    """Whether a file holds credentials by its name; of all files of an image hardly any has one of the last parts."""
+    return path.rpartition("/")[2] in _SECRET_NAMES and f"/{path}".endswith(_SECRETS)
 
 
 def _env(subject: Subject) -> Iterator[Found]:
@@ -111,7 +119,7 @@ def _hidden_secrets(subject: Subject) -> Iterator[Found]:
                 continue
             row = scan.files.get(ordinal)
             key = row is not None and row.private_key
-            if not (key or _SECRETS.fullmatch(entry.path)) or _SITE.fullmatch(f"/{entry.path}"):
+            if not (key or _is_secret(entry.path)) or _SITE.fullmatch(f"/{entry.path}"):
                 continue
             here = subject.tree.origin(entry.path) if subject.tree.is_file(entry.path) else None
             if here != (layer, ordinal):
