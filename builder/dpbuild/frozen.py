@@ -71,7 +71,7 @@ def frozen(*, kw_only: bool = True, order: bool = False) -> Callable[[type[_T]],
 def frozen(cls: type[Any] | None = None, /, *, kw_only: bool = True, order: bool = False) -> Any:
     """Make a class of annotated fields one of frozen values, with slots; ``kw_only`` and ``order`` as for dataclasses.
 
-    Raises TypeError for a field of dataclasses' own.
+    Raises TypeError for a field of dataclasses' own, and for a default that can be changed.
     """
     if cls is None:
         return functools.partial(_made, kw_only=kw_only, order=order)
@@ -85,6 +85,7 @@ def _made(plain: type[Any], *, kw_only: bool, order: bool = False) -> type[Any]:
         body.pop(name, None)
     names = tuple(row.name for row in rows)
     body |= {
+        "__qualname__": plain.__qualname__,
         "__slots__": names,
         "__match_args__": () if kw_only else names,
         "__doc__": plain.__doc__ or plain.__name__,
@@ -131,12 +132,17 @@ def _rows(plain: type[Any], body: dict[str, Any], *, kw_only: bool) -> Iterable[
     """The fields of a class, whose defaults are taken from its ``body``."""
     for name, annotation in plain.__annotations__.items():
         text = annotation if isinstance(annotation, str) else ""
-        if text.startswith("ClassVar") or getattr(annotation, "__origin__", annotation) is ClassVar:
+        if (
+            text.removeprefix("typing.").startswith("ClassVar")
+            or getattr(annotation, "__origin__", annotation) is ClassVar
+        ):
             continue
         given = body.pop(name, MISSING)
         if type(given).__module__ == "dataclasses":
             raise TypeError(f"{plain.__name__}.{name}: a field of dataclasses, not of dpbuild.frozen")
         row = given if isinstance(given, Field) else field(default=given)
+        if type(row.default).__hash__ is None:
+            raise TypeError(f"{plain.__name__}.{name}: all values would share its default; give a default_factory")
         row.name, row.kw_only = name, kw_only
         yield row
 
@@ -203,13 +209,18 @@ def _compiled(cls: type[Any], rows: tuple[Field, ...]) -> Any:
 
 
 def fields(row: Any) -> tuple[Field, ...]:
-    """The fields of a frozen value, or of a class of these, in their order."""
-    found: tuple[Field, ...] = row.__frozen_fields__
+    """The fields of a frozen value, or of a class of these, in their order. Raises TypeError for anything else."""
+    found: tuple[Field, ...] | None = getattr(row, "__frozen_fields__", None)
+    if found is None:
+        raise TypeError(f"not a frozen value: {row!r}")
     return found
 
 
 def asdict(row: Any) -> dict[str, Any]:
-    """The fields of a frozen value by name; frozen values in it, and in its tuples, lists and dicts, likewise."""
+    """The fields of a frozen value by name; frozen values in it, and in its tuples, lists and dicts, likewise.
+
+    Raises TypeError for what is not frozen.
+    """
     return {each.name: _taken_apart(getattr(row, each.name)) for each in fields(row)}
 
 

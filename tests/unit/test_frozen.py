@@ -45,6 +45,16 @@ class Kept:
     more: tuple[int, ...] = ()
 
 
+class Outer:
+    """Around another."""
+
+    @frozen
+    class Inner:
+        """Found by its whole name."""
+
+        name: str
+
+
 @frozen(kw_only=False)
 class Placed:
     """Its fields have an order."""
@@ -101,6 +111,17 @@ def test_the_same_without_dataclasses() -> None:
         module.replace(value, other=1)
     with pytest.raises(TypeError, match="a field of dataclasses"):
         row(lambda cls: frozen(type("Row", (), {"__annotations__": {"a": "int"}, "a": dataclasses.field(default=1)})))
+
+
+def test_what_is_refused_when_a_class_is_made() -> None:
+    """A default that all values would share; and what is no frozen value is said to be none."""
+    with pytest.raises(TypeError, match="default_factory"):
+        frozen(type("Row", (), {"__annotations__": {"a": "list"}, "a": []}))
+    made = frozen(type("Row", (), {"__annotations__": {"a": "typing.ClassVar[int]", "b": "int"}, "a": 1}))
+    assert [each.name for each in module.fields(made)] == ["b"]
+    for refuse in (module.fields, module.asdict, module.replace):
+        with pytest.raises(TypeError, match="not a frozen value"):
+            refuse(TWIN(type("Row", (), {}))())
 
 
 def test_values_with_an_order() -> None:
@@ -165,10 +186,11 @@ def test_nothing_changes_a_value() -> None:
 
 
 def test_pickles_and_copies() -> None:
-    value = Kept(name="a", more=(1, 2))
-    for again in (pickle.loads(pickle.dumps(value)), copy.copy(value), copy.deepcopy(value)):
-        assert again == value
-        assert again is not value
+    for value in (Kept(name="a", more=(1, 2)), Outer.Inner(name="b")):
+        for again in (pickle.loads(pickle.dumps(value)), copy.copy(value), copy.deepcopy(value)):
+            assert again == value
+            assert again is not value
+    assert repr(Outer.Inner(name="b")) == "Outer.Inner(name='b')"
 
 
 def test_fields_by_their_place() -> None:

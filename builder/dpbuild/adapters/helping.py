@@ -1,6 +1,6 @@
 """The other process: does what it is asked until nobody asks any more (``helper``).
 
-It is a module of its own, because starting a process takes what is started no time.
+It is a module of its own, so that what is started need not import what starts processes.
 """
 
 import contextlib

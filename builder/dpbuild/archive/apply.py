@@ -104,7 +104,7 @@ class _Applier:
             self._whiteout(parent, name)
             return
         path = entry.path
-        if parent.entry.path != folder:
+        if parent.entry.path != folder or path.startswith("/"):
             path = f"{parent.entry.path}/{name}" if parent.entry.path else name
         if len(path) > LONGEST_PATH or len(chain) > DEEPEST:
             raise OverlayError(f"the path {path[:60]}… is too long or too deep")

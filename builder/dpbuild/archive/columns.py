@@ -1,7 +1,7 @@
 """Entries as columns of JSON, and back: a layer or an image has tens of thousands.
 
-What is the same in all entries, as owners and times mostly are, is written once. Reading them makes no call of a
-function in Python for each.
+What is the same in all entries, as owners and times mostly are, is written once. Reading most columns makes no call of
+a function in Python for each entry.
 """
 
 from collections.abc import Callable, Iterable, Iterator

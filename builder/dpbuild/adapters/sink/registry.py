@@ -65,10 +65,14 @@ class RegistrySink:
         # What the first tag names, if that was read.
         self._named: homes.Named | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        """Threads begin when something is to be done, and end with this object or by ``close``."""
+        """Threads begin when something is to be done, and end with this object or by ``close``.
+
+        It is made under the lock by what may ask from several threads at once.
+        """
         # Imported here, because where nothing has changed there is nothing to do.
         from concurrent.futures import ThreadPoolExecutor
 
@@ -111,7 +115,7 @@ class RegistrySink:
                 home = base
         with self._lock:
             # Images for several platforms share layers.
-            if layer.digest in self._begun:
+            if layer.digest in self._begun or self._closed:
                 return
             self._begun.add(layer.digest)
             if self._early is None:
@@ -159,6 +163,7 @@ class RegistrySink:
         """Give up what is under way."""
         if self._early is not None:
             self._early.stop.set()
+        self._closed = True
         if "_pool" in self.__dict__:
             self._pool.shutdown(wait=False, cancel_futures=True)
 

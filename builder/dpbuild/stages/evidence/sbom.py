@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 # Part of the key of what is kept: whoever changes the document, or how it is kept, changes this.
-FORMAT: Final = 3
+FORMAT: Final = 4
 SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 PREDICATE: Final = "https://cyclonedx.org/bom"
 _IMAGE: Final = "image"

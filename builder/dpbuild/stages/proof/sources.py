@@ -51,16 +51,18 @@ MODULES: Final = frozenset(
     | {"nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"}
     | {"pip", "pkg_resources", "setuptools"}
 )
-_WORDS: Final = (b"find_library", b"CDLL", b"LoadLibrary", b"dlopen", b"pkg_resources")
+_LOADING: Final = (b"find_library", b"DLL", b"LoadLibrary", b"dlopen")
 _NAMES: Final = rb"(?:" + b"|".join(sorted(name.encode() for name in MODULES)) + rb")\b"
-# What loads is called, and what is imported by its name is in quotes.
-_CALLS: Final = re.compile(rb"(?:find_library|CDLL|LoadLibrary|dlopen)[\s\\]*\(|[\"']pkg_resources")
+# What loads is called, whatever stands before the bracket; what a function imports is named in quotes, and of that
+# only this one is looked for: people used to write it.
+_CALLS: Final = re.compile(rb"(?:find_library|CDLL|PyDLL|LoadLibrary|dlopen)[\s\\]*[()#]")
+_QUOTED: Final = re.compile(rb"[\"']pkg_resources")
 # One pattern for both words would have no literal beginning, which makes the search ten times slower. Of modules before
 # the one that matters there is one way to read each, and an end to them: a long line must not take for ever.
-_BEFORE: Final = rb"(?:[\w.][\w. ]{0,199}, *){0,50}?"
+_BEFORE: Final = rb"(?:[\w.\x80-\xff][\w. \t\x80-\xff]{0,199},[\s\\]*){0,50}?"
 _IMPORTS: Final = (
-    re.compile(rb"import [\s\\]*" + _BEFORE + _NAMES),
-    re.compile(rb"from [\s\\]*" + _NAMES + rb"[\w.\s\\]{0,200}?\bimport\b"),
+    re.compile(rb"import[ \t\f\\][\s\\]*" + _BEFORE + _NAMES),
+    re.compile(rb"from[ \t\f\\][\s\\]*" + _NAMES + rb"[\w.\s\\\x80-\xff]{0,200}?\bimport\b"),
 )
 _SHELLS: Final = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
 _STARTERS: Final = frozenset({"run", "call", "check_call", "check_output", "Popen", "create_subprocess_exec"})
@@ -74,8 +76,9 @@ _MODULES_OF_SHELLS: Final = frozenset({"os", "subprocess", "asyncio"})
 
 def interesting(data: bytes, *, loads: bool = True) -> bool:
     """Whether a source may do something that matters, wherever it is installed; ``loads`` as for ``everywhere``."""
-    words = _WORDS if loads else _WORDS[-1:]
-    if any(word in data for word in words) and _CALLS.search(data):
+    if loads and any(word in data for word in _LOADING) and _CALLS.search(data):
+        return True
+    if b"pkg_resources" in data and _QUOTED.search(data):
         return True
     return any(pattern.search(data) for pattern in _IMPORTS)
 

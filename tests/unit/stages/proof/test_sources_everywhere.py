@@ -19,6 +19,15 @@ SOURCES = (
     b"def f(a=CDLL('z'), *, b: find_library('q') = 1) -> dlopen('r'):\n    import_module('distutils.core')\n",
     b"match a:\n    case 1 if CDLL(b):\n        import pip\n        lambda: CDLL('c')\n",
     b"x = [CDLL(n) for n in find_library('m') if LoadLibrary(o)]\n",
+    b"import foo,\\\n    pkg_resources\n",
+    b"import os,\tpkg_resources\n",
+    b"import\tpkg_resources\nfrom\tpip import x\n",
+    b"import a\tas b, pkg_resources\n",
+    "import é, pip\nfrom setuptools.é import x\n".encode(),
+    b"(ctypes.CDLL)('x')\n",
+    b"(CDLL # c\n ('x'))\n",
+    b"from ctypes import PyDLL\nPyDLL('x')\n",
+    b"__import__('pkg_resources').declare_namespace(__name__)\n",
     b"not python ( find_library\n",
 )
 
