@@ -4,6 +4,7 @@ import re
 
 from dpbuild.errors import LockError, NoCompatibleWheel, UnsupportedRequirement
 from dpbuild.model.target import Target
+from dpbuild.pypa import normalized
 
 _NO_WHEEL = re.compile(
     r"(?:(all versions of )([A-Za-z0-9][\w.-]*)|([A-Za-z0-9][\w.-]*?)((?:[=<>!~]=?|===)[^\s,]+(?:,[^\s,]+)*))"
@@ -37,7 +38,7 @@ def clean(text: str) -> str:
 
 def sdist_only(text: str) -> set[str]:
     """The projects (normalised) that uv found, but only as an sdist."""
-    return {re.sub(r"[-_.]+", "-", name).lower() for name in _SDIST.findall(text)}
+    return {normalized(name) for name in _SDIST.findall(text)}
 
 
 def disk_full(text: str) -> bool:
@@ -93,7 +94,7 @@ def _there(text: str, name: str) -> str:
     rows = [f"{version} for {what.replace('`', '')}" for version, what in found]
     if rows:
         return f"; there is {'; '.join(rows)}"
-    if re.sub(r"[-_.]+", "-", name).lower() in sdist_only(text):
+    if normalized(name) in sdist_only(text):
         return "; it has an sdist, which would have to be built"
     return ""
 

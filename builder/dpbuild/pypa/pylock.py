@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from dpbuild.errors import LockError
 from dpbuild.frozen import field, frozen
+from dpbuild.pypa import normalized
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -140,7 +141,7 @@ def _join(path: str, key: str) -> str:
 
 
 def _package(read: Reader, row: Table, path: str) -> LockedPackage:
-    name = re.sub(r"[-_.]+", "-", read.text(row, "name", path)).lower()
+    name = normalized(read.text(row, "name", path))
     wheels = [
         _file(read, wheel, f"{path}.wheels[{number}]") for number, wheel in enumerate(read.tables(row, "wheels", path))
     ]

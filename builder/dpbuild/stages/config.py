@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dpbuild.errors import ConfigError, UsageError
 from dpbuild.model.config import Config, Project
+from dpbuild.pypa import normalized
 from dpbuild.stages import settings
 from dpbuild.stages.discovered import discover
 from dpbuild.stages.problems import Problems, near
@@ -162,7 +163,7 @@ def _project(pyproject: Table, text: str, problems: Problems) -> Project:
     urls = _table(project, "urls", inner, "project.")
     scripts = _table(project, "scripts", inner, "project.")
     out = Project(
-        name=re.sub(r"[-_.]+", "-", _string(project, "name", inner, "project.")).lower(),
+        name=normalized(_string(project, "name", inner, "project.")),
         version=_string(project, "version", inner, "project."),
         requires_python=_string(project, "requires-python", inner, "project."),
         scripts=tuple(sorted((name, _string(scripts, name, inner, "project.scripts.")) for name in scripts)),

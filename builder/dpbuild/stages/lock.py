@@ -1,6 +1,5 @@
 """The lock: resolved once for every platform, merged, and checked against every target."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
@@ -13,7 +12,7 @@ from dpbuild.model.lock import Lock, LockedBase, LockedPackage
 from dpbuild.model.target import Target
 from dpbuild.oci.platform import Platform
 from dpbuild.ports.resolver import Resolver, ResolveRequest
-from dpbuild.pypa import pylock
+from dpbuild.pypa import normalized, pylock
 from dpbuild.pypa.metadata import Metadata
 from dpbuild.stages import uvlock
 from dpbuild.stages.inputs import build_inputs, build_stale, changes, inputs, moved, stale
@@ -302,21 +301,17 @@ def _preferences(
 ) -> tuple[str, ...]:
     if previous is None or upgrade:
         return ()
-    free = {_normal(name) for name in upgrade_packages}
+    free = {normalized(name) for name in upgrade_packages}
     # A lock that was made for another platform still says which versions were wanted.
     rows = applicable(previous.packages, target) or cast("Sequence[LockedPackage]", previous.packages)
     chosen = {package.name: package.version for package in rows if package.name not in free}
     return tuple(f"{name}=={version}" for name, version in sorted(chosen.items()))
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _check_upgrades(names: Sequence[str], previous: Lock | None) -> None:
     locked = {package.name for package in previous.packages} if previous else set()
     for name in names:
-        if previous is not None and _normal(name) not in locked:
+        if previous is not None and normalized(name) not in locked:
             raise UsageError(f"{name} is not in the lock, so it cannot be upgraded")
 
 

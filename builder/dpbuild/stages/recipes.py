@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from dpbuild.errors import ConfigError
 from dpbuild.model.recipe import Build, Options, Recipe, Run
+from dpbuild.pypa import normalized
 from dpbuild.stages.problems import Problems, parsed, read_flag, read_pairs, read_text, read_texts, wrong
 
 __all__ = [
@@ -206,7 +207,7 @@ def read_packages(key: str, value: object, problems: Problems) -> tuple[str, ...
 
 
 def _projects(key: str, value: object, problems: Problems) -> tuple[str, ...]:
-    return tuple(re.sub(r"[-_.]+", "-", row).lower() for row in read_texts(key, value, problems) or ())
+    return tuple(normalized(row) for row in read_texts(key, value, problems) or ())
 
 
 def _options(key: str, value: object, problems: Problems) -> Options | None:

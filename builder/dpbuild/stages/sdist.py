@@ -15,6 +15,7 @@ from dpbuild.archive.read import ReadError, entries, open_layer
 from dpbuild.errors import ArtifactError, SandboxError
 from dpbuild.frozen import frozen
 from dpbuild.model.config import Project
+from dpbuild.pypa import required
 from dpbuild.pypa.headers import Headers
 from dpbuild.stages.layers.content import Archived
 
@@ -111,8 +112,7 @@ def compiles(names: Iterable[str], requirements: Iterable[str]) -> bool:
     """Whether building takes a compiler, by the names of the files and the build requirements."""
     if any(posixpath.splitext(name)[1].lower() in _COMPILED for name in names):
         return True
-    found = (re.match(r"\s*([A-Za-z0-9._-]+)", text) for text in requirements)
-    return any(re.sub(r"[-_.]+", "-", match[1]).lower() in _COMPILERS for match in found if match)
+    return any(required(text) in _COMPILERS for text in requirements)
 
 
 def check_static(found: Sdist, title: str, instead: str) -> None:

@@ -13,6 +13,7 @@ from dpbuild.model.recipe import Recipe
 from dpbuild.oci.config import Healthcheck
 from dpbuild.oci.platform import Platform
 from dpbuild.oci.reference import Reference, RegistryReference, parse, parse_registry
+from dpbuild.pypa import normalized
 from dpbuild.stages import recipes, settings_builder
 from dpbuild.stages.problems import (
     Problems,
@@ -91,7 +92,7 @@ def _signal(text: str) -> str:
 def _group(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", text):
         raise ValueError(f"not a name: {text!r}")
-    return re.sub(r"[-_.]+", "-", text).lower()
+    return normalized(text)
 
 
 def _project_pattern(text: str) -> str:

@@ -1,11 +1,11 @@
 """Python distributions in an image, from what they recorded when they were installed."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from dpbuild.archive.overlay import FileTree
 from dpbuild.frozen import frozen, replace
+from dpbuild.pypa import normalized, required
 from dpbuild.pypa.headers import Headers
 from dpbuild.pypa.markers import Environment
 from dpbuild.stages.evidence import embedded, purl
@@ -16,8 +16,6 @@ from dpbuild.stages.proof import owners
 
 # Core metadata in which "License" holds a licence's whole text, as some do, is told by its length.
 _LONGEST: Final = 80
-# What a requirement begins with (PyPA specs, "Dependency specifiers", "Names").
-_NAME: Final = re.compile(r"\s*([A-Za-z0-9._-]+)")
 
 
 @frozen(kw_only=False)
@@ -51,7 +49,7 @@ def distributions(
 def _read(row: owners.Distribution, tree: FileTree, contents: InventoryContents, taken: set[str]) -> _Found:
     text = contents.get(f"{row.info}/METADATA") or contents.get(f"{row.info}/PKG-INFO") or b""
     metadata = Headers(text.decode("utf-8", "replace"))
-    name = _normal(metadata.first("Name") or row.name)
+    name = normalized(metadata.first("Name") or row.name)
     version = metadata.first("Version") or row.version
     address = purl.pypi(name, version)
     ref = address if address not in taken else f"{address}#{row.info}"
@@ -122,8 +120,7 @@ def _needs(by_name: Mapping[str, _Found], environment: Environment | None) -> di
         rows = parsed.setdefault(name, [])
         for line in one.requires:
             # Most are for extras, of things that are not there, and parsing one takes a while.
-            start = _NAME.match(line)
-            if start is None or _normal(start[1]) not in by_name:
+            if required(line) not in by_name:
                 continue
             try:
                 rows.append(Requirement(line))
@@ -135,20 +132,16 @@ def _needs(by_name: Mapping[str, _Found], environment: Environment | None) -> di
     while todo:
         name, extra = todo.pop()
         for requirement in parsed[name]:
-            other = _normal(requirement.name)
+            other = normalized(requirement.name)
             if not _holds(requirement.marker, environment, extra):
                 continue
             if other != name:
                 needs[by_name[name].component.ref].add(by_name[other].component.ref)
-            for wanted in sorted(map(_normal, requirement.extras)):
+            for wanted in sorted(map(normalized, requirement.extras)):
                 if wanted not in asked[other]:
                     asked[other].add(wanted)
                     todo.append((other, wanted))
     return {ref: frozenset(rows) for ref, rows in needs.items()}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _holds(marker: Any, environment: Environment | None, extra: str) -> bool:

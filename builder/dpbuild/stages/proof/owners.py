@@ -9,6 +9,7 @@ from typing import Final
 
 from dpbuild.archive.overlay import FileTree
 from dpbuild.frozen import frozen
+from dpbuild.pypa import normalized
 from dpbuild.stages.contents import Contents
 
 # PyPA, "Recording installed projects"; the older form is setuptools' own.
@@ -42,7 +43,7 @@ def distributions(tree: FileTree) -> tuple[Distribution, ...]:
         site, _, info = folder.rpartition("/")
         match = (_INFO if name == "METADATA" else _EGG).fullmatch(info)
         if match:
-            normalised = re.sub(r"[-_.]+", "-", match["name"]).lower()
+            normalised = normalized(match["name"])
             row = Distribution(name=normalised, version=match["version"] or "", info=f"/{folder}", site=f"/{site}")
             found.append(row)
     return tuple(sorted(found, key=lambda row: row.info))

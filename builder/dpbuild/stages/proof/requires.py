@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dpbuild.errors import TargetError
 from dpbuild.model.finding import Severity
-from dpbuild.pypa import metadata
+from dpbuild.pypa import metadata, normalized
 from dpbuild.stages.proof.elsewhere import elsewhere
 from dpbuild.stages.proof.reach import Modules
 from dpbuild.stages.proof.rule import Found, Rule
@@ -84,7 +84,7 @@ def _unmet(subject: Subject) -> Iterator[Found]:
     while pending:
         asking = pending.pop()
         for row in wanted[asking]:
-            name = _name(row.name)
+            name = normalized(row.name)
             new = row.extras and name in extras and not row.extras <= extras[name]
             if new and _holds(row, fits, extras[asking]):
                 extras[name] |= row.extras
@@ -95,11 +95,11 @@ def _unmet(subject: Subject) -> Iterator[Found]:
         for row in rows:
             if not _holds(row, fits, extras[name]):
                 continue
-            have = there.get(_name(row.name))
+            have = there.get(normalized(row.name))
             if have is not None and _within(row, have.version):
                 continue
             said = f"{row.name}{row.specifier}" + (f" ({row.marker})" if row.marker else "")
-            sure = have is None and _fails(subject, there[name], _name(row.name), modules)
+            sure = have is None and _fails(subject, there[name], normalized(row.name), modules)
             what = f"{have} is installed" if have is not None else "it is not installed"
             yield Found(
                 path=f"{there[name].info}/METADATA",
@@ -107,10 +107,6 @@ def _unmet(subject: Subject) -> Iterator[Found]:
                 + (f"; import {sure} fails" if sure else ""),
                 severity=Severity.ERROR if sure else None,
             )
-
-
-def _name(text: str) -> str:
-    return re.sub(r"[-_.]+", "-", text).lower()
 
 
 def _holds(row: Requirement, fits: Target, extras: set[str]) -> bool:
