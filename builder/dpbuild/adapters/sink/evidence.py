@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from dpbuild.adapters.sink.place import given_up
 from dpbuild.errors import RateLimited, RegistryError, Unauthorized
 from dpbuild.model.image import Document, Images, Referrer
 from dpbuild.oci import mediatype
@@ -106,7 +107,7 @@ class _Content(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         """As io.BytesIO. Raises RegistryError."""
         if self._stop is not None and self._stop.is_set():
-            raise RegistryError("the push was given up because another part of it failed")
+            raise given_up()
         return super().read(size)
 
 

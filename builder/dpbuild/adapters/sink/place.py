@@ -88,6 +88,11 @@ class Later:
         step.advance(self._waiting)
 
 
+def given_up() -> RegistryError:
+    """What ends sending a blob that nobody needs any more."""
+    return RegistryError("the push was given up because another part of it failed")
+
+
 class Meter:
     """Shows how far one blob is. A blob that is sent again does not count twice."""
 
@@ -102,7 +107,7 @@ class Meter:
     def reached(self, position: int) -> None:
         """So many bytes were read. Raises RegistryError once another part has failed."""
         if self._place.stop.is_set():
-            raise RegistryError("the push was given up because another part of it failed")
+            raise given_up()
         if position > self.shown:
             self._place.step.advance(position - self.shown)
             self.shown = position
